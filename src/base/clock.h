@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The one place that reads a clock. Everything below the worker loop is handed
+// `now_us` as an argument, so tests run in virtual time.
+
+#pragma once
+
+#include <stdint.h>
+
+#define US_PER_MS 1000ull
+#define US_PER_S  1000000ull
+
+// Monotonic microseconds since an arbitrary start; TSC based after EAL init, a
+// few nanoseconds a call, no system call.
+uint64_t clock_now_us(void);

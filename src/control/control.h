@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The control side: a gRPC server (offramp.v1.Admin) on threads of its own, off the
+// workers' cores. It reads counters directly (they have single writers) and asks
+// workers through their mailboxes. Nothing here is on a packet's way.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+
+struct config;
+struct control;
+struct mailbox;
+struct offload;
+struct port;
+
+// One worker as control sees it. Everything lives until control_stop() has returned.
+struct control_worker {
+	struct mailbox *mailbox;
+	struct offload *offload;	// touched only by messages that run on the worker
+	const struct counter_set *sets; // the worker's counters, of all floors
+	unsigned sets_count;
+};
+
+struct control_source {
+	const struct config *config;
+	uint64_t started_us; // clock_now_us() at start
+	struct port *const *ports;
+	unsigned ports_count;
+	struct control_worker *workers;
+	unsigned workers_count;
+	void (*drain)(void *ctx); // asks the daemon for an orderly stop; any thread
+	void *ctx;
+};
+
+// Starts the server on config's control socket. Threads it starts inherit the caller's CPU affinity
+// and signal mask: set both before. Negative errno after one logged line.
+int control_start(const struct control_source *source, struct control **ret_control);
+// Ends calls under way, joins threads, removes the socket. Accepts NULL.
+void control_stop(struct control *control);

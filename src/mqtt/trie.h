@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The subscription trie: filters stored level by level, matched against topics.
+//
+//   root ─┬─ "plant" ─┬─ "+"  ── "temp" ── entries of plant/+/temp
+//         │           └─ "#"           ── entries of plant/#
+//         └─ "+"      ── …
+//
+// A node has exact children (inline while few, a hash where wide), one '+' child
+// and one '#' child. Entries are embedded in their owners (subscriptions). Cost of
+// a match grows with levels and matches, not with the number of subscriptions.
+//
+// Single-threaded. Memory comes from pools sized at creation: no malloc later.
+
+#pragma once
+
+#include "base/list.h"
+#include "mqtt/packet.h"
+
+struct mqtt_trie;
+struct mqtt_trie_node;
+
+struct mqtt_trie_entry {
+	struct list link;	     // among the entries of its node
+	struct mqtt_trie_node *node; // NULL: in no trie
+};
+
+struct mqtt_trie_config {
+	uint32_t nodes_max;  // one a distinct level path
+	uint32_t levels_max; // a filter or topic with more levels is refused; default 128
+	uint64_t text_bytes; // for the level names
+};
+
+int mqtt_trie_create(const struct mqtt_trie_config *config, struct mqtt_trie **ret_trie);
+void mqtt_trie_destroy(struct mqtt_trie *trie); // accepts NULL; entries are not touched
+
+void mqtt_trie_entry_init(struct mqtt_trie_entry *entry);
+// `filter` is valid and no share. -ENOSPC: pools used up or too many levels (nothing changed).
+int mqtt_trie_insert(
+	struct mqtt_trie *trie, struct mqtt_bytes filter, struct mqtt_trie_entry *entry);
+// Frees nodes that have become empty. Harmless on an entry that is in no trie.
+void mqtt_trie_remove(struct mqtt_trie *trie, struct mqtt_trie_entry *entry);
+
+// Calls `visit` for every entry whose filter matches, once each, in no particular order. `visit`
+// must not change the trie. Returns the number of visits, or -E2BIG (topic has more than levels_max
+// levels).
+int mqtt_trie_match(const struct mqtt_trie *trie, struct mqtt_bytes topic,
+	void (*visit)(void *ctx, struct mqtt_trie_entry *entry), void *ctx);
+
+// Writes the filter of an entry (mqtt_trie_insert's) to out, at most `size` bytes; returns its
+// length.
+uint32_t mqtt_trie_entry_filter(const struct mqtt_trie_entry *entry, uint8_t *out, uint32_t size);
+
+struct mqtt_trie_usage {
+	uint32_t nodes, nodes_max;
+	uint64_t text, text_max;
+};
+void mqtt_trie_usage(const struct mqtt_trie *trie, struct mqtt_trie_usage *ret_usage);
+void mqtt_trie_check(const struct mqtt_trie *trie); // invariants

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The network layer of one worker: Ethernet, ARP, IPv4, fragments, ICMP, routes.
+// Runs on the worker's thread; no clock, no globals: `now_us` is an argument.
+//
+//   frames ──▶ net_input ──▶ (ARP, ICMP echo, fragments: dealt with here)
+//                  └──▶ struct net_delivery: TCP segments and ICMP errors for their owner
+//   TCP ──▶ net_path_send ──▶ IP header, route's neighbour, Ethernet ──▶ net_if.tx
+//
+// RFC 791 (IPv4), 826 and 5227 (ARP, conflicts), 792 and 1122 (ICMP, hosts), 815
+// (reassembly), 5722/6864. IPv6 and ND are added beside, under the same interface.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "net/address.h"
+#include "net/net_if.h"
+
+struct random;
+struct rte_mbuf;
+
+// Configuration: owned by this floor, filled by control (or a test).
+
+struct net_interface_config {
+	struct net_if *netif; // lives as long as the net
+	const struct {
+		struct net_address address;
+		uint8_t prefix;
+	} * addresses; // the first of a family is the default source
+	unsigned addresses_count;
+};
+
+struct net_route_config {
+	struct net_address prefix;
+	uint8_t prefix_len;
+	struct net_address via; // gateway; must lie in an interface's prefix
+};
+
+struct net_neighbour_config {
+	struct net_address address;
+	uint8_t mac[6];
+};
+
+struct net_config {
+	const struct net_interface_config *interfaces;
+	unsigned interfaces_count;
+	const struct net_route_config *routes;
+	unsigned routes_count;
+	const struct net_neighbour_config *neighbours; // static: never aged, never overwritten
+	unsigned neighbours_count;
+	unsigned neighbours_max;   // cache entries, static ones included; default 4096
+	unsigned fragments_max;	   // packets under reassembly; default 256
+	uint64_t neighbour_age_us; // a reachable entry is verified (unicast request) after this; 30
+				   // s
+	uint64_t arp_retry_us;	   // 1 s
+	unsigned arp_retries;	   // 3
+	unsigned arp_queue;	   // frames that wait on one unresolved neighbour; 8
+	unsigned icmp_errors_per_s; // rate limit of our own ICMP errors; 100
+};
+
+// Default values for every number above; pointers and counts zero.
+void net_config_init(struct net_config *config);
+
+struct net;
+
+// Announces every address (gratuitous ARP) at the first net_timers(). `rng` and `config`'s netifs
+// must outlive the net; the rest of `config` is copied. -EINVAL with a line in `ret_error` (static
+// storage duration text or NULL) for an impossible configuration; -ENOMEM.
+int net_create(const struct net_config *config, struct random *rng, uint64_t now_us,
+	struct net **ret_net, const char **ret_error);
+void net_destroy(struct net *net);
+
+enum net_delivery_kind {
+	NET_DELIVERY_TCP, // m starts at the IP header, l3_len set, sums verified, to an address of
+			  // ours
+	NET_DELIVERY_ICMP_ERROR, // an ICMP error whose embedded packet is TCP: m starts at the
+				 // EMBEDDED IP header (at least 8 bytes of TCP follow); icmp_* tell
+				 // the error
+};
+
+struct net_delivery {
+	enum net_delivery_kind kind;
+	struct rte_mbuf *m; // owned by the receiver; may be a chain only when reassembled
+	struct net_address source, destination; // of the (outer) packet
+	struct net_if *netif;			// where it came in
+	uint8_t ecn;				// the two ECN bits of the packet (RFC 3168)
+	uint8_t ttl;
+	uint8_t icmp_type, icmp_code;
+	uint16_t icmp_mtu; // next-hop MTU of "fragmentation needed", 0 when not told
+};
+
+// Consumes all frames. `ret_deliveries` holds at least `count` entries; returns how many are
+// filled.
+unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **frames, unsigned count,
+	uint64_t now_us, struct net_delivery *ret_deliveries);
+
+// Is the address one of ours?
+bool net_address_is_local(const struct net *net, const struct net_address *address);
+
+// A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.
+// Embedded in a pcb; refers to a neighbour entry, so it must be closed.
+struct net_path {
+	struct net *net;
+	struct net_if *netif;
+	struct net_neighbour *neighbour;
+	struct net_address local, remote;
+	uint16_t mtu;
+	uint8_t ttl;
+	uint8_t tos; // DSCP; the ECN bits are given per packet
+	bool df;     // Don't Fragment (on for TCP: RFC 1191)
+};
+
+// -EHOSTUNREACH without a route, -EADDRNOTAVAIL when local is not ours, -ENOMEM when the cache is
+// full of entries in use.
+int net_path_open(struct net *net, const struct net_address *local,
+	const struct net_address *remote, struct net_path *ret_path);
+void net_path_close(struct net_path *path);
+
+// Room that net_path_send() needs in front of the L4 header.
+#define NET_HEADROOM 96
+
+// Consumes m, which starts at the L4 header (l4_len set) and has NET_HEADROOM in front; `protocol`
+// is the IP protocol. Prepends IP and Ethernet; for TCP also completes the checksum (the field must
+// hold 0): in hardware where the netif can, else in software. Queued on the neighbour while that is
+// unresolved (bounded, the oldest is dropped and counted). Fragments only when !path->df.
+void net_path_send(
+	struct net_path *path, struct rte_mbuf *m, uint8_t protocol, uint8_t ecn, uint64_t now_us);
+// The connection moves forward: its neighbour is known to be alive (RFC 4861 7.3.1; same idea for
+// ARP).
+void net_path_confirm(struct net_path *path, uint64_t now_us);
+// -EHOSTUNREACH once the neighbour's resolution has failed (retries used up), else 0.
+int net_path_error(const struct net_path *path);
+
+// ICMP destination unreachable (port) for a packet that nobody wants; m as in a delivery. Consumes
+// m.
+void net_unreachable(
+	struct net *net, struct rte_mbuf *m, struct net_if *netif, uint8_t code, uint64_t now_us);
+
+// Ageing, retries, reassembly time-outs, gratuitous ARP. Call when net_next_deadline() has come.
+void net_timers(struct net *net, uint64_t now_us);
+uint64_t net_next_deadline(const struct net *net);
+
+// Conflicts (somebody else claims an address of ours) since the last call: for a log line by
+// whoever may log. Returns false when there was none.
+struct net_conflict {
+	struct net_address address;
+	uint8_t mac[6];
+};
+bool net_conflict_take(struct net *net, struct net_conflict *ret_conflict);
+
+// Families: packets_dropped_total{reason}, net_* …
+struct counter_set net_counters(const struct net *net);
+
+struct net_neighbour_info {
+	struct net_address address;
+	uint8_t mac[6];
+	const char *state; // "static", "reachable", "stale", "incomplete", "failed"
+	const char *interface;
+};
+// Walks the cache: fills at most `max` entries from position `*cursor` (0 at first), moves it on.
+unsigned net_neighbours_list(const struct net *net, unsigned *cursor,
+	struct net_neighbour_info *ret_infos, unsigned max);
+
+// Invariants, for tests.
+void net_check(const struct net *net);

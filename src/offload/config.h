@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What the offload can be told: brokers, limits, what to capture. Filled by
+// control from the configuration file (or by a test), read-only afterwards.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/address.h"
+
+enum offload_knowledge {	// how the map of subscriptions is known to be complete
+	OFFLOAD_KNOWLEDGE_NONE, // nothing is declared: everything passes
+	OFFLOAD_KNOWLEDGE_WIRE, // the operator declares that every client comes through Offramp
+};
+
+enum offload_authorization {
+	OFFLOAD_AUTHORIZATION_NONE, // nothing is declared: everything passes
+	OFFLOAD_AUTHORIZATION_OPEN, // the operator declares that the broker has no ACLs
+};
+
+enum offload_fence {
+	OFFLOAD_FENCE_PING, // a PINGRESP proves that what came before has been routed (mosquitto)
+	OFFLOAD_FENCE_NONE, // it proves nothing: a changed topic waits out capture.hold
+};
+
+enum offload_overlap {		   // a client with several matching subscriptions gets …
+	OFFLOAD_OVERLAP_MOSQUITTO, // v3: one copy at the highest QoS; v5: one a subscription
+	OFFLOAD_OVERLAP_ONE,	   // one copy always, with all identifiers
+	OFFLOAD_OVERLAP_EACH,	   // one copy a subscription always
+};
+
+struct offload_capture_config {
+	bool enabled;	   // true; false: everything passes (reason "disabled")
+	uint32_t max_size; // larger PUBLISHes pass as a stream; 1 MiB, at most 1126400
+	uint64_t hold_us;  // a topic that changed path stays with the broker at least so long; 1 s
+	const char *const *pass; // topic filters whose messages always pass (bridges, rules)
+	unsigned pass_count;
+};
+
+struct offload_client_config {	 // bounds of one client
+	uint32_t queue_messages; // deliveries waiting for a slow subscriber; 16384
+	uint32_t queue_bytes;	 // 16 MiB
+	uint32_t queued_qos1;	 // QoS 1 deliveries waiting behind the in-flight window; 1000
+	uint16_t inflight;	 // our unacknowledged QoS 1 deliveries; 1024 at most, default 1024
+	uint32_t subscriptions;	 // 1024
+	uint32_t pending_messages; // deliveries held between SUBSCRIBE and SUBACK; 64
+};
+
+struct offload_broker_config {
+	const char *name;
+	struct net_endpoint listen;  // where clients connect (stack mode: an address of ours)
+	struct net_endpoint address; // the broker
+	const struct net_address
+		*sources;	// stack mode: local addresses of the peer connections, ours; at
+	unsigned sources_count; // least one
+	enum offload_knowledge knowledge;
+	enum offload_authorization authorization;
+	enum offload_fence fence;
+	enum offload_overlap overlap;
+	struct offload_capture_config capture;
+	struct offload_client_config client;
+	uint64_t connect_timeout_us; // the broker's leg must stand within this; 10 s
+};
+
+struct offload_config {
+	const struct offload_broker_config *brokers;
+	unsigned brokers_count;
+	uint32_t clients_max;	    // connections a worker serves; 16384
+	uint32_t sessions_max;	    // persistent sessions remembered beside them; 16384
+	uint32_t subscriptions_max; // per worker; 262144
+};
+
+void offload_config_init(struct offload_config *config);
+void offload_broker_config_init(struct offload_broker_config *broker);

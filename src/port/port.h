@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// DPDK ports: any ethdev, by PCI address or vdev string, one queue pair a worker.
+// port_open() and friends run on the main thread at start; port_rx(), port_tx()
+// and port_flush() on the worker that owns the queue. Knows no protocol.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+
+// --- EAL -----------------------------------------------------------------------------------------
+
+struct port_eal_config {
+	const char *const *devices; // "0000:03:00.0" or "net_af_packet0,iface=veth0"
+	unsigned devices_count;
+	unsigned memory_mb;
+	unsigned control_core; // the main lcore: control threads live here
+	const unsigned *worker_cores;
+	unsigned workers;
+	bool hugepages; // false: never use them; true: use them when there are enough
+};
+
+// Initialises the EAL without touching anything outside the process where it can be avoided
+// (--no-huge --no-shconf, or --in-memory with hugepages; facts in docs/decisions). A line about
+// what went wrong is logged; negative errno.
+int port_eal_init(const struct port_eal_config *config);
+void port_eal_cleanup(void);
+// EAL lcore id of worker i.
+unsigned port_eal_worker_lcore(unsigned worker);
+
+// --- a port --------------------------------------------------------------------------------------
+
+struct port_config {
+	const char *name;	   // as in the configuration: "clients"
+	const char *device;	   // as given to the EAL
+	uint16_t mtu;		   // 0: what the device has
+	unsigned rx_ring, tx_ring; // descriptors; 0: driver default within 512..2048
+};
+
+struct port_caps {
+	bool rx_checksum, tx_ip_checksum, tx_tcp_checksum, tso, multi_segment;
+	bool rx_interrupt;
+	unsigned burst; // transmit at most so many at once (af_xdp loses packets above 64)
+};
+
+struct port;
+
+// `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers is
+// refused: -ENOTSUP. Logs what the port can do, once.
+int port_open(const struct port_config *config, unsigned workers,
+	struct rte_mempool *const *rx_pools, struct port **ret_port);
+int port_start(struct port *port);
+void port_close(struct port *port); // accepts NULL
+
+const char *port_name(const struct port *port);
+const struct port_caps *port_get_caps(const struct port *port);
+void port_mac(const struct port *port, uint8_t ret_mac[6]);
+uint16_t port_mtu(const struct port *port);
+// Link state is polled by control threads, once a second; true when up.
+bool port_link_up(struct port *port);
+
+// --- the worker's side ---------------------------------------------------------------------------
+
+unsigned port_rx(struct port *port, unsigned queue, struct rte_mbuf **frames, unsigned max);
+// Queues m for the burst's end (flushes by itself at caps.burst). Consumes m. Frames that the
+// device does not take after bounded retries are freed and counted: "tx_full".
+void port_tx(struct port *port, unsigned queue, struct rte_mbuf *m);
+void port_flush(struct port *port, unsigned queue);
+
+// Families: port_rx_packets_total{port}, port_tx_packets_total{port}, bytes, link_up{port},
+// packets_dropped_total{reason}: tx_full, rx_missed (device), rx_error, rx_nombuf …
+// port_counters_update() (control thread) refreshes what comes from rte_eth_stats and the link.
+struct counter_set port_counters(const struct port *port);
+void port_counters_update(struct port *port);
+
+// A pool of frames for one worker: `count` mbufs of the default data room (2 KiB), private cache.
+struct rte_mempool *port_frame_pool_create(const char *name, unsigned count, uint16_t data_room);

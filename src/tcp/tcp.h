@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The TCP engine (RFC 9293): one `struct tcp_stack` a worker, one `struct tcp_pcb`
+// a connection. No globals, no clock, no randomness of its own, no callbacks.
+// Everything runs on the owner's thread.
+//
+// One turn of the owner's loop:
+//
+//   tcp_advance(now)                 timers up to now; sets the turn's time
+//   tcp_input(delivery) …            consumes segments
+//   while ((pcb = tcp_ready_next()))  what happened to whom: event bits
+//       tcp_recv_peek/consume, tcp_send, tcp_shutdown, tcp_close …
+//   tcp_flush()                      builds and sends segments, settles what was not read
+//   sleep until tcp_next_deadline()  at the latest
+//
+// Ownership. A pcb belongs to the user from the call (or TCP_EVENT_SYN) that made it until exactly
+// one of tcp_close(), tcp_abort(), tcp_abort_after_send(), tcp_refuse(); after that the pointer
+// must not be used, no further event names it, and the engine finishes alone (FIN handshake,
+// TIME-WAIT). Also a pcb that has reported RESET, TIMEOUT, REFUSED or UNREACHABLE stays the user's
+// until then.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "net/address.h"
+
+struct net;
+struct net_delivery;
+struct payload;
+struct payload_pool;
+struct random;
+struct tcp_pcb;
+struct tcp_stack;
+
+struct tcp_config {
+	uint32_t connections_max; // pcbs, TIME-WAIT and half-open ones included
+	uint32_t pieces_max;	  // pieces in all send queues together
+	uint32_t receive_buffer;  // bytes a connection may hold unread; 256 KiB
+	uint32_t backlog; // connections in SYN-RECEIVED or waiting for tcp_accept(), all listeners
+	uint32_t rto_min_us;	  // RFC 6298 (2.4) asks for 1 s; 200 ms, as Linux
+	uint32_t rto_max_us;	  // 60 s
+	uint32_t rto_initial_us;  // 1 s
+	uint32_t syn_retries;	  // 6
+	uint32_t retries;	  // retransmissions of one segment before TIMEOUT; 15
+	uint32_t time_wait_us;	  // 2 MSL; 60 s
+	uint32_t fin_wait_us;	  // FIN-WAIT-2 without an owner; 60 s
+	uint32_t delayed_ack_us;  // 40 ms
+	uint32_t connect_retries; // RST + retry after an unacceptable ACK in SYN-SENT, before
+				  // REFUSED; 1
+	uint8_t secret[16];	  // ISNs (RFC 6528) and timestamp offsets; survives restarts
+};
+
+// Defaults for every number above.
+void tcp_config_init(struct tcp_config *config);
+
+// `net`, `payloads`, `rng` must outlive the stack. -ENOMEM.
+int tcp_stack_create(const char *name, const struct tcp_config *config, struct net *net,
+	struct payload_pool *payloads, struct random *rng, uint64_t now_us,
+	struct tcp_stack **ret_stack);
+// Frees everything, silently (nothing is sent). Accepts NULL.
+void tcp_stack_destroy(struct tcp_stack *stack);
+
+// --- opening -------------------------------------------------------------------------------------
+
+// LISTEN on local (all zero address: every address of ours). SYNs become TCP_EVENT_SYN on a new pcb
+// whose tcp_pcb_listener() is this one. -EADDRINUSE, -ENOMEM.
+int tcp_listen(struct tcp_stack *stack, const struct net_endpoint *local, void *user,
+	struct tcp_pcb **ret_listener);
+
+struct tcp_connect_options {
+	bool hold_ack; // on the SYN-ACK report ESTABLISHED but send the final ACK only on
+		       // tcp_confirm(), (or with the first data): the peer's accept() waits for it
+	bool no_delay; // RFC 9293 3.7.4: Nagle off
+};
+
+// SYN-SENT from the given local address and port (port 0: an ephemeral one). -EADDRINUSE: the
+// 4-tuple lives (a TIME-WAIT of ours is reused when RFC 6191 allows); -EHOSTUNREACH,
+// -EADDRNOTAVAIL, -ENOMEM. An unacceptable ACK is answered with RST and the SYN repeated at once
+// (the peer's TIME-WAIT, RFC 9293 3.10.7.3), connect_retries times, then REFUSED.
+int tcp_connect(struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote, const struct tcp_connect_options *options, void *user,
+	struct tcp_pcb **ret_pcb);
+
+// The deferred decision on a SYN (after TCP_EVENT_SYN). Until it is made, repeats of the SYN are
+// ignored and counted.
+void tcp_accept(struct tcp_pcb *pcb); // SYN-ACK; ESTABLISHED follows
+void tcp_refuse(struct tcp_pcb *pcb); // RST; ends ownership
+// Sends the final ACK that hold_ack held back. Harmless later.
+void tcp_confirm(struct tcp_pcb *pcb);
+
+// --- events --------------------------------------------------------------------------------------
+
+enum tcp_event {
+	TCP_EVENT_SYN = 1 << 0, // a client knocks: tcp_accept() or tcp_refuse()
+	TCP_EVENT_ESTABLISHED = 1 << 1,
+	TCP_EVENT_READABLE = 1 << 2, // bytes in order wait (edge: reported when bytes were added)
+	TCP_EVENT_EOF = 1 << 3,	     // peer's FIN: nothing follows what is readable
+	TCP_EVENT_WRITABLE = 1 << 4, // the send queue fell to tcp_set_low_water() or below (edge)
+	TCP_EVENT_RESET = 1 << 5,    // terminal: RST from the peer
+	TCP_EVENT_REFUSED = 1 << 6,  // terminal: RST while connecting
+	TCP_EVENT_TIMEOUT = 1 << 7,  // terminal: retransmissions used up
+	TCP_EVENT_UNREACHABLE = 1 << 8, // terminal while connecting: no neighbour, ICMP
+};
+#define TCP_EVENTS_TERMINAL \
+	(TCP_EVENT_RESET | TCP_EVENT_REFUSED | TCP_EVENT_TIMEOUT | TCP_EVENT_UNREACHABLE)
+
+// The pcb with news that has waited longest, and its event bits (now cleared); NULL when none is
+// left.
+struct tcp_pcb *tcp_ready_next(struct tcp_stack *stack, uint32_t *ret_events);
+
+void *tcp_pcb_user(const struct tcp_pcb *pcb);
+void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user);
+struct tcp_pcb *tcp_pcb_listener(const struct tcp_pcb *pcb); // NULL unless accepted
+const struct net_endpoint *tcp_pcb_local(const struct tcp_pcb *pcb);
+const struct net_endpoint *tcp_pcb_remote(const struct tcp_pcb *pcb);
+
+// --- receiving -----------------------------------------------------------------------------------
+
+struct tcp_span {
+	const uint8_t *data;
+	uint32_t length;
+};
+
+// The bytes in order that wait, as at most `max` spans, oldest first; returns how many. They stay
+// valid until consumed or until tcp_flush(). Reading leaves them: tcp_recv_consume() takes.
+unsigned tcp_recv_peek(struct tcp_pcb *pcb, struct tcp_span *ret_spans, unsigned max);
+// Takes n bytes (n <= readable); opens the window.
+void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n);
+uint32_t tcp_recv_readable(const struct tcp_pcb *pcb);
+// Was EOF reported? (true also with bytes left to read)
+bool tcp_recv_eof(const struct tcp_pcb *pcb);
+
+// --- sending -------------------------------------------------------------------------------------
+
+// A piece of the byte stream: a range of a payload, or up to 8 bytes in place (packet identifiers,
+// acknowledgements). 16 bytes; the send queue, which is the retransmission queue too, is made of
+// them.
+#define TCP_PIECE_INLINE     UINT32_MAX
+#define TCP_PIECE_INLINE_MAX 8
+
+struct tcp_piece {
+	union {
+		struct payload *payload;
+		uint8_t bytes[TCP_PIECE_INLINE_MAX];
+	};
+	uint32_t offset; // TCP_PIECE_INLINE: the bytes are in place
+	uint32_t length;
+};
+
+// Queues all pieces or none; takes a reference of its own on each payload. Sent at tcp_flush() at
+// the latest; pieces of one call and of later ones are packed into as few segments as fit. -ENOMEM:
+// no room for the pieces (pieces_max); -EPIPE: closed, shut down or dead. Empty pieces are skipped.
+// Data may be queued before ESTABLISHED.
+int tcp_send(struct tcp_pcb *pcb, const struct tcp_piece *pieces, unsigned count);
+// Copies `length` bytes into payloads of the pool (appending to the queue's last payload while
+// that is this pcb's own and has room). Same errors.
+int tcp_send_copy(struct tcp_pcb *pcb, const void *data, size_t length);
+
+uint64_t tcp_send_queued(const struct tcp_pcb *pcb); // bytes not yet acknowledged, sent or not
+uint64_t tcp_send_unsent(const struct tcp_pcb *pcb); // bytes never transmitted
+uint32_t tcp_send_pieces(const struct tcp_pcb *pcb); // pieces those bytes are made of
+// WRITABLE is reported when tcp_send_queued() comes down to `bytes` from above.
+void tcp_set_low_water(struct tcp_pcb *pcb, uint32_t bytes);
+// When the peer last acknowledged new data (or the connection was established).
+uint64_t tcp_send_progress_us(const struct tcp_pcb *pcb);
+// pieces in all queues together, permille of pieces_max.
+unsigned tcp_pieces_pressure(const struct tcp_stack *stack);
+
+void tcp_set_no_delay(struct tcp_pcb *pcb, bool on);
+
+// --- ending --------------------------------------------------------------------------------------
+
+// FIN after what is queued; receiving goes on. Ownership stays.
+void tcp_shutdown(struct tcp_pcb *pcb);
+// Orderly end: FIN after what is queued. With unread bytes, or bytes arriving later, RST
+// (RFC 2525 2.17, as Linux). Ends ownership.
+void tcp_close(struct tcp_pcb *pcb);
+// RST now; queued data is dropped. Ends ownership.
+void tcp_abort(struct tcp_pcb *pcb);
+// RST as soon as everything queued is acknowledged (or given up); received bytes are dropped. Ends
+// ownership.
+void tcp_abort_after_send(struct tcp_pcb *pcb);
+
+// --- the owner's loop ----------------------------------------------------------------------------
+
+// Consumes delivery->m (kinds TCP and ICMP_ERROR).
+void tcp_input(struct tcp_stack *stack, const struct net_delivery *delivery);
+// Sets the turn's time and runs what is due.
+void tcp_advance(struct tcp_stack *stack, uint64_t now_us);
+// Builds the turn's segments and acknowledgements; copies unread bytes out of receive mbufs.
+void tcp_flush(struct tcp_stack *stack);
+// Nothing happens before this by itself; WHEEL_NEVER when idle.
+uint64_t tcp_next_deadline(const struct tcp_stack *stack);
+
+// --- looking in ----------------------------------------------------------------------------------
+
+enum tcp_state { // RFC 9293 3.3.2; SYN_DEFERRED waits for tcp_accept()
+	TCP_CLOSED,
+	TCP_LISTEN,
+	TCP_SYN_DEFERRED,
+	TCP_SYN_SENT,
+	TCP_SYN_RECEIVED,
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT_1,
+	TCP_FIN_WAIT_2,
+	TCP_CLOSE_WAIT,
+	TCP_CLOSING,
+	TCP_LAST_ACK,
+	TCP_TIME_WAIT,
+};
+const char *tcp_state_name(enum tcp_state state); // "ESTABLISHED"
+
+struct tcp_info {
+	enum tcp_state state;
+	struct net_endpoint local, remote;
+	uint32_t snd_una, snd_nxt, snd_wnd, rcv_nxt, rcv_wnd;
+	uint32_t cwnd, ssthresh, mss; // bytes
+	uint32_t srtt_us, rttvar_us, rto_us;
+	uint32_t in_flight;
+	uint64_t queued, unread;
+	uint64_t bytes_in, bytes_out;
+	uint32_t retransmits;
+};
+void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info);
+
+// Gauges and counters: tcp_connections{state}, tcp_retransmits_total, packets_dropped_total{reason}
+// …
+struct counter_set tcp_counters(const struct tcp_stack *stack);
+// Pcbs and pieces in use, for "everything came back" checks.
+struct tcp_usage {
+	uint32_t pcbs, pcbs_max;
+	uint32_t pieces, pieces_max;
+};
+void tcp_stack_usage(const struct tcp_stack *stack, struct tcp_usage *ret_usage);
+// Invariants of every pcb, for tests and fuzzers.
+void tcp_stack_check(const struct tcp_stack *stack);
