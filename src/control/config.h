@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The configuration file, read, checked and resolved: what a user may write is
+// offrampd.yaml(5). Runs on the main thread at start; read-only afterwards, from
+// any thread. The config_to_…() functions hand each floor its own structure.
+//
+//   FILE ─▶ document (positions) ─▶ schema check ─▶ libcyaml ─▶ resolve ─▶ struct config
+//           errors name FILE:LINE:COL, the key, what is wrong and the valid choices
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "net/net.h"
+#include "offload/config.h"
+#include "port/port.h"
+#include "tcp/tcp.h"
+
+struct payload_pool_config;
+
+enum config_mode { // how clients meet their broker; monitor and socket will stand beside
+	CONFIG_MODE_STACK,
+};
+
+enum config_bridge { // what happens to traffic that is not for Offramp's own addresses
+	CONFIG_BRIDGE_NONE,
+};
+
+enum config_idle {	      // what a worker does when nothing arrives
+	CONFIG_IDLE_ADAPTIVE, // spins for a while, then sleeps in short naps
+	CONFIG_IDLE_BUSY,     // polls for ever
+};
+
+enum config_hugepages {
+	CONFIG_HUGEPAGES_AUTO, // used when there are enough
+	CONFIG_HUGEPAGES_OFF,
+};
+
+struct config_prefix {
+	struct net_address address; // ours, host bits included: 198.18.0.1 of 198.18.0.1/16
+	uint8_t prefix;
+};
+
+struct config_port {
+	struct port_config port;
+	struct config_prefix *addresses;
+	unsigned addresses_count;
+};
+
+struct config_memory { // all per worker
+	enum config_hugepages hugepages;
+	uint64_t payloads;	// bytes for messages under way
+	uint32_t frames;	// packet buffers, receiving and transmitting together
+	uint32_t connections;	// clients served at once
+	uint32_t sessions;	// persistent sessions remembered beside them
+	uint32_t subscriptions; // in the map
+	uint32_t send_pieces;	// entries in all send queues together
+};
+
+struct config {
+	const char *file; // where it came from
+	enum config_mode mode;
+	enum config_bridge bridge;
+
+	struct config_port *ports; // at least one
+	unsigned ports_count;
+	struct net_route_config *routes;
+	unsigned routes_count;
+	struct net_neighbour_config *neighbours;
+	unsigned neighbours_count;
+
+	struct offload_broker_config *brokers; // at least one; sources are filled in
+	unsigned brokers_count;
+
+	unsigned *worker_cores;
+	unsigned workers; // 1
+	unsigned control_core;
+	enum config_idle idle;
+
+	struct config_memory memory;
+	struct tcp_config tcp; // connections_max, pieces_max and secret are config_to_tcp()'s
+
+	const char *secret_file;    // NULL: none
+	const char *control_socket; // absolute path
+	enum log_level log_level;
+};
+
+// Reads and checks `file`. Every mistake is one line on `errors`:
+//   FILE:LINE:COL: brokers[0].fence: 'pong' is not known; valid choices: ping, none
+// 0; -EINVAL for mistakes in the file, another negative errno when it cannot be read. Changes
+// nothing outside the process. *ret_config is untouched on failure.
+int config_load(const char *file, struct config **ret_config, FILE *errors);
+void config_free(struct config *config); // accepts NULL
+
+// --- for the daemon ------------------------------------------------------------------------------
+// What a function fills in points into `config` (and into the arrays given), so both must outlive
+// it. Fields that the configuration does not speak of are left as they are: call the floor's
+// …_init() first, except where said otherwise.
+
+// Sets every field. `devices` has room for ports_count pointers. memory_mb is an estimate of all
+// pools below plus the EAL's own needs.
+void config_to_eal(
+	const struct config *config, const char **devices, struct port_eal_config *ret_eal);
+// Port i's structure is config->ports[i].port: nothing to convert.
+
+// Interfaces, routes, static neighbours. `netifs[i]` is port i; `interfaces` has room for
+// ports_count entries.
+void config_to_net(const struct config *config, struct net_if *const *netifs,
+	struct net_interface_config *interfaces, struct net_config *ret_net);
+// Sizes of the payload pools: memory.payloads shared out among the classes. Sets every field.
+void config_to_payloads(const struct config *config, struct payload_pool_config *ret_payloads);
+// Timers, buffers, pools: connections_max is three pcbs a client (its two connections, and one in
+// TIME-WAIT). Leaves `secret` alone.
+void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp);
+void config_to_offload(const struct config *config, struct offload_config *ret_offload);
+
+// The secret behind TCP's initial sequence numbers (RFC 6528): from secret_file, which is made
+// when missing (mode 0600), so that restarts keep them; random without one. Negative errno after
+// one logged line.
+int config_secret(const struct config *config, uint8_t ret_secret[16]);
