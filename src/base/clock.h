@@ -12,5 +12,6 @@
 #define US_PER_S  1000000ull
 
 // Monotonic microseconds since an arbitrary start; TSC based after EAL init, a
-// few nanoseconds a call, no system call.
+// few nanoseconds a call, no system call. Without EAL: CLOCK_MONOTONIC, with another
+// start; do not compare a time from before EAL init with one from after it.
 uint64_t clock_now_us(void);

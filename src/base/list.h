@@ -63,3 +63,15 @@ static inline struct list *list_pop(struct list *head)
 	list_remove(first);
 	return first;
 }
+
+// Moves all nodes of `from` to the end of `to`, in order.
+static inline void list_move_all(struct list *from, struct list *to)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	list_init(from);
+}

@@ -18,13 +18,16 @@ struct mailbox_message {
 
 struct mailbox;
 
+// Room for `size` messages, waiting or awaited. Needs the EAL; `name` is unique in the process.
 int mailbox_create(const char *name, uint32_t size, void *worker, struct mailbox **ret_mailbox);
+// Nobody posts or waits any more; what was not run never is. Accepts NULL.
 void mailbox_destroy(struct mailbox *mailbox);
 
 // Any thread. The message must live until it has run. -EAGAIN when the ring is full.
 int mailbox_post(struct mailbox *mailbox, struct mailbox_message *message);
-// Posts and sleeps until the message has run; -EAGAIN when the ring is full, -ETIMEDOUT after
-// timeout_ms (the message has then been withdrawn or has just run: it is never run afterwards).
+// Posts and sleeps until the message has run; -EAGAIN when the ring is full, -ETIMEDOUT when it
+// has not begun to run within timeout_ms: it is then withdrawn and never runs. 0: it has run. Never
+// from the worker's own thread.
 int mailbox_call(struct mailbox *mailbox, struct mailbox_message *message, unsigned timeout_ms);
 
 // The worker: runs at most `max` waiting messages, returns how many. One relaxed load when empty.

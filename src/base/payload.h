@@ -71,3 +71,6 @@ struct payload_pool_usage {
 void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usage *ret_usage);
 // Share of the bytes of all classes that is in use, in permille. Worker only, O(classes).
 unsigned payload_pool_pressure(const struct payload_pool *pool);
+
+// Asserts that the books agree with the pools; for tests.
+void payload_pool_check(const struct payload_pool *pool);

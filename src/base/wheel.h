@@ -21,16 +21,19 @@
 #define WHEEL_SLOTS	(1u << WHEEL_SLOT_BITS)
 
 #define WHEEL_NEVER UINT64_MAX
+#define US_PER_TICK 1000u
 
 struct wheel_timer {
 	struct list link;
 	uint64_t deadline_us; // when it is to fire
-	uint64_t slot_ms;     // the tick it is filed under; at most deadline
+	uint64_t slot_ms;     // the tick it is filed under; at most deadline (or then's now)
 };
 
 struct wheel {
-	uint64_t now_ms;
-	uint32_t armed; // timers in the wheel, `expired` included
+	uint64_t now_us;	 // of the last wheel_advance()
+	uint64_t now_ms;	 // the tick it lies in
+	uint64_t current_due_us; // no timer in now's own slot is due earlier
+	uint32_t armed;		 // timers in the wheel, `expired` included
 	uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64]; // one bit a non-empty slot
 	struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 	struct list expired;
@@ -51,7 +54,8 @@ static inline bool wheel_armed(const struct wheel_timer *t)
 	return list_linked(&t->link);
 }
 
-// Moves time forward; what has expired waits for wheel_pop(). Time never goes back.
+// Moves time forward; what has expired waits for wheel_pop(). Time never goes back: an earlier
+// now_us does nothing. Costs the slots in use that it passes, not the time that it skips.
 void wheel_advance(struct wheel *w, uint64_t now_us);
 // The next expired timer (now disarmed), or NULL. Owners loop on it after wheel_advance().
 struct wheel_timer *wheel_pop(struct wheel *w);
@@ -59,3 +63,6 @@ struct wheel_timer *wheel_pop(struct wheel *w);
 // A lower bound of the next expiry (exact to the slot of the lowest level), WHEEL_NEVER when
 // nothing is armed; `now` when something waits in `expired`. Costs a bit scan, not a walk.
 uint64_t wheel_next_us(const struct wheel *w);
+
+// Asserts the wheel's invariants; for tests. Walks everything.
+void wheel_check(const struct wheel *w);
