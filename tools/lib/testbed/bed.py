@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""A testbed: its state on disk, and going up and down.
+
+Everything of the testbed NAME lies in /run/offramp-testbed/NAME/; state.json tells the next call what
+runs. A lock beside it serialises calls on one name; different names share nothing.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import shutil
+import signal
+import time
+
+from . import configs, hosts, processes, ready
+
+ROOT = "/run/offramp-testbed"
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))))
+LOGS = {"broker": ("mosquitto.log", "broker.log"), "daemon": ("offrampd.log",)}
+FILES_MAX = 65536  # a broker with thousands of clients needs as many files
+
+
+class BedError(Exception):
+    """What went wrong, for the user."""
+
+
+def build_directory():
+    return os.path.abspath(os.environ.get("OFFRAMP_BUILD") or os.path.join(REPOSITORY, "build"))
+
+
+class Bed:
+    def __init__(self, name):
+        self.name = name
+        self.directory = os.path.join(ROOT, name)
+        self.state = self._load()
+
+    # State
+
+    def _path(self, file):
+        return os.path.join(self.directory, file)
+
+    def _load(self):
+        try:
+            with open(self._path("state.json"), encoding="utf-8") as file:
+                return json.load(file)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _save(self):
+        with open(self._path("state.json.new"), "w", encoding="utf-8") as file:
+            json.dump(self.state, file, indent=1)
+        os.rename(self._path("state.json.new"), self._path("state.json"))
+
+    @contextlib.contextmanager
+    def locked(self):
+        os.makedirs(ROOT, exist_ok=True)
+        path = f"{self.directory}.lock"
+        while True:
+            with open(path, "w", encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # down() may have removed the file while this call waited for it.
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                        self.state = self._load()  # another call may have changed it meanwhile
+                        yield
+                        return
+
+    def require(self):
+        if not self.state or not hosts.exists(self.name):
+            raise BedError(f"there is no testbed '{self.name}': tools/testbed up --name {self.name}")
+        return self.state
+
+    # Up and down
+
+    def up(self, mode, io, port, broker=None, config=None, clients=0, seconds=30):
+        self.clean()
+        os.makedirs(self.directory)
+        self.state = {
+            "name": self.name, "mode": mode, "io": io, "port": port, "clients": 0,
+            "listen": hosts.LISTEN, "broker_address": hosts.BROKER[mode],
+            "build": build_directory(), "created": time.time(), "processes": {}, "commands": {},
+        }
+        self._save()
+        hosts.create(self.name, mode)
+        self.add_client_addresses(clients)
+        self._raise_file_limit()
+        self.state["commands"]["broker"] = self._broker_command(broker)
+        if mode != "direct":
+            self.state["commands"]["daemon"] = self._daemon_command(config)
+        deadline = time.monotonic() + seconds
+        for who in self.state["commands"]:
+            self._start(who, deadline)
+        self._wait_for_clients(deadline)
+
+    def _broker_command(self, broker):
+        if broker:
+            command = broker.replace("{port}", str(self.state["port"]))
+            command = command.replace("{address}", self.state["broker_address"])
+            return {"argv": ["/bin/sh", "-c", command], "cwd": os.getcwd()}
+        path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if not path:
+            raise BedError("mosquitto is not installed (or name a broker with --broker)")
+        return {"argv": [path, "-c", configs.mosquitto(self.directory, self.state["port"])],
+                "cwd": "/"}
+
+    def _daemon_command(self, config):
+        path = os.path.join(self.state["build"], "offrampd")
+        if not os.access(path, os.X_OK):
+            raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
+        file = configs.daemon(self.directory, self.state["io"], self.state["port"], config)
+        return {"argv": [path, "-c", file], "cwd": self.directory}
+
+    @staticmethod
+    def _raise_file_limit():
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+    def clean(self):
+        """Takes down what is there of this name, be it whole, half or what a crash left."""
+        for who in ("daemon", "broker"):  # clients are let go before their broker is
+            processes.stop((self.state or {}).get("processes", {}).get(who))
+        hosts.destroy(self.name)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.state = None
+
+    def down(self):
+        self.clean()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.directory}.lock")
+
+    # The two programs
+
+    def is_alive(self, who):
+        return processes.is_alive(self.state["processes"].get(who))
+
+    def _start(self, who, deadline):
+        command = self.state["commands"][who]
+        role = "broker" if who == "broker" else "offramp"
+        inside = ["ip", "netns", "exec", hosts.netns(self.name, role)] + command["argv"]
+        self.state["processes"][who] = processes.spawn(
+            inside, self._path(LOGS[who][-1]), command["cwd"])
+        self._save()
+        if who == "broker":
+            address, port = self.state["broker_address"], self.state["port"]
+            self._wait(who, lambda: ready.accepts(self.name, role, address, port), deadline)
+
+    def _wait_for_clients(self, deadline):
+        last = list(self.state["commands"])[-1]  # the one that must answer them
+        listen, port = self.state["listen"], self.state["port"]
+        self._wait(last, lambda: ready.answers_mqtt(self.name, "clients", listen, port), deadline)
+
+    def _wait(self, who, probe, deadline):
+        why = ready.wait(probe, lambda: self.is_alive(who), deadline)
+        if why == "ended":
+            raise BedError(f"the {who} ended before it served")
+        if why == "timeout":
+            raise BedError(f"the {who} did not serve in time")
+
+    def command(self, who):
+        if who not in self.require()["commands"]:
+            raise BedError(f"there is no {who} in {self.state['mode']} mode")
+        return self.state["commands"][who]
+
+    def start(self, who, seconds=30):
+        self.command(who)
+        if self.is_alive(who):
+            raise BedError(f"the {who} is running")
+        self._raise_file_limit()
+        deadline = time.monotonic() + seconds
+        self._start(who, deadline)
+        if all(self.is_alive(other) for other in self.state["commands"]):
+            self._wait_for_clients(deadline)
+
+    def stop(self, who, number=signal.SIGTERM):
+        self.command(who)
+        processes.stop(self.state["processes"].get(who), number)
+
+    # Looking and asking
+
+    def add_client_addresses(self, count):
+        first = self.state["clients"]
+        if first + count > hosts.CLIENTS_MAX:
+            raise BedError(f"at most {hosts.CLIENTS_MAX} further addresses")
+        if not count:
+            return []
+        addresses = hosts.add_client_addresses(self.name, first, count)
+        self.state["clients"] += count
+        self._save()
+        return addresses
+
+    def status(self):
+        """What the testbed is and what of it lives."""
+        state = dict(self.require())
+        state["processes"] = {
+            who: {"pid": process["pid"], "alive": processes.is_alive(process)}
+            for who, process in state["processes"].items()}
+        state["directory"] = self.directory
+        state["namespaces"] = {role: hosts.netns(self.name, role) for role in hosts.ROLES}
+        return state
+
+    def log(self, who, lines=None):
+        """The last lines of what that program said; all without a number."""
+        text = b""
+        for file in LOGS[who]:
+            with contextlib.suppress(FileNotFoundError):
+                with open(self._path(file), "rb") as log:
+                    text += log.read()
+        kept = text.decode("utf-8", "replace").splitlines()
+        return "\n".join(kept[-lines:] if lines else kept)

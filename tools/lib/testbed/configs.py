@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""Generated configuration files: mosquitto's and the daemon's."""
+
+import os
+
+import yaml
+
+from . import hosts
+
+
+def mosquitto(directory, port):
+    """A broker for everybody, as Debian ships it but for what a test needs."""
+    path = os.path.join(directory, "mosquitto.conf")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"listener {port} 0.0.0.0\n"
+                   "allow_anonymous true\n"
+                   "user root\n"
+                   "persistence false\n"
+                   "sys_interval 1\n"
+                   f"log_dest file {os.path.join(directory, 'mosquitto.log')}\n"
+                   "log_timestamp_format %Y-%m-%dT%H:%M:%S\n")
+    return path
+
+
+def daemon(directory, io, port, overlay_path=None):
+    """Writes the daemon's configuration, with the file at overlay_path laid over it."""
+    cores = sorted(os.sched_getaffinity(0))
+    prefix = hosts.PREFIX_LENGTH
+    config = {
+        "mode": "stack",
+        "ports": [
+            {"name": "clients", "device": f"net_{io}0,iface=clients",
+             "addresses": [f"{hosts.LISTEN}/{prefix}"]},
+            {"name": "broker", "device": f"net_{io}1,iface=broker",
+             "addresses": [f"{hosts.SOURCE}/{prefix}"]},
+        ],
+        "brokers": [
+            {"name": "mosquitto",
+             "listen": f"{hosts.LISTEN}:{port}",
+             "address": f"{hosts.BROKER['stack']}:{port}",
+             "sources": [hosts.SOURCE],
+             # The test hosts are declared: every client comes this way, and there are no ACLs.
+             "knowledge": "wire",
+             "authorization": "open"},
+        ],
+        "workers": {"cores": cores[1:2] or cores, "control_core": cores[0], "idle": "adaptive"},
+        "control": {"socket": os.path.join(directory, "control.sock")},
+        "log": {"level": "info"},
+    }
+    if overlay_path:
+        config = merge(config, load(overlay_path))
+    path = os.path.join(directory, "offrampd.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.safe_dump(config, file, sort_keys=False)
+    return path
+
+
+def load(path):
+    with open(path, encoding="utf-8") as file:
+        try:
+            config = yaml.safe_load(file) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: a map of settings is expected at the top")
+    return config
+
+
+def merge(base, overlay):
+    """Maps are merged, entries of lists too where both are named alike; the rest is replaced."""
+    if isinstance(base, dict) and isinstance(overlay, dict):
+        merged = dict(base)
+        for key, value in overlay.items():
+            merged[key] = merge(base[key], value) if key in base else value
+        return merged
+    if _is_named(base) and _is_named(overlay):
+        overlaid = {entry["name"]: entry for entry in overlay}
+        merged = [merge(entry, overlaid.pop(entry["name"], {})) for entry in base]
+        return merged + list(overlaid.values())
+    return overlay
+
+
+def _is_named(value):
+    return (isinstance(value, list) and bool(value)
+            and all(isinstance(entry, dict) and "name" in entry for entry in value))

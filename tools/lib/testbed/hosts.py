@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""The hosts: network namespaces and the veth pairs between them.
+
+    direct    clients eth0 198.18.0.2 ───────────────────────────── eth0 198.18.0.1 broker
+
+    stack     clients eth0 198.18.0.2 ── clients ┐         ┌ broker ── eth0 198.19.0.2 broker
+                                                 └ offramp ┘
+                               Offramp's own: 198.18.0.1     198.19.0.1
+
+Clients find the broker at 198.18.0.1 in both modes. The kernel's ends in the offramp namespace
+have no address, no IPv6 and no ARP: only the daemon speaks there. No end offloads anything to a
+NIC that does not exist: packets on the wire are whole, with checksums.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+from . import processes
+
+ROLES = ("clients", "offramp", "broker")
+LISTEN = "198.18.0.1"  # where clients connect, in every mode
+CLIENT = "198.18.0.2"
+BROKER = {"direct": LISTEN, "stack": "198.19.0.2"}  # where the broker listens
+SOURCE = "198.19.0.1"  # where Offramp's connections to the broker come from
+PREFIX_LENGTH = 16
+CLIENTS_MAX = 250 * 254
+
+_CLONE_NEWNET = 0x40000000
+
+
+class HostError(Exception):
+    """A command that builds or removes hosts failed."""
+
+
+def netns(name, role):
+    return f"offramp-{name}-{role}"
+
+
+def client_address(index):
+    """The index-th further address of the clients (from 0): 198.18.1.1, 198.18.1.2, …"""
+    return f"198.18.{1 + index // 254}.{1 + index % 254}"
+
+
+def run(*command, stdin=None):
+    try:
+        done = subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=30)
+    except FileNotFoundError:
+        raise HostError(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{' '.join(command)}: no end within 30 s") from None
+    if done.returncode:
+        raise HostError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def exists(name):
+    return any(os.path.exists(f"/run/netns/{netns(name, role)}") for role in ROLES)
+
+
+def create(name, mode):
+    for role in ROLES:
+        run("ip", "netns", "add", netns(name, role))
+        run("ip", "-n", netns(name, role), "link", "set", "lo", "up")
+    clients, offramp, broker = (netns(name, role) for role in ROLES)
+    # Before there is an interface that could say something.
+    run("ip", "netns", "exec", offramp, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1")
+    if mode == "direct":
+        _wire(clients, "eth0", broker, "eth0")
+    else:
+        _wire(clients, "eth0", offramp, "clients")
+        _wire(broker, "eth0", offramp, "broker")
+        _silence(offramp, "clients")
+        _silence(offramp, "broker")
+    _address(clients, CLIENT)
+    _address(broker, BROKER[mode])
+    if mode == "stack":
+        run("ip", "-n", clients, "route", "add", "default", "via", LISTEN)
+        run("ip", "-n", broker, "route", "add", "default", "via", SOURCE)
+
+
+def _wire(left, left_if, right, right_if):
+    run("ip", "-n", left, "link", "add", left_if, "type", "veth",
+        "peer", "name", right_if, "netns", right)
+    for namespace, interface in ((left, left_if), (right, right_if)):
+        run("ip", "netns", "exec", namespace, "ethtool", "-K", interface,
+            "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+        run("ip", "-n", namespace, "link", "set", interface, "up")
+
+
+def _silence(namespace, interface):
+    run("ip", "-n", namespace, "link", "set", interface, "arp", "off")
+
+
+def _address(namespace, address):
+    run("ip", "-n", namespace, "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", "eth0")
+
+
+def add_client_addresses(name, first, count):
+    """Gives the clients' host `count` further addresses. Returns them."""
+    addresses = [client_address(first + index) for index in range(count)]
+    batch = "".join(f"address add {a}/{PREFIX_LENGTH} dev eth0\n" for a in addresses)
+    run("ip", "-n", netns(name, "clients"), "-batch", "-", stdin=batch)
+    return addresses
+
+
+def destroy(name):
+    """Ends whatever still runs in the hosts and removes them. Nothing there is fine."""
+    spared = processes.ancestors()
+    for role in ROLES:
+        namespace = netns(name, role)
+        if not os.path.exists(f"/run/netns/{namespace}"):
+            continue
+        try:
+            pids = [int(pid) for pid in run("ip", "netns", "pids", namespace).split()]
+        except HostError:
+            pids = []  # a name whose mount is gone: a crash left an empty file
+        for pid in pids:
+            if pid not in spared:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        run("ip", "netns", "delete", namespace)
+
+
+def open_socket(name, role, *socket_arguments):
+    """A socket of that host. It belongs to the host for good, whoever uses it afterwards.
+
+    Namespaces are entered a thread at a time: this one enters and ends.
+    """
+    result = {}
+
+    def enter():
+        try:
+            fd = os.open(f"/run/netns/{netns(name, role)}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                libc = ctypes.CDLL(None, use_errno=True)
+                if libc.setns(fd, _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            finally:
+                os.close(fd)
+            result["socket"] = socket.socket(*socket_arguments)
+        except OSError as error:
+            result["error"] = error
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if "error" in result:
+        raise result["error"]
+    return result["socket"]
