@@ -17,7 +17,7 @@ static uint64_t monotonic_us(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
+	return (uint64_t)ts.tv_sec * US_IN_S + (uint64_t)ts.tv_nsec / 1000;
 }
 
 uint64_t clock_now_us(void)
@@ -30,9 +30,9 @@ uint64_t clock_now_us(void)
 	if (__builtin_expect(factor == 0, 0)) {
 		uint64_t hz = rte_get_tsc_hz();
 
-		if (hz <= US_PER_S)
+		if (hz <= US_IN_S)
 			return monotonic_us();
-		factor = (uint64_t)(((unsigned __int128)US_PER_S << 64) / hz);
+		factor = (uint64_t)(((unsigned __int128)US_IN_S << 64) / hz);
 		atomic_store_explicit(&us_per_cycle, factor, memory_order_relaxed);
 	}
 	return (uint64_t)(((unsigned __int128)rte_rdtsc() * factor) >> 64);
