@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define US_IN_MS 1000ull
-#define US_IN_S  1000000ull
+#define US_IN_S	 1000000ull
 
 // Monotonic microseconds since an arbitrary start; TSC based after EAL init, a
 // few nanoseconds a call, no system call. Without EAL: CLOCK_MONOTONIC, with another

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+#
+# A thin front to Meson (build/) and to the programs in tools/.
+
+BUILD = build
+
+help:
+	@echo 'make deps     install the Debian packages that are missing (as root)'
+	@echo 'make build    build offrampd, offramp and offramp-bench in $(BUILD)/'
+	@echo 'make demo     run the main job on a real broker and print the result (as root)'
+	@echo 'make test     run all tests (as root); FAST=1: those that take seconds'
+	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
+	@echo 'make install  install what was built (DESTDIR= is respected)'
+	@echo 'make clean    remove all build directories'
+
+deps:
+	@tools/deps
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD)
+
+build: deps
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+demo: build
+	@tools/demo
+
+bench: build
+	@tools/bench-sweep
+
+test: deps
+	@tools/run-tests $(if $(FAST),--fast)
+
+install: build
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-asan
+
+.PHONY: help deps build demo bench test install clean
