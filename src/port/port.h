@@ -32,6 +32,7 @@ struct port_eal_config {
 // (--no-huge --no-shconf, or --in-memory with hugepages; facts in docs/decisions). A line about
 // what went wrong is logged; negative errno.
 int port_eal_init(const struct port_eal_config *config);
+// Ports are closed and pools freed; after this the process can only end.
 void port_eal_cleanup(void);
 // EAL lcore id of worker i.
 unsigned port_eal_worker_lcore(unsigned worker);
@@ -39,22 +40,25 @@ unsigned port_eal_worker_lcore(unsigned worker);
 // --- a port --------------------------------------------------------------------------------------
 
 struct port_config {
-	const char *name;	   // as in the configuration: "clients"
-	const char *device;	   // as given to the EAL
-	uint16_t mtu;		   // 0: what the device has
+	const char *name;   // as in the configuration: "clients"
+	const char *device; // as given to the EAL
+	// 0: what the device has. At most the kernel interface's own where there is one behind the
+	// port (af_packet, af_xdp): that one belongs to the host and is not changed.
+	uint16_t mtu;
 	unsigned rx_ring, tx_ring; // descriptors; 0: driver default within 512..2048
+	bool promiscuous;	   // take frames for other stations too (bridging)
 };
 
 struct port_caps {
 	bool rx_checksum, tx_ip_checksum, tx_tcp_checksum, tso, multi_segment;
-	bool rx_interrupt;
 	unsigned burst; // transmit at most so many at once (af_xdp loses packets above 64)
 };
 
 struct port;
 
 // `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers is
-// refused: -ENOTSUP. Logs what the port can do, once.
+// refused: -ENOTSUP; an MTU that device, interface and pools do not carry: -EINVAL; no such device:
+// -ENODEV. Logs what the port can do, or what is wrong, once.
 int port_open(const struct port_config *config, unsigned workers,
 	struct rte_mempool *const *rx_pools, struct port **ret_port);
 int port_start(struct port *port);
@@ -75,11 +79,15 @@ unsigned port_rx(struct port *port, unsigned queue, struct rte_mbuf **frames, un
 void port_tx(struct port *port, unsigned queue, struct rte_mbuf *m);
 void port_flush(struct port *port, unsigned queue);
 
-// Families: port_rx_packets_total{port}, port_tx_packets_total{port}, bytes, link_up{port},
-// packets_dropped_total{reason}: tx_full, rx_missed (device), rx_error, rx_nombuf …
+// Families: port_rx_packets_total{port}, port_tx_packets_total{port}, …_bytes_total, link_up{port},
+// packets_dropped_total{reason}: tx_full, tx_invalid (an offload the device refuses), tx_error,
+// rx_missed (device), rx_error, rx_nombuf.
 // port_counters_update() (control thread) refreshes what comes from rte_eth_stats and the link.
 struct counter_set port_counters(const struct port *port);
 void port_counters_update(struct port *port);
 
-// A pool of frames for one worker: `count` mbufs of the default data room (2 KiB), private cache.
+// A pool of frames for one worker: `count` mbufs with a cache. data_room: bytes of an mbuf, its
+// headroom included; 0: the default, 2 KiB and headroom. An MTU above 2030 needs more where the
+// device cannot scatter; af_packet needs its framesz and headroom. NULL when memory is short or
+// the name is taken.
 struct rte_mempool *port_frame_pool_create(const char *name, unsigned count, uint16_t data_room);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Counters and link state of a port; control threads. Packets and bytes are counted by the driver,
+// so the packet path pays for nothing but its own drops.
+
+#include "port/port.h"
+
+#include "base/counters.h"
+#include "port/port_state.h"
+
+#include <rte_ethdev.h>
+
+#include <assert.h>
+#include <string.h>
+
+static const char *const drop_reasons[] = {
+	"tx_full", "tx_invalid", "tx_error", "rx_missed", "rx_error", "rx_nombuf"};
+
+static_assert(
+	PORT_DROPPED_TX_FULL + RTE_DIM(drop_reasons) == PORT_COUNTERS, "a name for every reason");
+
+static const struct counter_family families[PORT_FAMILIES] = {
+	{.name = "port_rx_packets_total", .help = "Frames received", .label = "port", .slots = 1},
+	{.name = "port_tx_packets_total", .help = "Frames sent", .label = "port", .slots = 1},
+	{.name = "port_rx_bytes_total", .help = "Bytes received", .label = "port", .slots = 1},
+	{.name = "port_tx_bytes_total", .help = "Bytes sent", .label = "port", .slots = 1},
+	{.name = "link_up",
+		.help = "1 while the port has a link",
+		.label = "port",
+		.slots = 1,
+		.kind = COUNTER_GAUGE},
+	{.name = "packets_dropped_total",
+		.help = "Packets dropped, by reason",
+		.label = "reason",
+		.values = drop_reasons,
+		.slots = RTE_DIM(drop_reasons)},
+};
+
+void port_counters_init(struct port *port)
+{
+	memcpy(port->families, families, sizeof(families));
+	port->label_values[0] = port->name;
+	for (unsigned i = 0; i < PORT_FAMILIES; i++)
+		if (port->families[i].values == NULL)
+			port->families[i].values = port->label_values;
+}
+
+struct counter_set port_counters(const struct port *port)
+{
+	return (struct counter_set){
+		.families = port->families,
+		.families_count = PORT_FAMILIES,
+		.values = port->counters,
+	};
+}
+
+bool port_link_up(struct port *port)
+{
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void port_counters_update(struct port *port)
+{
+	uint64_t *counters = port->counters;
+	uint64_t tx_full = 0, tx_invalid = 0;
+	struct rte_eth_stats stats;
+
+	for (unsigned i = 0; i < port->workers; i++) {
+		tx_full += counter_read(&port->queues[i].tx_full);
+		tx_invalid += counter_read(&port->queues[i].tx_invalid);
+	}
+	counter_set_to(&counters[PORT_DROPPED_TX_FULL], tx_full);
+	counter_set_to(&counters[PORT_DROPPED_TX_INVALID], tx_invalid);
+	counter_set_to(&counters[PORT_LINK_UP], port_link_up(port));
+	if (rte_eth_stats_get(port->id, &stats) < 0)
+		return;
+	counter_set_to(&counters[PORT_RX_PACKETS], stats.ipackets);
+	counter_set_to(&counters[PORT_TX_PACKETS], stats.opackets);
+	counter_set_to(&counters[PORT_RX_BYTES], stats.ibytes);
+	counter_set_to(&counters[PORT_TX_BYTES], stats.obytes);
+	counter_set_to(&counters[PORT_DROPPED_TX_ERROR], stats.oerrors);
+	counter_set_to(&counters[PORT_DROPPED_RX_MISSED], stats.imissed);
+	counter_set_to(&counters[PORT_DROPPED_RX_ERROR], stats.ierrors);
+	counter_set_to(&counters[PORT_DROPPED_RX_NOMBUF], stats.rx_nombuf);
+}
