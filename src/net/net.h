@@ -25,12 +25,15 @@ struct rte_mbuf;
 
 // Configuration: owned by this floor, filled by control (or a test).
 
+struct net_interface_address {
+	struct net_address address;
+	uint8_t prefix;
+};
+
 struct net_interface_config {
 	struct net_if *netif; // lives as long as the net
-	const struct {
-		struct net_address address;
-		uint8_t prefix;
-	} * addresses; // the first of a family is the default source
+	const struct net_interface_address
+		*addresses; // the first of a family is the default source
 	unsigned addresses_count;
 };
 
@@ -53,11 +56,11 @@ struct net_config {
 	const struct net_neighbour_config *neighbours; // static: never aged, never overwritten
 	unsigned neighbours_count;
 	unsigned neighbours_max;   // cache entries, static ones included; default 4096
-	unsigned fragments_max;	   // packets under reassembly; default 256
+	unsigned fragments_max;	   // packets under reassembly, of at most 8 fragments each; 256
 	uint64_t neighbour_age_us; // a reachable entry is verified (unicast request) after this; 30
 				   // s
 	uint64_t arp_retry_us;	   // 1 s
-	unsigned arp_retries;	   // 3
+	unsigned arp_retries;	   // requests after the first one; 3
 	unsigned arp_queue;	   // frames that wait on one unresolved neighbour; 8
 	unsigned icmp_errors_per_s; // rate limit of our own ICMP errors; 100
 };
@@ -76,7 +79,7 @@ void net_destroy(struct net *net);
 
 enum net_delivery_kind {
 	NET_DELIVERY_TCP, // m starts at the IP header, l3_len set, sums verified, to an address of
-			  // ours
+			  // ours; the TCP header with its options lies in the first segment
 	NET_DELIVERY_ICMP_ERROR, // an ICMP error whose embedded packet is TCP: m starts at the
 				 // EMBEDDED IP header (at least 8 bytes of TCP follow); icmp_* tell
 				 // the error
@@ -100,6 +103,10 @@ unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **fram
 
 // Is the address one of ours?
 bool net_address_is_local(const struct net *net, const struct net_address *address);
+// The address of ours from which `remote` is best spoken to: the one that shares the prefix of the
+// next hop (RFC 1122 3.3.4.3). -EHOSTUNREACH without a route.
+int net_source_select(
+	const struct net *net, const struct net_address *remote, struct net_address *ret_local);
 
 // A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.
 // Embedded in a pcb; refers to a neighbour entry, so it must be closed.
@@ -125,14 +132,17 @@ void net_path_close(struct net_path *path);
 
 // Consumes m, which starts at the L4 header (l4_len set) and has NET_HEADROOM in front; `protocol`
 // is the IP protocol. Prepends IP and Ethernet; for TCP also completes the checksum (the field must
-// hold 0): in hardware where the netif can, else in software. Queued on the neighbour while that is
-// unresolved (bounded, the oldest is dropped and counted). Fragments only when !path->df.
+// hold 0): in hardware where the netif can, else in software. m may be a chain; where the netif
+// lacks multi_segment it is copied into one mbuf. A TSO frame (RTE_MBUF_F_TX_TCP_SEG, tso_segsz)
+// may exceed the MTU. Queued on the neighbour while that is unresolved (bounded, the oldest is
+// dropped and counted). Fragments only when !path->df; a too long packet with df is dropped.
 void net_path_send(
 	struct net_path *path, struct rte_mbuf *m, uint8_t protocol, uint8_t ecn, uint64_t now_us);
 // The connection moves forward: its neighbour is known to be alive (RFC 4861 7.3.1; same idea for
 // ARP).
 void net_path_confirm(struct net_path *path, uint64_t now_us);
-// -EHOSTUNREACH once the neighbour's resolution has failed (retries used up), else 0.
+// -EHOSTUNREACH once the neighbour's resolution has failed (retries used up), else 0. The next
+// net_path_send() starts a new resolution and so clears it: ask before sending again.
 int net_path_error(const struct net_path *path);
 
 // ICMP destination unreachable (port) for a packet that nobody wants; m as in a delivery. Consumes

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The Internet checksum (RFC 1071) over mbuf chains. rte_raw_cksum_mbuf() of
+// DPDK 22.11 loses carries when a segment starts at an odd offset, hence our own walk;
+// the summing itself is DPDK's.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rte_mbuf;
+
+// Not complemented. `length` bytes from `offset`; `sum` is a folded sum to start with.
+uint16_t net_checksum_chain(
+	const struct rte_mbuf *m, uint32_t offset, uint32_t length, uint16_t sum);
+
+// Not complemented sum of the IPv4 pseudo header; addresses in network byte order.
+uint16_t net_checksum_pseudo_ipv4(
+	uint32_t source, uint32_t destination, uint8_t protocol, uint16_t length);

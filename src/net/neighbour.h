@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The neighbour cache: next hop → MAC address. It knows states and timers, not the
+// protocol that resolves (ARP for IPv4). Worker's thread; entries come from an array
+// sized at start. RFC 826, RFC 1122 2.3.2; the states are those of RFC 4861 7.3.2.
+//
+//             send                 answer                  age
+//   NEW ─────────▶ INCOMPLETE ───────────▶ REACHABLE ────────────▶ STALE
+//                  │   ▲    ▲                ▲     ▲                │ send
+//     retries used │   │send│ retries used   │     └─ confirmed ──┐ ▼
+//                  ▼   │    └────────────────┼─────────────────── PROBE (unicast requests,
+//                 FAILED                     └─────── answer ───────┘    traffic goes on)
+//
+// Lifetime. A net_path holds a reference; without one an entry waits on the unused list, whose
+// head is evicted when the cache is full: what is in use is never evicted. NEW and FAILED
+// entries go with their last reference; an unused REACHABLE or STALE one some time later.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/wheel.h"
+#include "net/address.h"
+
+#include <rte_ether.h>
+
+struct net;
+struct net_if;
+struct rte_mbuf;
+
+enum neighbour_state {
+	NEIGHBOUR_FREE,
+	// Frames go out as they are:
+	NEIGHBOUR_STATIC,
+	NEIGHBOUR_REACHABLE,
+	// neighbour_send() has something to do:
+	NEIGHBOUR_STALE,
+	NEIGHBOUR_PROBE,
+	NEIGHBOUR_NEW,
+	NEIGHBOUR_INCOMPLETE,
+	NEIGHBOUR_FAILED,
+};
+
+struct net_neighbour {
+	// Read for each packet.
+	struct rte_ether_hdr header; // what goes in front of a packet to this neighbour
+	uint8_t state;		     // enum neighbour_state
+	uint8_t requests;	     // repeated in this state
+	uint16_t pending_head, pending_count;
+	uint32_t references;
+	uint64_t confirmed_us; // known to be alive then
+	struct net_if *netif;
+	// The rest is for the cache.
+	struct net_address address;
+	struct list link; // free list, unused list, or none (referenced or static)
+	struct wheel_timer timer;
+};
+
+// What neighbour_learn() was told, in rising order of trust.
+enum neighbour_news {
+	NEIGHBOUR_OVERHEARD, // between others or to all
+	NEIGHBOUR_ASKED_US,  // its own request to us: an entry is made
+	NEIGHBOUR_ANSWERED,  // a reply to us: only for an entry that exists
+};
+
+int neighbour_cache_init(struct net *net, uint64_t hash_seed);
+void neighbour_cache_fini(struct net *net); // drops what waits; harmless when half built
+
+// Takes a reference. -ENOMEM when all entries are in use.
+int neighbour_get(struct net *net, struct net_if *netif, const struct net_address *address,
+	struct net_neighbour **ret_neighbour);
+void neighbour_put(struct net *net, struct net_neighbour *n);
+// -ENOMEM, -EEXIST.
+int neighbour_add_static(struct net *net, struct net_if *netif, const struct net_address *address,
+	const uint8_t mac[6]);
+
+// False when it was no news for us.
+bool neighbour_learn(struct net *net, struct net_if *netif, const struct net_address *address,
+	const struct rte_ether_addr *mac, enum neighbour_news news);
+void neighbour_confirm(struct net *net, struct net_neighbour *n);
+
+// Consumes m, which starts at the IP header: puts the Ethernet header in front and transmits, or
+// queues.
+void neighbour_send(struct net *net, struct net_neighbour *n, struct rte_mbuf *m);
+// The same for an entry whose state needs something done.
+void neighbour_send_slow(struct net *net, struct net_neighbour *n, struct rte_mbuf *m);
+
+void neighbour_timers(struct net *net);
+void neighbour_check(const struct net *net);
