@@ -7,17 +7,13 @@
 #include "port/port_state.h"
 
 #include "base/log.h"
-#include "port/eal_arguments.h"
+#include "port/kernel_interface.h"
 
 #include <rte_ethdev.h>
 
 #include <errno.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define COMPONENT "port"
 
@@ -50,22 +46,6 @@ void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret
 	// A segmented send is a chain whose checksums the device completes.
 	ret_caps->tso = (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) && ret_caps->multi_segment &&
 			ret_caps->tx_ip_checksum && ret_caps->tx_tcp_checksum;
-}
-
-// The MTU of the kernel's interface behind a port (af_packet, af_xdp, tap), 0: unknown.
-static uint16_t kernel_mtu(unsigned if_index)
-{
-	struct ifreq request = {0};
-	int fd, r;
-
-	if (if_indextoname(if_index, request.ifr_name) == NULL)
-		return 0;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return 0;
-	r = ioctl(fd, SIOCGIFMTU, &request);
-	close(fd);
-	return r == 0 && request.ifr_mtu <= UINT16_MAX ? (uint16_t)request.ifr_mtu : 0;
 }
 
 // af_packet announces no limit; it is the size of a slot in its ring, framesz= in the vdev string.
@@ -111,7 +91,7 @@ static int kernel_mtu_choose(const struct port_config *config, uint16_t own, uin
 int port_mtu_choose(
 	const struct port_config *config, const struct rte_eth_dev_info *info, uint16_t *ret_mtu)
 {
-	uint16_t own = info->if_index != 0 ? kernel_mtu(info->if_index) : 0;
+	uint16_t own = info->if_index != 0 ? kernel_interface_mtu(info->if_index) : 0;
 	uint16_t max = device_mtu_max(config, info);
 
 	if (own != 0) {

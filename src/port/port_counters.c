@@ -7,6 +7,7 @@
 #include "port/port.h"
 
 #include "base/counters.h"
+#include "port/kernel_interface.h"
 #include "port/port_state.h"
 
 #include <rte_ethdev.h>
@@ -59,6 +60,9 @@ bool port_link_up(struct port *port)
 {
 	struct rte_eth_link link;
 
+	// The drivers of kernel interfaces say "up" from start to stop.
+	if (port->if_index != 0)
+		return kernel_interface_running(port->if_index);
 	return rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 

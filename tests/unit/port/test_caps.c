@@ -5,6 +5,7 @@
 
 #include "port_tests.h"
 
+#include "port/kernel_interface.h"
 #include "port/port_state.h"
 
 #include <errno.h>
@@ -90,23 +91,40 @@ static void test_the_mtu_is_within_what_the_device_carries(void **state)
 	}
 }
 
-// The loopback interface stands in for one with a large MTU: 65,536, or what a host made of it.
-static void test_an_interface_too_large_for_the_ring_is_refused(void **state)
+// Loopback stands in for the host's interfaces: it is there everywhere, and it runs or it does not.
+static void test_the_kernel_is_asked_about_its_interfaces(void **state)
 {
-	struct rte_eth_dev_info info = {.driver_name = "net_af_packet",
-		.if_index = if_nametoindex("lo"),
-		.min_mtu = 68,
-		.max_mtu = UINT16_MAX};
-	struct port_config config = {.name = "p", .device = "net_af_packet0,iface=lo,framesz=128"};
-	uint16_t mtu = 7;
+	unsigned lo = if_nametoindex("lo");
 
-	if (info.if_index == 0)
+	assert_int_equal(kernel_interface_mtu(UINT16_MAX), 0);
+	assert_false(kernel_interface_running(UINT16_MAX));
+	if (lo == 0)
 		skip();
-	// A kernel MTU above 16 bits is taken as unknown; then framesz alone decides.
-	if (port_mtu_choose(&config, &info, &mtu) < 0)
-		assert_int_equal(mtu, 7);
-	else
-		assert_int_equal(mtu, 128 - 66 - 18);
+	assert_true(kernel_interface_mtu(lo) == 0 || kernel_interface_mtu(lo) >= 1280);
+}
+
+static void test_af_packet_carries_what_its_ring_holds(void **state)
+{
+	const struct {
+		const char *device;
+		uint16_t mtu;
+		int result;
+	} cases[] = {
+		{"net_af_packet0,iface=a", 1964, 0},
+		{"net_af_packet0,iface=a", 1965, -EINVAL},
+		{"net_af_packet0,iface=a,framesz=16384,blocksz=65536", 9000, 0},
+		{"net_af_packet0,iface=a,framesz=64", 100, -EINVAL},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct port_config config = {
+			.name = "p", .device = cases[i].device, .mtu = cases[i].mtu};
+		struct rte_eth_dev_info info = {
+			.driver_name = "net_af_packet", .min_mtu = 68, .max_mtu = UINT16_MAX};
+		uint16_t mtu;
+
+		assert_int_equal(port_mtu_choose(&config, &info, &mtu), cases[i].result);
+	}
 }
 
 int test_port_caps(void)
@@ -114,7 +132,8 @@ int test_port_caps(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_what_works_is_believed),
 		cmocka_unit_test(test_the_mtu_is_within_what_the_device_carries),
-		cmocka_unit_test(test_an_interface_too_large_for_the_ring_is_refused),
+		cmocka_unit_test(test_the_kernel_is_asked_about_its_interfaces),
+		cmocka_unit_test(test_af_packet_carries_what_its_ring_holds),
 	};
 
 	return cmocka_run_group_tests_name("capabilities", tests, NULL, NULL);
