@@ -3,10 +3,18 @@
 //
 // Cuts a byte stream into MQTT packets, wherever TCP split or joined them.
 //
-// A packet that lies whole in the bytes given is shown in place (no copy). One that is split is
-// gathered into payloads while it is at most `gather_max` long; a longer one is a stream: its bytes
-// are shown as they come. Bytes that are no MQTT make the framer `broken`: from there on everything
-// is a stream too.
+// A packet that lies whole in the bytes given is shown in place (no copy), however long. One that
+// is split is gathered into payloads while it is at most `gather_max` long; a longer one is a
+// stream: its bytes are shown as they come. Bytes that are no MQTT make the framer `broken`: from
+// there on everything is a stream too. Every byte given is shown exactly once, in order.
+//
+//            header needs more          length <= gather_max        all there
+//   HEADER ─────────────────▶ HEADER ─────────────────────▶ GATHER ──────────▶ SHOWN ─▶ HEADER
+//     │ │                                                     next push frees the payloads
+//     │ └── length > gather_max ──▶ STREAM ── all shown ──▶ HEADER
+//     └──── no MQTT ──────────────▶ BROKEN (for ever)
+//
+// Worker's thread. MQTT 2.1.
 
 #pragma once
 
@@ -17,7 +25,7 @@ enum mqtt_framer_result {
 	MQTT_FRAMER_MORE,   // all bytes used, no packet complete
 	MQTT_FRAMER_PACKET, // *ret is a whole packet
 	MQTT_FRAMER_STREAM, // *ret_stream are bytes of a packet too long to gather (or of no
-			    // packet: broken)
+			    // packet: broken); used > 0
 	MQTT_FRAMER_NOMEM,  // payloads ran out; nothing used: try again later with the same bytes
 };
 
@@ -36,6 +44,7 @@ struct mqtt_frame {
 };
 
 struct mqtt_stream {
+	// In `data`; or, when the fixed header had been split, the whole header, in the framer.
 	struct mqtt_bytes bytes;
 	bool first, last; // of the packet; a broken stream is never last
 	uint8_t type;	  // of the packet; MQTT_RESERVED when broken
@@ -54,7 +63,7 @@ struct mqtt_framer {
 	struct mqtt_header header;
 	// gathered payloads (a small table from the pool when more than one is needed)
 	struct payload *first;
-	struct payload *table; // holds struct payload *[], NULL while one is enough
+	struct payload *table; // holds struct payload *[], NULL when one is enough
 	unsigned parts_count;
 };
 
@@ -65,9 +74,15 @@ void mqtt_framer_fini(struct mqtt_framer *framer);
 
 // Looks at data[0..n). Sets *ret_used to the bytes that are dealt with (the caller consumes them
 // after it has used *ret_packet or *ret_stream, which may point into `data`). Call again with the
-// rest.
+// rest. Payloads are taken only for bytes that have come: a long packet that stalls holds little.
 enum mqtt_framer_result mqtt_framer_push(struct mqtt_framer *framer, const uint8_t *data, size_t n,
 	size_t *ret_used, struct mqtt_frame *ret_packet, struct mqtt_stream *ret_stream);
 
 // Is the stream between two packets?
 bool mqtt_framer_idle(const struct mqtt_framer *framer);
+void mqtt_framer_check(const struct mqtt_framer *framer); // invariants
+
+// Memory ran out in the middle of a packet that is being gathered: gives it up. Shows what has been
+// gathered as *ret_part (whose length is that of the bytes shown; valid until the next push); the
+// rest will be a stream. False when nothing is being gathered.
+bool mqtt_framer_spill(struct mqtt_framer *framer, struct mqtt_frame *ret_part);

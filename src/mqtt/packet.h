@@ -88,12 +88,22 @@ struct mqtt_header {
 };
 
 // Decodes a fixed header out of the first n bytes. MQTT_OK with ret filled; MQTT_ERROR_TRUNCATED
-// when more bytes are needed; else what is wrong. Flags are checked against the type (2.1.3).
+// when more bytes are needed; else what is wrong. Flags are checked against the type (2.1.3), but
+// what any version allows is accepted: a stream is cut before its version is known. A header that
+// fails here has no legal continuation in any version.
 enum mqtt_error mqtt_header_decode(const uint8_t *data, size_t n, struct mqtt_header *ret);
-// Writes 2..5 bytes, returns how many.
+// What mqtt_header_decode() had to leave open: is the header legal in this version? 3.1 repeats
+// PUBREL, SUBSCRIBE and UNSUBSCRIBE with DUP; 5.0 wants the shortest remaining length and knows
+// AUTH; a PUBLISH of QoS 0 has no DUP. Part of mqtt_publish_decode() and mqtt_packet_check().
+enum mqtt_error mqtt_header_check(enum mqtt_version version, const struct mqtt_header *header);
+// Writes 2..5 bytes, returns how many. remaining <= MQTT_REMAINING_MAX.
 unsigned mqtt_header_encode(
 	uint8_t type, uint8_t flags, uint32_t remaining, uint8_t out[MQTT_HEADER_MAX]);
+
+// Variable byte integers (1.5.5), value <= MQTT_REMAINING_MAX. Both return the bytes it takes.
+#define MQTT_VARINT_MAX 4
 unsigned mqtt_varint_size(uint32_t value);
+unsigned mqtt_varint_encode(uint32_t value, uint8_t out[MQTT_VARINT_MAX]);
 
 // --- CONNECT, CONNACK ----------------------------------------------------------------------------
 
@@ -155,7 +165,10 @@ struct mqtt_publish {
 	bool has_payload_format;
 	uint8_t payload_format;
 	bool has_subscription_id; // a client must not send one (3.3.4-6)
-	uint32_t head_length;	  // bytes of the body before the application message
+	// The topic or a text property holds a control or non-character: legal, but 1.5.4 lets the
+	// receiver refuse it, so only the broker knows what becomes of the packet.
+	bool text_discouraged;
+	uint32_t head_length; // bytes of the body before the application message
 	uint32_t payload_length;
 };
 // `body` may be only a prefix of the packet's body (at least the head; MQTT_ERROR_TRUNCATED if it
@@ -163,14 +176,14 @@ struct mqtt_publish {
 enum mqtt_error mqtt_publish_decode(enum mqtt_version version, const struct mqtt_header *header,
 	struct mqtt_bytes body, struct mqtt_publish *ret);
 
-// Size of the v5 properties that remain when a PUBLISH is forwarded: all but topic alias and (from
-// servers only) subscription identifiers; message expiry is replaced by `expiry` when the packet
-// has one. Returns bytes written to out (NULL: only counts).
+// The v5 properties that remain when a PUBLISH is forwarded, in their order and byte for byte: all
+// but topic alias and (from servers only) subscription identifiers; message expiry is replaced by
+// `expiry` when the packet has one. Written without their length (mqtt_varint_encode() writes
+// that). Returns the bytes written to out (NULL: only counts), at most publish->properties.length.
 uint32_t mqtt_publish_properties_forward(
 	const struct mqtt_publish *publish, uint32_t expiry, uint8_t *out);
 
-// --- PUBACK, PUBREC, PUBREL, PUBCOMP
-// -----------------------------------------------------------------
+// --- PUBACK, PUBREC, PUBREL, PUBCOMP -------------------------------------------------------------
 
 struct mqtt_ack {
 	uint16_t packet_id;
@@ -195,7 +208,7 @@ struct mqtt_subscribe {
 };
 struct mqtt_subscribe_filter {
 	struct mqtt_bytes filter; // as sent, "$share/…" included
-	uint8_t qos;
+	uint8_t qos;		  // asked for
 	bool no_local, retain_as_published;
 	uint8_t retain_handling;
 };
@@ -243,12 +256,11 @@ enum mqtt_error mqtt_auth_decode(
 	enum mqtt_version version, struct mqtt_bytes body, struct mqtt_auth *ret);
 
 // Any packet: dispatches to the decoder above and drops the result. The oracle of the fuzzers and
-// the judge of "well-formed".
+// the judge of "well-formed". `version` may be unknown for a CONNECT only.
 enum mqtt_error mqtt_packet_check(
 	enum mqtt_version version, const struct mqtt_header *header, struct mqtt_bytes body);
 
-// --- whole packets, for load generators and tests
-// ---------------------------------------------------
+// --- whole packets, for load generators and tests ------------------------------------------------
 
 // Each writes one packet of at most `size` bytes to out and returns its length, or 0 when it does
 // not fit. Raw `properties` are written as given (v5).

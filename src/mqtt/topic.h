@@ -9,12 +9,22 @@
 
 #include "mqtt/packet.h"
 
+// What a text is by 1.5.4. ILL: ill-formed UTF-8, a surrogate, U+0000, or more than 65,535 bytes:
+// no receiver accepts it. DISCOURAGED: holds control characters (U+0001..1F, U+007F..9F) or
+// non-characters, which a receiver may refuse (mosquitto does).
+enum mqtt_utf8 {
+	MQTT_UTF8_PLAIN,
+	MQTT_UTF8_DISCOURAGED,
+	MQTT_UTF8_ILL,
+};
+enum mqtt_utf8 mqtt_utf8_scan(struct mqtt_bytes text);
 // Well-formed UTF-8 without U+0000 and surrogates, at most 65,535 bytes.
 bool mqtt_utf8_valid(struct mqtt_bytes text);
 // A legal topic name: valid UTF-8, not empty, no wildcard.
 bool mqtt_topic_valid(struct mqtt_bytes topic);
 // A legal filter ('#' only last and alone in its level, '+' alone in its level),
-// "$share/{name}/{filter}" included (4.8.2: name without wildcards and not empty).
+// "$share/{name}/{filter}" included (4.8.2: name without wildcards and not empty). Brokers read
+// "$share/" so in every version, and so does this.
 bool mqtt_filter_valid(struct mqtt_bytes filter);
 // Does the filter (not a share) match the topic? A leading wildcard never matches "$…"; "a/#"
 // matches "a".

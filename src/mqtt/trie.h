@@ -7,11 +7,15 @@
 //         │           └─ "#"           ── entries of plant/#
 //         └─ "+"      ── …
 //
-// A node has exact children (inline while few, a hash where wide), one '+' child
-// and one '#' child. Entries are embedded in their owners (subscriptions). Cost of
-// a match grows with levels and matches, not with the number of subscriptions.
+// A node has exact children, one '+' child and one '#' child. Exact children of all
+// nodes live in one flat hash keyed (parent, level name), so a level with a million
+// siblings costs what one with two costs. Entries are embedded in their owners
+// (subscriptions). Cost of a match grows with levels and matches, not with the
+// number of subscriptions.
 //
-// Single-threaded. Memory comes from pools sized at creation: no malloc later.
+// Single-threaded. Memory comes from pools sized at creation: no malloc later. A node
+// takes 64 bytes and holds a name of up to 16 bytes itself; longer names lie in
+// chunks of 64 bytes, all alike, so churn cannot fragment them.
 
 #pragma once
 
@@ -29,9 +33,12 @@ struct mqtt_trie_entry {
 struct mqtt_trie_config {
 	uint32_t nodes_max;  // one a distinct level path
 	uint32_t levels_max; // a filter or topic with more levels is refused; default 128
-	uint64_t text_bytes; // for the level names
+	uint64_t text_bytes; // for level names longer than 16 bytes, in units of 64 bytes
+	// Of the hash. Random in production, so that nobody can choose names that share a chain.
+	uint64_t seed;
 };
 
+// -EINVAL: no nodes; -ENOMEM.
 int mqtt_trie_create(const struct mqtt_trie_config *config, struct mqtt_trie **ret_trie);
 void mqtt_trie_destroy(struct mqtt_trie *trie); // accepts NULL; entries are not touched
 
@@ -43,8 +50,8 @@ int mqtt_trie_insert(
 void mqtt_trie_remove(struct mqtt_trie *trie, struct mqtt_trie_entry *entry);
 
 // Calls `visit` for every entry whose filter matches, once each, in no particular order. `visit`
-// must not change the trie. Returns the number of visits, or -E2BIG (topic has more than levels_max
-// levels).
+// must neither change the trie nor match in it. Returns the number of visits, or -E2BIG (topic has
+// more than levels_max levels).
 int mqtt_trie_match(const struct mqtt_trie *trie, struct mqtt_bytes topic,
 	void (*visit)(void *ctx, struct mqtt_trie_entry *entry), void *ctx);
 
@@ -54,7 +61,7 @@ uint32_t mqtt_trie_entry_filter(const struct mqtt_trie_entry *entry, uint8_t *ou
 
 struct mqtt_trie_usage {
 	uint32_t nodes, nodes_max;
-	uint64_t text, text_max;
+	uint64_t text, text_max; // bytes of chunks
 };
 void mqtt_trie_usage(const struct mqtt_trie *trie, struct mqtt_trie_usage *ret_usage);
 void mqtt_trie_check(const struct mqtt_trie *trie); // invariants
