@@ -36,6 +36,7 @@ class Bed:
     def __init__(self, name):
         self.name = name
         self.directory = os.path.join(ROOT, name)
+        self.control_socket = self._path("control.sock")
         self.state = self._load()
 
     # State
@@ -111,7 +112,8 @@ class Bed:
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
-        file = configs.daemon(self.directory, self.state["io"], self.state["port"], config)
+        file = configs.daemon(self.directory, self.state["io"], self.state["port"],
+                              self.control_socket, config)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

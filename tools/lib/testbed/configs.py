@@ -23,7 +23,7 @@ def mosquitto(directory, port):
     return path
 
 
-def daemon(directory, io, port, overlay_path=None):
+def daemon(directory, io, port, control_socket, overlay_path=None):
     """Writes the daemon's configuration, with the file at overlay_path laid over it."""
     cores = sorted(os.sched_getaffinity(0))
     prefix = hosts.PREFIX_LENGTH
@@ -45,7 +45,7 @@ def daemon(directory, io, port, overlay_path=None):
              "authorization": "open"},
         ],
         "workers": {"cores": cores[1:2] or cores, "control_core": cores[0], "idle": "adaptive"},
-        "control": {"socket": os.path.join(directory, "control.sock")},
+        "control": {"socket": control_socket},
         "log": {"level": "info"},
     }
     if overlay_path:

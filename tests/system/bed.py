@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""One testbed as the tests see it: tools/testbed as a user calls it, plus sockets on its hosts.
+
+A socket belongs to the network namespace it was made in, for good: hosts.open_socket() makes it on
+the clients' host, any thread of pytest uses it.
+"""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import mqttraw
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(REPOSITORY, "tools", "lib"))
+from testbed import hosts  # noqa: E402
+
+TOOL = os.path.join(REPOSITORY, "tools", "testbed")
+BUILD = os.path.abspath(os.environ.get("OFFRAMP_BUILD") or os.path.join(REPOSITORY, "build"))
+MESSAGES = "$SYS/broker/publish/messages/received"
+BYTES = "$SYS/broker/publish/bytes/received"
+UPTIME = "$SYS/broker/uptime"
+
+_numbers = itertools.count()
+
+
+def tool(*arguments, timeout=60, check=True, **options):
+    """Runs tools/testbed to its end."""
+    done = subprocess.run([TOOL, *map(str, arguments)], text=True, capture_output=True,
+                          timeout=timeout, **options)
+    if check and done.returncode:
+        raise AssertionError(f"testbed {' '.join(map(str, arguments))}: exit code "
+                             f"{done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def eventually(condition, timeout=20, pause=0.05):
+    """Asks until the answer is true. Returns the last answer."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(pause)
+
+
+class Bed:
+    """A running testbed."""
+
+    def __init__(self, mode, *options):
+        self.mode, self.options = mode, options
+        self.name = f"t{os.getpid()}-{next(_numbers)}"
+        self.host = self.port = None
+
+    def __repr__(self):
+        return f"<testbed {self.name} {self.mode}>"
+
+    @property
+    def is_stack(self):
+        return self.mode == "stack"
+
+    def up(self):
+        tool("up", "--name", self.name, "--mode", self.mode, *self.options, timeout=90)
+        host, port = self.tool("address").stdout.split()
+        self.host, self.port = host, int(port)
+        return self
+
+    def down(self):
+        tool("down", "--name", self.name)
+
+    def tool(self, action, *arguments, **options):
+        return tool(action, "--name", self.name, *arguments, **options)
+
+    # What runs
+
+    def status(self):
+        return json.loads(self.tool("status", "--json", check=False).stdout)
+
+    def pid(self, who):
+        return self.status()["processes"][who]["pid"]
+
+    def is_alive(self, who):
+        return self.status()["processes"][who]["alive"]
+
+    def log(self, who, lines=None):
+        limit = ["-n", lines] if lines else []
+        return self.tool("log", who, *limit, check=False).stdout
+
+    def rss_kb(self, who):
+        with open(f"/proc/{self.pid(who)}/status", encoding="ascii") as status:
+            return int(next(line.split()[1] for line in status if line.startswith("VmRSS")))
+
+    # Commands on the hosts
+
+    def run(self, *command, host="clients", timeout=60, **options):
+        return subprocess.run([TOOL, "exec", "--name", self.name, host, "--", *map(str, command)],
+                              text=True, capture_output=True, timeout=timeout, **options)
+
+    def popen(self, *command, host="clients", **options):
+        return subprocess.Popen(
+            [TOOL, "exec", "--name", self.name, host, "--", *map(str, command)],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    def bench(self, *arguments, timeout=120):
+        """offramp-bench on the clients' host. Returns its JSON."""
+        done = self.run(os.path.join(BUILD, "offramp-bench"), "--json", "--host", self.host,
+                        "--port", self.port, *arguments, timeout=timeout)
+        assert done.returncode == 0, f"offramp-bench {arguments}: {done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
+
+    # Sockets and clients on the clients' host
+
+    def connect(self, source=None, receive_buffer=None, timeout=20):
+        """A TCP connection to the broker. Nagle stays on, as with most clients."""
+        sock = hosts.open_socket(self.name, "clients", socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            if receive_buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source:
+                sock.bind((source, 0))
+            sock.settimeout(timeout)
+            sock.connect((self.host, self.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def client(self, client_id, version=4, receive_buffer=None, source=None, **options):
+        """A connected MQTT client, its CONNACK taken (client.connack)."""
+        client = mqttraw.Client(self.connect(source, receive_buffer), version, client_id)
+        try:
+            client.connack = client.connect(**options)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    # Counting
+
+    def counters(self):
+        return json.loads(self.tool("counters").stdout)
+
+    def watch(self):
+        return Watch(self)
+
+
+class Watch:
+    """What the broker itself received as PUBLISHes, and what Offramp counted, since the start.
+
+    The broker tells through $SYS, at its ticks. It has two counts: of messages, which in mosquitto 2.0.11
+    leaves out the retained and those of QoS 2, and of payload bytes, which has them all.
+    """
+
+    def __init__(self, bed):
+        self.bed = bed
+        self.client = bed.client(f"watch{next(_numbers)}")
+        self.seen = {}
+        self.client.subscribe(MESSAGES, BYTES, UPTIME)
+        self._wait_for_tick()
+        self.start = dict(self.seen)
+        self.counted = bed.counters() if bed.is_stack else {}
+
+    def _wait_for_tick(self):
+        """Takes in all that a tick says which comes after now."""
+        self._drain()
+        while self._take(self.client.expect(mqttraw.PUBLISH)) != UPTIME:
+            pass
+        self._drain()
+
+    def _drain(self):
+        kept = []
+        self.client.ping(kept=kept)
+        for message in kept:
+            self._take(message)
+
+    def _take(self, message):
+        self.seen[message.topic] = message.payload
+        return message.topic
+
+    def broker(self):
+        """(messages, payload bytes) that the broker received as PUBLISHes since the start."""
+        self._wait_for_tick()
+        return tuple(int(self.seen[name]) - int(self.start[name]) for name in (MESSAGES, BYTES))
+
+    def captured(self, qos=None):
+        return self._grown("publish_captured_total", None if qos is None else str(qos))
+
+    def passed(self, reason=None):
+        return self._grown("publish_passed_total", reason)
+
+    def _grown(self, name, label):
+        now, then = self.bed.counters().get(name, {}), self.counted.get(name, {})
+        labels = now if label is None else [label]
+        return sum(now.get(key, 0) - then.get(key, 0) for key in labels)
+
+    def passed_by_reason(self):
+        now = self.bed.counters().get("publish_passed_total", {})
+        then = self.counted.get("publish_passed_total", {})
+        return {key: value - then.get(key, 0) for key, value in now.items()
+                if value != then.get(key, 0)}
+
+    def close(self):
+        self.client.leave()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""System tests: real clients and a real broker in network namespaces.
+
+What a client may expect is proven against the broker alone first: most tests run in `direct` mode
+and then, with the same expectations, in `stack` mode.
+"""
+
+import atexit
+import os
+import re
+import signal
+
+import pytest
+
+from bed import BUILD, Bed
+
+SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
+_open = []  # testbeds to take down, whatever happens
+
+
+def pytest_addoption(parser):
+    parser.addoption("--modes", default="direct,stack",
+                     help="modes to test, separated by commas (default: direct,stack)")
+    parser.addoption("--io", default="af_packet", help="ports of the daemon: af_packet, af_xdp")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
+    # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    atexit.register(take_down_all)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Full sizes only when asked for by -m."""
+    if "full" not in config.getoption("markexpr"):
+        kept = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_generate_tests(metafunc):
+    if "mode" in metafunc.fixturenames:
+        wanted = metafunc.config.getoption("--modes").split(",")
+        modes = getattr(metafunc.module, "MODES", ("direct", "stack"))
+        modes = [mode for mode in modes if mode in wanted]
+        metafunc.parametrize("mode", modes, scope="module")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        for bed in _open:
+            for who in ("broker", "daemon")[:2 if bed.is_stack else 1]:
+                text = bed.log(who, 60)
+                if text:
+                    report.sections.append((f"{who} of {bed.name}", text))
+
+
+def take_down(bed):
+    if bed in _open:
+        _open.remove(bed)
+        bed.down()
+
+
+def take_down_all():
+    for bed in list(_open):
+        take_down(bed)
+
+
+@pytest.fixture(scope="session")
+def open_bed(request):
+    """Brings a testbed up that is taken down at the latest when all tests are done."""
+    def open_(mode, *options):
+        if mode == "stack" and not os.access(os.path.join(BUILD, "offrampd"), os.X_OK):
+            pytest.fail(f"{BUILD}/offrampd is not there (--modes direct tests the broker alone)")
+        bed = Bed(mode, "--io", request.config.getoption("--io"), *options)
+        _open.append(bed)
+        return bed.up()
+
+    yield open_
+    take_down_all()
+
+
+@pytest.fixture(scope="module")
+def module_bed(request, mode, open_bed):
+    """The testbed of a module in one mode. up_options(mode) of the module goes to `up`."""
+    options = getattr(request.module, "up_options", lambda mode: ())(mode)
+    bed = open_bed(mode, *options)
+    yield bed
+    if bed.is_stack:
+        bed.tool("stop", "daemon")
+        report = SANITIZER.search(bed.log("daemon"))
+        assert not report, report[0]
+    take_down(bed)
+
+
+@pytest.fixture
+def bed(module_bed):
+    """The module's testbed; afterwards broker and daemon still run, and are the same as before."""
+    running = processes(module_bed)
+    yield module_bed
+    assert processes(module_bed) == running, "a program died or was restarted meanwhile"
+
+
+def processes(bed):
+    return {who: process["pid"] for who, process in bed.status()["processes"].items()
+            if process["alive"]}
