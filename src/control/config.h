@@ -41,14 +41,9 @@ enum config_hugepages {
 	CONFIG_HUGEPAGES_OFF,
 };
 
-struct config_prefix {
-	struct net_address address; // ours, host bits included: 198.18.0.1 of 198.18.0.1/16
-	uint8_t prefix;
-};
-
 struct config_port {
 	struct port_config port;
-	struct config_prefix *addresses;
+	struct net_interface_address *addresses; // host bits included: 198.18.0.1 of 198.18.0.1/16
 	unsigned addresses_count;
 };
 
@@ -96,6 +91,8 @@ struct config {
 // nothing outside the process. *ret_config is untouched on failure.
 int config_load(const char *file, struct config **ret_config, FILE *errors);
 void config_free(struct config *config); // accepts NULL
+
+const char *config_mode_name(enum config_mode mode); // as in the file
 
 // --- for the daemon ------------------------------------------------------------------------------
 // What a function fills in points into `config` (and into the arrays given), so both must outlive

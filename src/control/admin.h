@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// offramp.v1.Admin: the methods of admin.proto. They run on the gRPC server's
+// thread and ask workers through their mailboxes. Private to control.
+
+#pragma once
+
+#include "control/control.h"
+#include "control/rpc.h"
+
+struct rpc_server;
+
+struct control {
+	struct control_source source;
+	struct rpc_server *server;
+};
+
+// A worker that has not looked into its mailbox for so long hangs.
+#define ADMIN_WORKER_TIMEOUT_MS 1000
+
+// next() of the methods; `ctx` is the struct control.
+void admin_status_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_counters_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_drain_next(void *ctx, void *state, struct rpc_reply *reply);
+
+// Bytes of state that the streams need; admin_lists.c asserts them.
+#define ADMIN_CONNECTIONS_STATE_SIZE   (96 * 1024)
+#define ADMIN_SUBSCRIPTIONS_STATE_SIZE (64 * 1024)
+void admin_connections_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_subscriptions_next(void *ctx, void *state, struct rpc_reply *reply);

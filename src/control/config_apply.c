@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The configuration handed to the floors, each in its own structure. The daemon
+// calls these once at start.
+
+#include "control/config.h"
+
+#include "base/payload.h"
+
+#define MIB (1024ull * 1024)
+
+// Bytes of an object and of a class's share, in sixteenths of memory.payloads: small messages are
+// many, and one large one takes several of the largest objects.
+static const struct {
+	uint32_t object, share;
+} payload_classes[PAYLOAD_CLASSES] = {
+	{160, 2},
+	{992, 4},
+	{4064, 4},
+	{16352, 6},
+};
+#define PAYLOAD_SHARES 16
+
+void config_to_payloads(const struct config *config, struct payload_pool_config *ret_payloads)
+{
+	*ret_payloads = (struct payload_pool_config){.socket = -1};
+	for (unsigned i = 0; i < PAYLOAD_CLASSES; i++)
+		ret_payloads->count[i] = config->memory.payloads / PAYLOAD_SHARES *
+					 payload_classes[i].share / payload_classes[i].object;
+}
+
+// What the pools take, by generous bytes an object, and the EAL itself.
+static uint64_t memory_estimate(const struct config *config)
+{
+	const struct config_memory *m = &config->memory;
+
+	return 64 * MIB + m->payloads + m->payloads / 2 + m->frames * 2560ull +
+	       m->connections * 4096ull + m->sessions * 512ull + m->subscriptions * 256ull +
+	       m->send_pieces * 32ull;
+}
+
+void config_to_eal(
+	const struct config *config, const char **devices, struct port_eal_config *ret_eal)
+{
+	for (unsigned i = 0; i < config->ports_count; i++)
+		devices[i] = config->ports[i].port.device;
+	*ret_eal = (struct port_eal_config){
+		.devices = devices,
+		.devices_count = config->ports_count,
+		.memory_mb = config->workers * (memory_estimate(config) / MIB + 1),
+		.control_core = config->control_core,
+		.worker_cores = config->worker_cores,
+		.workers = config->workers,
+		.hugepages = config->memory.hugepages == CONFIG_HUGEPAGES_AUTO,
+	};
+}
+
+void config_to_net(const struct config *config, struct net_if *const *netifs,
+	struct net_interface_config *interfaces, struct net_config *ret_net)
+{
+	for (unsigned i = 0; i < config->ports_count; i++)
+		interfaces[i] = (struct net_interface_config){
+			.netif = netifs[i],
+			.addresses = config->ports[i].addresses,
+			.addresses_count = config->ports[i].addresses_count,
+		};
+	ret_net->interfaces = interfaces;
+	ret_net->interfaces_count = config->ports_count;
+	ret_net->routes = config->routes;
+	ret_net->routes_count = config->routes_count;
+	ret_net->neighbours = config->neighbours;
+	ret_net->neighbours_count = config->neighbours_count;
+}
+
+void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp)
+{
+	const struct tcp_config *from = &config->tcp;
+
+	ret_tcp->connections_max = 3 * config->memory.connections;
+	ret_tcp->pieces_max = config->memory.send_pieces;
+	ret_tcp->receive_buffer = from->receive_buffer;
+	ret_tcp->backlog = from->backlog;
+	ret_tcp->rto_min_us = from->rto_min_us;
+	ret_tcp->rto_max_us = from->rto_max_us;
+	ret_tcp->rto_initial_us = from->rto_initial_us;
+	ret_tcp->syn_retries = from->syn_retries;
+	ret_tcp->retries = from->retries;
+	ret_tcp->time_wait_us = from->time_wait_us;
+	ret_tcp->fin_wait_us = from->fin_wait_us;
+	ret_tcp->delayed_ack_us = from->delayed_ack_us;
+	ret_tcp->connect_retries = from->connect_retries;
+}
+
+void config_to_offload(const struct config *config, struct offload_config *ret_offload)
+{
+	ret_offload->brokers = config->brokers;
+	ret_offload->brokers_count = config->brokers_count;
+	ret_offload->clients_max = config->memory.connections;
+	ret_offload->sessions_max = config->memory.sessions;
+	ret_offload->subscriptions_max = config->memory.subscriptions;
+}

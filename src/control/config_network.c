@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Resolver of `ports`, `routes` and `neighbours`: addresses that are ours, wires
+// they stand on, and gateways that can be reached from there.
+
+#include "control/config_resolve.h"
+
+#include "control/config_document.h"
+
+#include <arpa/inet.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct config_port *config_port_of_address(
+	const struct config *config, const struct net_address *address)
+{
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		const struct config_port *port = &config->ports[i];
+
+		for (unsigned j = 0; j < port->addresses_count; j++)
+			if (net_address_equal(&port->addresses[j].address, address))
+				return port;
+	}
+	return NULL;
+}
+
+const struct net_interface_address *config_prefix_of_neighbour(
+	const struct config *config, const struct net_address *address)
+{
+	const struct net_interface_address *best = NULL;
+
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		const struct config_port *port = &config->ports[i];
+
+		for (unsigned j = 0; j < port->addresses_count; j++) {
+			const struct net_interface_address *p = &port->addresses[j];
+
+			if (net_prefix_contains(&p->address, p->prefix, address) &&
+				(!best || p->prefix > best->prefix))
+				best = p;
+		}
+	}
+	return best;
+}
+
+static uint32_t prefix_mask(uint8_t prefix)
+{
+	return prefix ? UINT32_MAX << (32 - prefix) : 0;
+}
+
+// May a host have this address? (RFC 6890: not 0/8, 127/8, multicast, reserved; nor its network's
+// own or broadcast address, RFC 1122 3.2.1.3)
+static bool host_address(const struct net_address *address, uint8_t prefix)
+{
+	uint32_t ip = ntohl(net_address_to_ipv4(address)), host = ip & ~prefix_mask(prefix);
+
+	if (ip >> 24 == 0 || ip >> 24 == 127 || ip >> 28 >= 14)
+		return false;
+	return prefix >= 31 || (host != 0 && host != ~prefix_mask(prefix));
+}
+
+// --- ports ---------------------------------------------------------------------------------------
+
+// Is another port on the same network? Then nobody could say where to send.
+static const struct config_port *port_sharing_network(const struct config *config,
+	const struct config_port *self, const struct net_interface_address *p)
+{
+	for (const struct config_port *port = config->ports; port < self; port++)
+		for (unsigned j = 0; j < port->addresses_count; j++)
+			if (port->addresses[j].prefix == p->prefix &&
+				net_prefix_contains(
+					&port->addresses[j].address, p->prefix, &p->address))
+				return port;
+	return NULL;
+}
+
+static bool resolve_port_address(struct config_document *document, const char *path,
+	const char *text, const struct config *config, const struct config_port *port,
+	struct net_interface_address *ret_prefix)
+{
+	const struct config_port *other;
+
+	if (!strchr(text, '/') ||
+		net_prefix_parse(text, &ret_prefix->address, &ret_prefix->prefix) != 0 ||
+		!net_address_is_ipv4(&ret_prefix->address)) {
+		config_document_error(document, path,
+			"'%s' cannot be used; valid choices: an IPv4 address with the length of "
+			"its network, such as 198.18.0.1/16",
+			text);
+		return false;
+	}
+	if (!host_address(&ret_prefix->address, ret_prefix->prefix)) {
+		config_document_error(document, path, "'%s' is not an address of a host", text);
+		return false;
+	}
+	other = config_port_of_address(config, &ret_prefix->address);
+	if (other) {
+		config_document_error(document, path, "'%s' is an address of port '%s' already",
+			text, other->port.name);
+		return false;
+	}
+	other = port_sharing_network(config, port, ret_prefix);
+	if (other) {
+		config_document_error(document, path,
+			"'%s' is in the network of port '%s'; each port needs a network of its own",
+			text, other->port.name);
+		return false;
+	}
+	return true;
+}
+
+static int resolve_port(struct config_document *document, const struct raw_port *raw, unsigned i,
+	struct config *config)
+{
+	struct config_port *port = &config->ports[i];
+	char path[CONFIG_PATH_MAX];
+
+	*port = (struct config_port){.port = {.name = raw->name, .device = raw->device}};
+	config_resolve_name(document, config_path(path, "ports[%u].name", i), raw->name);
+	for (unsigned j = 0; j < i; j++) {
+		if (strcmp(config->ports[j].port.name, raw->name) == 0)
+			config_document_error(document, config_path(path, "ports[%u].name", i),
+				"'%s' is the name of ports[%u] already", raw->name, j);
+		if (strcmp(config->ports[j].port.device, raw->device) == 0)
+			config_document_error(document, config_path(path, "ports[%u].device", i),
+				"'%s' is the device of port '%s' already", raw->device,
+				config->ports[j].port.name);
+	}
+	config_resolve_numbers(
+		document, CONFIG_SECTION_PORT, config_path(path, "ports[%u]", i), raw, &port->port);
+	config_path(path, "ports[%u].addresses", i);
+	if (raw->addresses_count == 0)
+		config_document_error(document, path,
+			"must have at least one address with 'mode: stack', such as 198.18.0.1/16");
+	port->addresses = calloc(raw->addresses_count + 1, sizeof(*port->addresses));
+	if (!port->addresses)
+		return -ENOMEM;
+	for (unsigned j = 0; j < raw->addresses_count; j++) {
+		config_path(path, "ports[%u].addresses[%u]", i, j);
+		if (resolve_port_address(document, path, raw->addresses[j], config, port,
+			    &port->addresses[port->addresses_count]))
+			port->addresses_count++;
+	}
+	return 0;
+}
+
+// --- routes and neighbours -----------------------------------------------------------------------
+
+static void resolve_route(struct config_document *document, const struct raw_route *raw, unsigned i,
+	struct config *config)
+{
+	struct net_route_config *route = &config->routes[i];
+	char path[CONFIG_PATH_MAX];
+
+	config_path(path, "routes[%u].to", i);
+	if (net_prefix_parse(raw->to, &route->prefix, &route->prefix_len) != 0 ||
+		!net_address_is_ipv4(&route->prefix) ||
+		(ntohl(net_address_to_ipv4(&route->prefix)) & ~prefix_mask(route->prefix_len))) {
+		config_document_error(document, path,
+			"'%s' cannot be used; valid choices: an IPv4 network, such as "
+			"198.19.0.0/16, or 0.0.0.0/0",
+			raw->to);
+		*route = (struct net_route_config){.prefix_len = 128}; // leads nowhere
+		return;
+	}
+	for (unsigned j = 0; j < i; j++)
+		if (config->routes[j].prefix_len == route->prefix_len &&
+			net_address_equal(&config->routes[j].prefix, &route->prefix))
+			config_document_error(document, path,
+				"'%s' is the target of routes[%u] already", raw->to, j);
+	config_path(path, "routes[%u].via", i);
+	if (!config_resolve_address(document, path, raw->via, &route->via))
+		return;
+	if (config_port_of_address(config, &route->via))
+		config_document_error(document, path, "%s is an address of ours", raw->via);
+	else if (!config_prefix_of_neighbour(config, &route->via))
+		config_document_error(document, path,
+			"%s is in no network of ports[].addresses, so it cannot be reached",
+			raw->via);
+}
+
+// "02:00:00:00:00:09", not all zero and not of a group.
+static bool mac_parse(const char *text, uint8_t ret_mac[6])
+{
+	unsigned b[6];
+	int end = 0;
+
+	if (strlen(text) != 17 ||
+		sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+			&end) != 6 ||
+		end != 17)
+		return false;
+	for (unsigned i = 0; i < 6; i++)
+		ret_mac[i] = b[i];
+	return !(b[0] & 1) && (b[0] | b[1] | b[2] | b[3] | b[4] | b[5]);
+}
+
+static void resolve_neighbour(struct config_document *document, const struct raw_neighbour *raw,
+	unsigned i, struct config *config)
+{
+	struct net_neighbour_config *neighbour = &config->neighbours[i];
+	char path[CONFIG_PATH_MAX];
+
+	if (!mac_parse(raw->mac, neighbour->mac))
+		config_document_error(document, config_path(path, "neighbours[%u].mac", i),
+			"'%s' cannot be used; valid choices: the Ethernet address of one host, "
+			"such as \"02:00:00:00:00:09\"",
+			raw->mac);
+	config_path(path, "neighbours[%u].address", i);
+	if (!config_resolve_address(document, path, raw->address, &neighbour->address))
+		return;
+	if (!config_prefix_of_neighbour(config, &neighbour->address))
+		config_document_error(
+			document, path, "%s is in no network of ports[].addresses", raw->address);
+	for (unsigned j = 0; j < i; j++)
+		if (net_address_equal(&config->neighbours[j].address, &neighbour->address))
+			config_document_error(document, path,
+				"%s is the address of neighbours[%u] already", raw->address, j);
+}
+
+int config_resolve_network(
+	struct config_document *document, const struct raw_config *raw, struct config *config)
+{
+	config->ports = calloc(raw->ports_count, sizeof(*config->ports));
+	config->routes = calloc(raw->routes_count + 1, sizeof(*config->routes));
+	config->neighbours = calloc(raw->neighbours_count + 1, sizeof(*config->neighbours));
+	if (!config->ports || !config->routes || !config->neighbours)
+		return -ENOMEM;
+	for (unsigned i = 0; i < raw->ports_count; i++) {
+		config->ports_count = i + 1;
+		if (resolve_port(document, &raw->ports[i], i, config))
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; i < raw->routes_count; i++)
+		resolve_route(document, &raw->routes[i], i, config);
+	config->routes_count = raw->routes_count;
+	for (unsigned i = 0; i < raw->neighbours_count; i++)
+		resolve_neighbour(document, &raw->neighbours[i], i, config);
+	config->neighbours_count = raw->neighbours_count;
+	return 0;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The control side's start and end, and the table of everything it serves.
+
+#include "control/control.h"
+
+#include "base/log.h"
+#include "control/admin.h"
+#include "control/config.h"
+#include "control/socket.h"
+#include "offramp/v1/admin.pb-c.h"
+
+#include <grpc/support/log.h>
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define UNARY_AGE_MAX_S	 10
+#define STREAM_AGE_MAX_S 60
+
+#define UNARY(method, message, function)                                     \
+	{                                                                    \
+		.path = "/offramp.v1.Admin/" #method, .request = &(message), \
+		.age_max_s = UNARY_AGE_MAX_S, .next = (function),            \
+	}
+#define STREAM(method, message, size, function)                                                    \
+	{                                                                                          \
+		.path = "/offramp.v1.Admin/" #method, .request = &(message), .state_size = (size), \
+		.age_max_s = STREAM_AGE_MAX_S, .next = (function),                                 \
+	}
+
+static const struct rpc_method methods[] = {
+	UNARY(Status, offramp__v1__status_request__descriptor, admin_status_next),
+	UNARY(Counters, offramp__v1__counters_request__descriptor, admin_counters_next),
+	UNARY(Drain, offramp__v1__drain_request__descriptor, admin_drain_next),
+	STREAM(Connections, offramp__v1__connections_request__descriptor,
+		ADMIN_CONNECTIONS_STATE_SIZE, admin_connections_next),
+	STREAM(Subscriptions, offramp__v1__subscriptions_request__descriptor,
+		ADMIN_SUBSCRIPTIONS_STATE_SIZE, admin_subscriptions_next),
+	{.path = NULL},
+};
+
+// gRPC's own complaints, in our log.
+static void grpc_log(gpr_log_func_args *args)
+{
+	static const enum log_level levels[] = {
+		[GPR_LOG_SEVERITY_DEBUG] = LOG_LEVEL_DEBUG,
+		[GPR_LOG_SEVERITY_INFO] = LOG_LEVEL_DEBUG,
+		[GPR_LOG_SEVERITY_ERROR] = LOG_LEVEL_WARNING,
+	};
+
+	log_write(levels[args->severity], "grpc", "%s", args->message);
+}
+
+static const char *start_error(int err)
+{
+	switch (err) {
+	case -EADDRINUSE:
+		return "another offrampd serves it; stop that one, or set control.socket";
+	case -ENOTSOCK:
+		return "something else than a socket is there; remove it, or set control.socket";
+	case -EADDRNOTAVAIL:
+		return "it cannot be bound";
+	default:
+		return strerror(-err);
+	}
+}
+
+// Who may speak to the socket is who may write to it: owner and group.
+static int serve(struct control *control, const char *path)
+{
+	char address[256];
+	mode_t before;
+	int err;
+
+	err = socket_prepare(path);
+	if (err)
+		return err;
+	snprintf(address, sizeof(address), "unix:%s", path);
+	gpr_set_log_function(grpc_log);
+	before = umask(0117);
+	err = rpc_server_start(address, methods, control, &control->server);
+	umask(before);
+	return err;
+}
+
+int control_start(const struct control_source *source, struct control **ret_control)
+{
+	const char *path = source->config->control_socket;
+	struct control *control = calloc(1, sizeof(*control));
+	int err;
+
+	if (!control)
+		return -ENOMEM;
+	control->source = *source;
+	err = serve(control, path);
+	if (err) {
+		log_error("control", "control socket %s: %s", path, start_error(err));
+		free(control);
+		return err;
+	}
+	log_info("control", "serving offramp.v1.Admin on %s", path);
+	*ret_control = control;
+	return 0;
+}
+
+void control_stop(struct control *control)
+{
+	if (!control)
+		return;
+	rpc_server_stop(control->server);
+	unlink(control->source.config->control_socket);
+	free(control);
+}
