@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// One gRPC call to the daemon over its unix socket, on the C-core API. Blocks.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Calls `path` ("/offramp.v1.Admin/Status") with an empty request; `message` is given each message
+// of the answer, one or many, and returns false when it cannot read it. What went wrong is written
+// into `error` and false returned.
+bool client_call(const char *socket, const char *path,
+	bool (*message)(void *ctx, const uint8_t *bytes, size_t length), void *ctx, char *error,
+	size_t error_size);

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// offramp(1): asks a running offrampd, over its unix socket.
+
+#include "cli/client.h"
+#include "cli/output.h"
+
+#include <argp.h>
+#include <err.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXIT_USAGE     2
+#define SOCKET_DEFAULT "/run/offramp/offramp.sock"
+
+static const struct command *const commands[] = {
+	&command_status,
+	&command_connections,
+	&command_subscriptions,
+	&command_counters,
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+struct options {
+	const char *socket;
+	const struct command *command;
+	bool json;
+};
+
+enum { OPTION_JSON = 256, OPTION_SOCKET };
+
+static const struct argp_option option_table[] = {
+	{"json", OPTION_JSON, NULL, 0, "one JSON document instead of a table", 0},
+	{"socket", OPTION_SOCKET, "PATH", 0,
+		"the daemon's socket (default: $OFFRAMP_SOCKET, or " SOCKET_DEFAULT ")", 0},
+	{0},
+};
+
+static void usage_error(const struct argp_state *state, const char *what)
+{
+	char choices[128] = "";
+
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (i)
+			strcat(choices, ", ");
+		strcat(choices, commands[i]->name);
+	}
+	argp_error(state, "%s; valid choices: %s", what, choices);
+}
+
+static error_t option_parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_SOCKET:
+		options->socket = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		for (size_t i = 0; !options->command && i < COMMANDS; i++)
+			if (strcmp(arg, commands[i]->name) == 0) {
+				options->command = commands[i];
+				return 0;
+			}
+		usage_error(
+			state, options->command ? "only one command at a time" : "no such command");
+		return EINVAL;
+	case ARGP_KEY_NO_ARGS:
+		usage_error(state, "a command is missing");
+		return EINVAL;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+// The list of commands, between usage and options.
+static char *help_filter(int key, const char *text, void *input)
+{
+	char *list = NULL;
+	size_t size;
+	FILE *out;
+
+	(void)input;
+	if (key != ARGP_KEY_HELP_PRE_DOC)
+		return (char *)text;
+	out = open_memstream(&list, &size);
+	if (!out)
+		return (char *)text;
+	fputs("Asks a running offrampd.\n\nCommands:\n", out);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-15s%s\n", commands[i]->name, commands[i]->summary);
+	fclose(out);
+	return list;
+}
+
+struct run {
+	const struct command *command;
+	struct output output;
+};
+
+static bool message(void *ctx, const uint8_t *bytes, size_t length)
+{
+	struct run *run = ctx;
+
+	return run->command->message(&run->output, bytes, length);
+}
+
+static int run_command(const struct options *options)
+{
+	const struct command *command = options->command;
+	struct run run = {.command = command, .output.as_json = options->json};
+	struct output *output = &run.output;
+	char *text = NULL, error[512];
+	size_t length = 0;
+	bool ok;
+
+	output->out = open_memstream(&text, &length);
+	if (!output->out)
+		err(EXIT_FAILURE, "output");
+	json_init(&output->json, output->out);
+	table_init(&output->table, command->columns, command->columns_count);
+	if (command->list && options->json)
+		json_array_begin(&output->json, NULL);
+	ok = client_call(options->socket, command->path, message, &run, error, sizeof(error));
+	if (command->list && options->json)
+		json_array_end(&output->json);
+	if (command->columns && !options->json)
+		table_print(&output->table, output->out);
+	table_fini(&output->table);
+	fclose(output->out);
+	if (!ok)
+		fprintf(stderr, "offramp: %s\n", error);
+	else if (fwrite(text, 1, length, stdout) != length || fflush(stdout) != 0) {
+		fprintf(stderr, "offramp: cannot write: %s\n", strerror(errno));
+		ok = false;
+	}
+	free(text);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+const char *argp_program_version = "offramp " OFFRAMP_VERSION;
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = option_table,
+		.parser = option_parse,
+		.args_doc = "COMMAND",
+		.doc = "",
+		.help_filter = help_filter,
+	};
+	const char *environment = getenv("OFFRAMP_SOCKET");
+	struct options options = {
+		.socket = environment && *environment ? environment : SOCKET_DEFAULT,
+	};
+
+	argp_err_exit_status = EXIT_USAGE;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
+		return EXIT_USAGE;
+	return run_command(&options);
+}
