@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A daemon without a data path, for test_server.py: real configuration, mailboxes
+// and server; two workers that only run their mailbox, lists and ports invented here.
+//
+//   fake-daemon CONFIG CONNECTIONS SUBSCRIPTIONS
+//
+// Says "ready", then obeys lines on stdin: "hang" (workers stop answering), "go",
+// end of file (orderly stop, says "stopped"). Says "drain" when asked to drain.
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "control/config.h"
+#include "control/control.h"
+#include "offload/inspect.h"
+#include "port/port.h"
+
+#include <rte_eal.h>
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WORKERS 2
+
+// --- what the lists are made of ------------------------------------------------------------------
+
+struct offload {
+	unsigned index;
+	uint64_t connections, subscriptions;
+	uint64_t counters[4]; // captured qos 0, 1; connections; slices
+};
+
+static const char *const qos_values[] = {"0", "1"};
+static const struct counter_family families[] = {
+	{"publish_captured_total", "Captured.", "qos", qos_values, 2, COUNTER_MONOTONIC},
+	{"connections", "Clients.", NULL, NULL, 1, COUNTER_GAUGE},
+	{"slices_total", "Slices fetched.", NULL, NULL, 1, COUNTER_MONOTONIC},
+};
+
+static void slice_counted(const struct offload *offload)
+{
+	counter_inc((uint64_t *)&offload->counters[3]);
+}
+
+unsigned offload_connections_list(const struct offload *offload, uint64_t *cursor,
+	struct offload_connection_row *ret_rows, unsigned max)
+{
+	unsigned n = 0;
+
+	slice_counted(offload);
+	for (; n < max && *cursor < offload->connections; n++, (*cursor)++) {
+		struct offload_connection_row *row = &ret_rows[n];
+
+		*row = (struct offload_connection_row){
+			.broker = "mosquitto",
+			.client = {net_address_from_ipv4(htonl(0xc6120100 + *cursor)),
+				2 * *cursor % 60000 + 1024},
+			.broker_local = {net_address_from_ipv4(htonl(0xc6130001)), 1234},
+			.version = 3 + *cursor % 3,
+			.accepted = true,
+			.keep_alive = 60,
+			.subscriptions = 2,
+			.client_state = "ESTABLISHED",
+			.broker_state = "CLOSE-WAIT",
+			.captured = UINT64_C(1) << 40,
+		};
+		snprintf(row->client_id, sizeof(row->client_id), "w%u-%lu", offload->index,
+			(unsigned long)*cursor);
+		if (*cursor == 0) { // before CONNECT
+			row->version = 0;
+			row->client_id[0] = '\0';
+		} else if (*cursor == 1) {
+			strcpy(row->client_id, "esc\033[31m\"\\\xc3\xa9");
+		} else if (*cursor == 2) {
+			strcpy(row->client_id, "bad\xff");
+		}
+	}
+	return n;
+}
+
+unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cursor,
+	struct offload_subscription_row *ret_rows, unsigned max)
+{
+	unsigned n = 0;
+
+	slice_counted(offload);
+	for (; n < max && *cursor < offload->subscriptions; n++, (*cursor)++) {
+		ret_rows[n] = (struct offload_subscription_row){
+			.broker = "mosquitto",
+			.qos = *cursor % 3,
+			.online = *cursor % 2,
+			.pending = *cursor % 5 == 0,
+			.persistent = *cursor % 7 == 0,
+			.no_local = *cursor % 3 == 0,
+			.subscription_id = *cursor % 4,
+		};
+		snprintf(ret_rows[n].client_id, sizeof(ret_rows[n].client_id), "w%u",
+			offload->index);
+		snprintf(ret_rows[n].filter, sizeof(ret_rows[n].filter), "a/%lu/#",
+			(unsigned long)*cursor);
+	}
+	return n;
+}
+
+unsigned offload_brokers_list(
+	const struct offload *offload, struct offload_broker_status *ret_statuses, unsigned max)
+{
+	if (max == 0)
+		return 0;
+	ret_statuses[0] = (struct offload_broker_status){
+		.name = "mosquitto",
+		.listen = {net_address_from_ipv4(htonl(0xc6120001)), 1883},
+		.address = {net_address_from_ipv4(htonl(0xc6130002)), 1883},
+		.knowledge = "wire",
+		.authorization = "open",
+		.map_complete = offload->index == 0,
+		.map_reason = offload->index == 0 ? NULL : "a connection was there before",
+		.reachable = true,
+		.connections = 10,
+		.subscriptions = 20,
+		.sessions = 1,
+	};
+	return 1;
+}
+
+// --- ports ---------------------------------------------------------------------------------------
+
+struct port {
+	const char *name;
+	uint64_t rx;
+};
+
+static const char *const port_values[] = {"clients"};
+static const struct counter_family port_families[] = {
+	{"port_rx_packets_total", "Received.", "port", port_values, 1, COUNTER_MONOTONIC},
+};
+
+const char *port_name(const struct port *port)
+{
+	return port->name;
+}
+
+void port_mac(const struct port *port, uint8_t ret_mac[6])
+{
+	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 0xab};
+
+	(void)port;
+	memcpy(ret_mac, mac, sizeof(mac));
+}
+
+uint16_t port_mtu(const struct port *port)
+{
+	(void)port;
+	return 1500;
+}
+
+bool port_link_up(struct port *port)
+{
+	(void)port;
+	return true;
+}
+
+void port_counters_update(struct port *port)
+{
+	counter_set_to(&port->rx, 77);
+}
+
+struct counter_set port_counters(const struct port *port)
+{
+	return (struct counter_set){port_families, 1, &port->rx};
+}
+
+// --- workers -------------------------------------------------------------------------------------
+
+struct worker {
+	struct offload offload;
+	struct mailbox *mailbox;
+	struct counter_set set;
+	pthread_t thread;
+	const atomic_int *state; // 'g'o, 'h'ang, 's'top
+};
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+
+	for (int state; (state = atomic_load(worker->state)) != 's';) {
+		if (state == 'g')
+			mailbox_run(worker->mailbox, 8);
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void worker_start(struct worker *worker, unsigned index, char **argv,
+	const atomic_int *state, struct control_worker *ret_control_worker)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker%u", index);
+	if (mailbox_create(name, 16, worker, &worker->mailbox) != 0)
+		exit(1);
+	worker->offload = (struct offload){
+		.index = index,
+		.connections = strtoul(argv[2], NULL, 10),
+		.subscriptions = strtoul(argv[3], NULL, 10),
+		.counters = {100 + index, 10, 5, 0},
+	};
+	worker->set = (struct counter_set){families, 3, worker->offload.counters};
+	worker->state = state;
+	pthread_create(&worker->thread, NULL, worker_main, worker);
+	*ret_control_worker =
+		(struct control_worker){worker->mailbox, &worker->offload, &worker->set, 1};
+}
+
+static void say(const char *word)
+{
+	puts(word);
+	fflush(stdout);
+}
+
+static void drain(void *ctx)
+{
+	(void)ctx;
+	say("drain");
+}
+
+static void obey(atomic_int *state)
+{
+	char line[32];
+
+	say("ready");
+	while (fgets(line, sizeof(line), stdin)) {
+		atomic_store(state, line[0]);
+		say("ok");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char *eal[] = {"fake-daemon", "--no-huge", "--no-shconf", "-m", "64", "--no-pci",
+		"--no-telemetry", "--lcores=0@0", "--log-level=lib.*:error", NULL};
+	struct worker workers[WORKERS];
+	struct control_worker control_workers[WORKERS];
+	struct port port = {.name = "clients"}, *ports[] = {&port};
+	atomic_int state = 'g';
+	struct control *control;
+	struct config *config;
+
+	if (argc != 4 || config_load(argv[1], &config, stderr) != 0 || rte_eal_init(9, eal) < 0)
+		return 1;
+	for (unsigned i = 0; i < WORKERS; i++)
+		worker_start(&workers[i], i, argv, &state, &control_workers[i]);
+	struct control_source source = {
+		config, clock_now_us(), ports, 1, control_workers, WORKERS, drain, NULL};
+	int err = control_start(&source, &control);
+
+	if (!err) {
+		obey(&state);
+		control_stop(control);
+	}
+	atomic_store(&state, 's');
+	for (unsigned i = 0; i < WORKERS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		mailbox_destroy(workers[i].mailbox);
+	}
+	config_free(config);
+	rte_eal_cleanup();
+	if (!err)
+		say("stopped");
+	return !!err;
+}
