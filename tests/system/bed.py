@@ -152,8 +152,8 @@ class Bed:
 class Watch:
     """What the broker itself received as PUBLISHes, and what Offramp counted, since the start.
 
-    The broker tells through $SYS, at its ticks. It has two counts: of messages, which in mosquitto 2.0.11
-    leaves out the retained and those of QoS 2, and of payload bytes, which has them all.
+    The broker tells through $SYS, at its ticks. It has two counts: of messages, which in mosquitto
+    2.0.11 leaves out the retained and those of QoS 2, and of payload bytes, which has them all.
     """
 
     def __init__(self, bed):

@@ -3,7 +3,7 @@
 """MQTT as bytes: packets built and read by hand, over any socket.
 
 Client libraries hide what these tests are about: which packet came when, with which identifier, in
-one segment or two. Versions: 3 (MQIsdp), 4 (3.1.1), 5. Properties are lists of (name, value) in order.
+one segment or two. Versions: 3 (MQIsdp), 4 (3.1.1), 5. Properties are lists of (name, value).
 """
 
 import collections
@@ -340,7 +340,7 @@ class Client:
         return found
 
     def expect(self, kind, timeout=20):
-        """The next packet, which must be of that kind; a PUBREL to an automatic PUBREC is skipped."""
+        """The next packet, which must be of that kind; PUBRELs are dealt with by the way."""
         while True:
             found = self.receive(timeout)
             if found.kind == PUBREL and kind != PUBREL and self.auto_ack:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) The Offramp Authors
-"""Clients, brokers and daemons that misbehave or die: others are served, and nothing is left over."""
+"""Clients, brokers and daemons that misbehave or die: others are served, nothing is left over."""
 
 import itertools
 import os
@@ -230,7 +230,7 @@ def test_many_filters(bed, topic, others):
 # The network
 
 def test_a_client_that_vanished_from_the_network(bed, topic, others):
-    """Half-open: no FIN, no RST, no answer any more. Its keep alive ends it, its will is published."""
+    """Half-open: no FIN, no RST, no answer. Its keep alive ends it, its will is published."""
     source = hosts.client_address(3)
     witness, publisher = bed.client("witness"), bed.client("publisher")
     witness.subscribe(f"{topic}/will")
@@ -285,7 +285,7 @@ def checksum(raw):
 
 
 def test_the_same_port_again_at_once(bed):
-    """The broker closed first and is in TIME-WAIT for that port; connecting again does not stall."""
+    """The broker closed first and has that port in TIME-WAIT; connecting again does not stall."""
     port = 23000 + random.randrange(10000)
     for _ in range(20):
         sock = hosts.open_socket(bed.name, "clients", socket.AF_INET, socket.SOCK_STREAM)

@@ -25,7 +25,8 @@ def own(open_bed, mode):
 
 
 def namespaces(bed):
-    return [role for role in hosts.ROLES if os.path.exists(f"/run/netns/{hosts.netns(bed.name, role)}")]
+    return [role for role in hosts.ROLES
+            if os.path.exists(f"/run/netns/{hosts.netns(bed.name, role)}")]
 
 
 def linger(bed):
@@ -293,10 +294,12 @@ def test_configuration_is_laid_over(open_bed, mode, tmp_path):
     if mode == "direct":
         return
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text("log: {level: debug}\nbrokers: [{name: mosquitto, capture: {max_size: 1024}}]\n")
+    overlay.write_text("log: {level: debug}\n"
+                       "brokers: [{name: mosquitto, capture: {max_size: 1024}}]\n")
     bed = open_bed(mode, "--config", overlay)
     written = open(f"{bed.status()['directory']}/offrampd.yaml", encoding="utf-8").read()
-    assert "max_size: 1024" in written and "level: debug" in written and "knowledge: wire" in written
+    for line in ("max_size: 1024", "level: debug", "knowledge: wire"):
+        assert line in written
     bed.client("a").leave()
     bed.down()
     overlay.write_text("logg: {}\n")

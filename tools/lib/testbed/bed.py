@@ -2,8 +2,8 @@
 # Copyright (c) The Offramp Authors
 """A testbed: its state on disk, and going up and down.
 
-Everything of the testbed NAME lies in /run/offramp-testbed/NAME/; state.json tells the next call what
-runs. A lock beside it serialises calls on one name; different names share nothing.
+Everything of the testbed NAME lies in /run/offramp-testbed/NAME/; state.json tells the next call
+what runs. A lock beside it serialises calls on one name; different names share nothing.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ class Bed:
 
     def require(self):
         if not self.state or not hosts.exists(self.name):
-            raise BedError(f"there is no testbed '{self.name}': tools/testbed up --name {self.name}")
+            raise BedError(f"there is no testbed '{self.name}' (up --name {self.name})")
         return self.state
 
     # Up and down
