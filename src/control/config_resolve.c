@@ -133,10 +133,10 @@ static int resolve_workers(
 	config->workers = count;
 	config->idle = raw->idle;
 	for (unsigned i = 0; i < count; i++) {
-		if (cores[i] == config->control_core)
+		if (cores[i] == config->control_core && raw->idle == CONFIG_IDLE_BUSY)
 			config_document_error(document, config_path(path, "workers.cores[%u]", i),
-				"core %u is workers.control_core too; a worker needs a core of its "
-				"own",
+				"core %u is workers.control_core too, and a busy worker leaves it "
+				"no time; valid choices: another core, or 'idle: adaptive'",
 				cores[i]);
 		else if (cores[i] > CORE_MAX)
 			config_document_error(document, config_path(path, "workers.cores[%u]", i),

@@ -321,8 +321,8 @@ static const struct mistake mistakes[] = {
 		"21:18: workers.cores: 2 cores given, but this version runs one worker; valid "
 		"choices: a list of one core\n"},
 	{"control_core: 2", "control_core: 3",
-		"21:19: workers.cores[0]: core 3 is workers.control_core too; a worker needs a "
-		"core of its own\n"},
+		"21:19: workers.cores[0]: core 3 is workers.control_core too, and a busy worker "
+		"leaves it no time; valid choices: another core, or 'idle: adaptive'\n"},
 	{"secret_file: /var", "secret_file: var",
 		"25:14: secret_file: 'var/lib/offramp/secret' cannot be used; valid choices: an "
 		"absolute path\n"},
