@@ -8,9 +8,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PROBE_MS 2000 // for an answer of one of several addresses
 
 // An address as a number with its lowest 64 bits: ranges do not carry further.
 static uint64_t address_low(const struct sockaddr_storage *address)
@@ -123,19 +127,45 @@ void bench_sources_pick(const struct bench_source *sources, unsigned count, uint
 				      : sizeof(struct sockaddr_in6);
 }
 
+// Whether something listens there.
+static bool address_answers(const struct addrinfo *candidate)
+{
+	int fd = socket(candidate->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+	int error = 0;
+	socklen_t length = sizeof(error);
+	bool answers = false;
+
+	if (fd < 0)
+		return false;
+	if (connect(fd, candidate->ai_addr, candidate->ai_addrlen) == 0)
+		answers = true;
+	else if (errno == EINPROGRESS && poll(&poll_fd, 1, PROBE_MS) == 1)
+		answers = !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) && !error;
+	close(fd);
+	return answers;
+}
+
 int bench_address_resolve(
 	const char *host, const char *port, int family, struct bench_address *ret_address)
 {
 	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *list = NULL;
+	struct addrinfo *list = NULL, *chosen;
 	int rc;
 
 	rc = getaddrinfo(host, port, &hints, &list);
 	if (rc)
 		return rc;
+	// "localhost" is two addresses, and many brokers listen on one of them.
+	chosen = list;
+	if (list->ai_next)
+		while (chosen && !address_answers(chosen))
+			chosen = chosen->ai_next;
+	if (!chosen)
+		chosen = list;
 	memset(ret_address, 0, sizeof(*ret_address));
-	memcpy(&ret_address->storage, list->ai_addr, list->ai_addrlen);
-	ret_address->length = list->ai_addrlen;
+	memcpy(&ret_address->storage, chosen->ai_addr, chosen->ai_addrlen);
+	ret_address->length = chosen->ai_addrlen;
 	freeaddrinfo(list);
 	address_finish(ret_address);
 	return 0;

@@ -22,7 +22,7 @@ int bench_sources_parse(
 void bench_sources_pick(const struct bench_source *sources, unsigned count, uint64_t n,
 	struct bench_address *ret_address);
 
-// Resolves host and port, preferring the family of the sources when there are any. 0 or an EAI_*
-// code.
+// Resolves host and port to an address of the family (AF_UNSPEC: any); of several, the first one
+// that answers. 0 or an EAI_* code.
 int bench_address_resolve(
 	const char *host, const char *port, int family, struct bench_address *ret_address);
