@@ -19,6 +19,7 @@ import mqttraw
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(REPOSITORY, "tools", "lib"))
 from testbed import hosts  # noqa: E402
+from testbed.bed import Bed as ToolBed  # noqa: E402
 
 TOOL = os.path.join(REPOSITORY, "tools", "testbed")
 BUILD = os.path.abspath(os.environ.get("OFFRAMP_BUILD") or os.path.join(REPOSITORY, "build"))
@@ -79,7 +80,7 @@ class Bed:
     # What runs
 
     def status(self):
-        return json.loads(self.tool("status", "--json", check=False).stdout)
+        return ToolBed(self.name).status()
 
     def pid(self, who):
         return self.status()["processes"][who]["pid"]

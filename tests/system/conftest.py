@@ -27,6 +27,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
+    config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     atexit.register(take_down_all)
@@ -42,9 +43,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_generate_tests(metafunc):
     if "mode" in metafunc.fixturenames:
-        wanted = metafunc.config.getoption("--modes").split(",")
-        modes = getattr(metafunc.module, "MODES", ("direct", "stack"))
-        modes = [mode for mode in modes if mode in wanted]
+        modes = metafunc.config.getoption("--modes").split(",")
+        only = metafunc.definition.get_closest_marker("stack_only")
+        modes = [mode for mode in modes if mode == "stack" or not only]
         metafunc.parametrize("mode", modes, scope="module")
 
 

@@ -89,9 +89,8 @@ def test_exec_runs_on_the_host(bed, host, address):
     assert (address or bed.status()["broker_address"]) + "/16" in shown
 
 
+@pytest.mark.stack_only
 def test_the_kernel_is_silent_in_the_offramp_namespace(bed):
-    if not bed.is_stack:
-        return
     for port in ("clients", "broker"):
         shown = bed.run("ip", "address", "show", "dev", port, host="offramp").stdout
         assert "NOARP" in shown and "inet" not in shown, shown
@@ -290,9 +289,8 @@ def test_counters_are_the_daemons(bed):
     assert isinstance(counters["publish_passed_total"], dict)
 
 
+@pytest.mark.stack_only
 def test_configuration_is_laid_over(open_bed, mode, tmp_path):
-    if mode == "direct":
-        return
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("log: {level: debug}\n"
                        "brokers: [{name: mosquitto, capture: {max_size: 1024}}]\n")
