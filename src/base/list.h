@@ -13,7 +13,9 @@ struct list {
 	struct list *next, *prev;
 };
 
+#ifndef container_of // DPDK has it too
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#endif
 
 #define list_for_each(pos, head) \
 	for (struct list *pos = (head)->next; pos != (head); pos = pos->next)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "net/address.h"
+#include "proof/overlap.h"
 
 enum offload_knowledge {	// how the map of subscriptions is known to be complete
 	OFFLOAD_KNOWLEDGE_NONE, // nothing is declared: everything passes
@@ -24,12 +25,6 @@ enum offload_authorization {
 enum offload_fence {
 	OFFLOAD_FENCE_PING, // a PINGRESP proves that what came before has been routed (mosquitto)
 	OFFLOAD_FENCE_NONE, // it proves nothing: a changed topic waits out capture.hold
-};
-
-enum offload_overlap {		   // a client with several matching subscriptions gets …
-	OFFLOAD_OVERLAP_MOSQUITTO, // v3: one copy at the highest QoS; v5: one a subscription
-	OFFLOAD_OVERLAP_ONE,	   // one copy always, with all identifiers
-	OFFLOAD_OVERLAP_EACH,	   // one copy a subscription always
 };
 
 struct offload_capture_config {
@@ -59,7 +54,7 @@ struct offload_broker_config {
 	enum offload_knowledge knowledge;
 	enum offload_authorization authorization;
 	enum offload_fence fence;
-	enum offload_overlap overlap;
+	enum proof_overlap overlap;
 	struct offload_capture_config capture;
 	struct offload_client_config client;
 	uint64_t connect_timeout_us; // the broker's leg must stand within this; 10 s

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What happens to a flow, event by event. Ends of streams are carried through per
+// direction, after everything queued: a FIN becomes a FIN, a reset a reset.
+
+#include "attach/flow.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "net/address.h"
+
+// The broker has closed and the client does not: so long an orphaned connection lives in Linux too.
+#define LINGER_US (60 * US_IN_S)
+
+static struct flow *flow_of(const struct client *client)
+{
+	return offload_client_link(client);
+}
+
+static const struct offload_broker_config *flow_config(const struct flow *flow)
+{
+	return &flow->stack->config->brokers[flow->broker];
+}
+
+// --- the broker's leg, as the offload uses it ----------------------------------------------------
+
+static unsigned link_peek(struct client *client, struct tcp_span *ret_spans, unsigned max)
+{
+	return tcp_recv_peek(flow_of(client)->up.pcb, ret_spans, max);
+}
+
+static void link_consume(struct client *client, uint32_t n)
+{
+	tcp_recv_consume(flow_of(client)->up.pcb, n);
+}
+
+static bool link_eof(const struct client *client)
+{
+	return tcp_recv_eof(flow_of(client)->up.pcb);
+}
+
+static int link_send(struct client *client, const struct tcp_piece *pieces, unsigned count)
+{
+	return tcp_send(flow_of(client)->up.pcb, pieces, count);
+}
+
+static int link_send_copy(struct client *client, const void *data, size_t length)
+{
+	return tcp_send_copy(flow_of(client)->up.pcb, data, length);
+}
+
+static uint64_t link_queued(const struct client *client)
+{
+	return tcp_send_queued(flow_of(client)->up.pcb);
+}
+
+static void link_describe(
+	const struct client *client, struct net_endpoint *ret_local, const char **ret_state)
+{
+	struct tcp_info info;
+
+	tcp_pcb_info(flow_of(client)->up.pcb, &info);
+	*ret_local = info.local;
+	*ret_state = tcp_state_name(info.state);
+}
+
+// --- ends ----------------------------------------------------------------------------------------
+
+// The legs have been given back to TCP by now.
+static void flow_free(struct flow *flow)
+{
+	if (flow->client != NULL)
+		offload_client_close(flow->client);
+	wheel_disarm(&flow->stack->timers, &flow->timer);
+	flow->stack->freed++;
+	slab_give(flow->stack->flows, flow);
+}
+
+void flow_abort(struct flow *flow)
+{
+	struct tcp_pcb *down = flow->down.pcb, *up = flow->up.pcb;
+	bool deciding = flow->state == FLOW_OPENING;
+
+	flow_free(flow);
+	if (deciding)
+		tcp_refuse(down);
+	else
+		tcp_abort(down);
+	if (up != NULL)
+		tcp_abort(up);
+}
+
+static void flow_refuse(struct flow *flow, enum stack_refusal reason)
+{
+	counter_inc(&flow->stack->counters.refused[reason]);
+	flow_abort(flow);
+}
+
+static void flow_close(struct flow *flow)
+{
+	struct tcp_pcb *down = flow->down.pcb, *up = flow->up.pcb;
+
+	flow_free(flow);
+	tcp_close(down);
+	tcp_close(up);
+}
+
+// Carries the ends of streams from one leg to the other once everything before them has gone. Last
+// in every run of the client: the flow may be gone afterwards.
+static void link_moved(struct client *client)
+{
+	struct flow *flow = flow_of(client);
+
+	if (offload_client_failed(client)) {
+		counter_inc(&flow->stack->counters.resets[STACK_RESET_OFFRAMP]);
+		flow_abort(flow);
+		return;
+	}
+	if (!flow->down_ended && tcp_recv_eof(flow->down.pcb) && offload_client_read(client)) {
+		flow->down_ended = true;
+		offload_client_gone(client);
+		tcp_shutdown(flow->up.pcb);
+	}
+	if (!flow->up_ended && tcp_recv_eof(flow->up.pcb) && offload_client_broker_read(client)) {
+		flow->up_ended = true;
+		offload_client_broker_gone(client);
+		tcp_shutdown(flow->down.pcb);
+		wheel_arm(&flow->stack->timers, &flow->timer, flow->stack->now_us + LINGER_US);
+	}
+	if (flow->down_ended && flow->up_ended)
+		flow_close(flow);
+}
+
+const struct broker_link_ops flow_link_ops = {
+	.peek = link_peek,
+	.consume = link_consume,
+	.eof = link_eof,
+	.send = link_send,
+	.send_copy = link_send_copy,
+	.queued = link_queued,
+	.describe = link_describe,
+	.moved = link_moved,
+};
+
+// --- opening -------------------------------------------------------------------------------------
+
+// From the client's own port, from the first of our addresses where it is free.
+static int connect_same_port(struct flow *flow, const struct tcp_connect_options *options)
+{
+	const struct offload_broker_config *config = flow_config(flow);
+	struct net_endpoint local = {.port = tcp_pcb_remote(flow->down.pcb)->port};
+	int rc = -EADDRINUSE;
+
+	for (unsigned i = 0; i < config->sources_count && rc == -EADDRINUSE; i++) {
+		local.address = config->sources[i];
+		rc = tcp_connect(flow->stack->tcp, &local, &config->address, options, &flow->up,
+			&flow->up.pcb);
+	}
+	return rc;
+}
+
+static int connect_any_port(struct flow *flow, const struct tcp_connect_options *options)
+{
+	const struct offload_broker_config *config = flow_config(flow);
+	struct net_endpoint local = {.port = 0};
+	int rc = -EADDRINUSE;
+
+	for (unsigned i = 0; i < config->sources_count && rc == -EADDRINUSE; i++) {
+		local.address = config->sources[i];
+		rc = tcp_connect(flow->stack->tcp, &local, &config->address, options, &flow->up,
+			&flow->up.pcb);
+	}
+	if (rc == 0)
+		counter_inc(&flow->stack->counters.other_port);
+	flow->other_port = true;
+	return rc;
+}
+
+static const struct tcp_connect_options connect_options = {.hold_ack = true, .no_delay = true};
+
+static enum stack_refusal refusal_of(int error)
+{
+	switch (error) {
+	case -EADDRINUSE:
+		return STACK_REFUSED_PORTS;
+	case -EHOSTUNREACH:
+	case -EADDRNOTAVAIL:
+		return STACK_REFUSED_UNREACHABLE;
+	default:
+		return STACK_REFUSED_FULL;
+	}
+}
+
+void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb)
+{
+	struct flow *flow = stack->draining ? NULL : slab_take(stack->flows);
+	int rc;
+
+	if (flow == NULL) {
+		counter_inc(&stack->counters.refused[stack->draining ? STACK_REFUSED_DRAINING
+								     : STACK_REFUSED_FULL]);
+		tcp_refuse(pcb);
+		return;
+	}
+	flow->stack = stack;
+	flow->broker = broker;
+	flow->down = (struct leg){flow, pcb};
+	flow->up = (struct leg){flow, NULL};
+	wheel_timer_init(&flow->timer);
+	tcp_pcb_set_user(pcb, &flow->down);
+	rc = connect_same_port(flow, &connect_options);
+	if (rc == -EADDRINUSE)
+		rc = connect_any_port(flow, &connect_options);
+	if (rc < 0) {
+		flow_refuse(flow, refusal_of(rc));
+		return;
+	}
+	wheel_arm(&stack->timers, &flow->timer,
+		stack->now_us + flow_config(flow)->connect_timeout_us);
+}
+
+// The broker's leg could not be opened.
+static void opening_failed(struct flow *flow, uint32_t events)
+{
+	struct tcp_pcb *up = flow->up.pcb;
+
+	// The client's port may be in a TIME-WAIT of the broker that does not give way: once more
+	// from another. Where nobody listens this is refused just as quickly.
+	if ((events & TCP_EVENT_REFUSED) && !flow->other_port) {
+		flow->up.pcb = NULL;
+		tcp_abort(up);
+		if (connect_any_port(flow, &connect_options) == 0)
+			return;
+	}
+	offload_broker_reachable(flow->stack->offload, flow->broker, false);
+	flow_refuse(flow, (events & (TCP_EVENT_REFUSED | TCP_EVENT_RESET))
+				  ? STACK_REFUSED_BROKER
+				  : STACK_REFUSED_UNREACHABLE);
+}
+
+static void opening_event(struct flow *flow, bool is_down, uint32_t events)
+{
+	if (events & TCP_EVENTS_TERMINAL) {
+		if (is_down)
+			flow_abort(flow); // the client has given up
+		else
+			opening_failed(flow, events);
+		return;
+	}
+	if (!is_down && (events & TCP_EVENT_ESTABLISHED)) {
+		flow->state = FLOW_ACCEPTED;
+		offload_broker_reachable(flow->stack->offload, flow->broker, true);
+		tcp_accept(flow->down.pcb);
+	}
+}
+
+static void accepted_event(struct flow *flow, bool is_down, uint32_t events)
+{
+	struct stack *stack = flow->stack;
+
+	if (events & TCP_EVENTS_TERMINAL) {
+		flow_abort(flow);
+		return;
+	}
+	if (!is_down || !(events & TCP_EVENT_ESTABLISHED))
+		return;
+	flow->client = offload_client_open(
+		stack->offload, flow->broker, flow->down.pcb, &flow_link_ops, flow);
+	if (flow->client == NULL) {
+		flow_refuse(flow, STACK_REFUSED_FULL);
+		return;
+	}
+	wheel_disarm(&stack->timers, &flow->timer);
+	flow->state = FLOW_OPEN;
+	counter_inc(&stack->counters.accepted);
+	tcp_confirm(flow->up.pcb);
+	tcp_set_no_delay(flow->down.pcb, true);
+	tcp_set_low_water(flow->up.pcb, OFFLOAD_LINK_LOW_WATER);
+	offload_client_run(flow->client);
+}
+
+// --- open ----------------------------------------------------------------------------------------
+
+// One side was reset, or is dead: what it has sent goes on, then the other side is reset too.
+static void open_terminal(struct flow *flow, bool is_down)
+{
+	struct tcp_pcb *dead = is_down ? flow->down.pcb : flow->up.pcb;
+	struct tcp_pcb *other = is_down ? flow->up.pcb : flow->down.pcb;
+
+	counter_inc(
+		&flow->stack->counters.resets[is_down ? STACK_RESET_CLIENT : STACK_RESET_BROKER]);
+	if (!is_down)
+		offload_client_broker_gone(flow->client);
+	flow_free(flow);
+	tcp_abort(dead);
+	tcp_abort_after_send(other);
+}
+
+void flow_event(struct flow *flow, bool is_down, uint32_t events)
+{
+	uint64_t serial = flow->stack->freed;
+
+	switch (flow->state) {
+	case FLOW_OPENING:
+		opening_event(flow, is_down, events);
+		return;
+	case FLOW_ACCEPTED:
+		accepted_event(flow, is_down, events);
+		return;
+	case FLOW_OPEN:
+		break;
+	}
+	offload_client_run(flow->client);
+	if ((events & TCP_EVENTS_TERMINAL) && serial == flow->stack->freed)
+		open_terminal(flow, is_down);
+}
+
+void flow_timeout(struct flow *flow)
+{
+	switch (flow->state) {
+	case FLOW_OPENING:
+		offload_broker_reachable(flow->stack->offload, flow->broker, false);
+		flow_refuse(flow, STACK_REFUSED_UNREACHABLE);
+		break;
+	case FLOW_ACCEPTED:
+		flow_abort(flow);
+		break;
+	case FLOW_OPEN:
+		flow_close(flow);
+		break;
+	}
+}
+
+void flow_drain(struct flow *flow)
+{
+	if (flow->state != FLOW_OPEN) {
+		flow_refuse(flow, STACK_REFUSED_DRAINING);
+		return;
+	}
+	if (!offload_client_drained(flow->client) || link_queued(flow->client) > 0)
+		return;
+	// What the client sent and was never acknowledged is nobody's any more; unread it would
+	// turn the close into a reset.
+	tcp_recv_consume(flow->down.pcb, tcp_recv_readable(flow->down.pcb));
+	flow_close(flow);
+}

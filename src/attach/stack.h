@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Stack mode: Offramp is an endpoint with an address of its own. A client's SYN is
+// answered once the broker has accepted a peer connection that Offramp opens from
+// the port the client used; from then on the two are one client of the offload.
+//
+//   client          Offramp           broker
+//     │── SYN ────────▶│── SYN ────────▶│
+//     │                │◀──── SYN-ACK ──│
+//     │◀───── SYN-ACK ─│                │     the broker sees nothing of it yet
+//     │── ACK ────────▶│── ACK ────────▶│     now it does
+//
+// One a worker, on the worker's thread.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "offload/config.h"
+
+struct offload;
+struct stack;
+struct tcp_stack;
+
+// Listens for every broker of the configuration. -EADDRINUSE, -ENOMEM.
+int stack_create(const struct offload_config *config, struct offload *offload,
+	struct tcp_stack *tcp, uint64_t now_us, struct stack **ret_stack);
+// Aborts what is left. Accepts NULL.
+void stack_destroy(struct stack *stack);
+
+// Deals with everything TCP has to report, and with timers.
+void stack_run(struct stack *stack, uint64_t now_us);
+uint64_t stack_next_deadline(const struct stack *stack);
+
+// An orderly stop: new clients are refused; connections end once what they are owed is delivered.
+void stack_drain(struct stack *stack);
+// All connections have ended.
+bool stack_drained(const struct stack *stack);
+
+struct counter_set stack_counters(const struct stack *stack);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The verdict on a PUBLISH, and its distribution when it is captured.
+
+#pragma once
+
+#include "offload/message.h"
+#include "offload/state.h"
+
+// 1: captured, delivered, acknowledged. 0: it must pass, *ret_reason says why. -EAGAIN: it must
+// wait (a fence, acknowledgements, slow subscribers); nothing has happened and the client is run
+// again.
+int capture_publish(struct client *client, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, enum proof_reason *ret_reason);
+// A PUBLISH has passed for this reason: order must be kept with what comes after it. `topic` may be
+// empty: unknown.
+void capture_passed(
+	struct client *client, struct mqtt_bytes topic, uint8_t qos, enum proof_reason reason);
+
+// The subscriber that this publisher waited for has caught up, stalled, or gone.
+bool capture_may_resume(const struct client *client);

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What CONNECT, CONNACK, SUBSCRIBE and DISCONNECT change (3.1, 3.2, 3.8, 3.14).
+
+#include "offload/client.h"
+
+#include "offload/output.h"
+#include "offload/pending.h"
+
+void client_connect(struct client *client, const struct mqtt_connect *connect)
+{
+	client->state = CLIENT_CONNECT;
+	client->version = connect->version;
+	client->clean = connect->clean_start;
+	client->bridge = connect->bridge;
+	client->keep_alive = connect->keep_alive;
+	client->receive_maximum = connect->receive_maximum;
+	client->maximum_packet_size = connect->maximum_packet_size;
+	client->session_expiry = connect->session_expiry;
+	if (connect->client_id.length == 0)
+		return;
+	client->client_id =
+		connect->client_id.length <= PAYLOAD_LARGEST
+			? payload_alloc(client->offload->payloads, connect->client_id.length)
+			: NULL;
+	if (client->client_id == NULL) {
+		client_set_unknown(client);
+		return;
+	}
+	memcpy(client->client_id->data, connect->client_id.data, connect->client_id.length);
+	client->client_id->length = connect->client_id.length;
+}
+
+static struct mqtt_bytes client_id_in_force(
+	const struct client *client, const struct mqtt_connack *connack)
+{
+	if (client->client_id != NULL)
+		return mqtt_bytes(client->client_id->data, client->client_id->length);
+	return connack->assigned_client_id; // empty when the broker (v3) keeps it to itself
+}
+
+// The connection that had the session delivers no more; its broker leg is about to be closed.
+static void client_lose_session(struct client *client)
+{
+	client->session = NULL;
+	if (client->state == CLIENT_ACCEPTED)
+		client->state = CLIENT_ENDED;
+	pending_clear(client);
+}
+
+void client_connack(struct client *client, const struct mqtt_connack *connack)
+{
+	struct session_bind bind = {
+		.version = client->version,
+		.client_id = client_id_in_force(client, connack),
+		.session_present = connack->session_present,
+		.expiry_s = connack->has_session_expiry ? connack->session_expiry
+							: client->session_expiry,
+		.bridge = client->bridge,
+		.owner = client,
+	};
+	void *previous = NULL;
+
+	if (connack->reason != 0) {
+		client->state = CLIENT_ENDED;
+		return;
+	}
+	client->state = CLIENT_ACCEPTED;
+	client->broker_packet_size = connack->maximum_packet_size;
+	if (connack->has_server_keep_alive)
+		client->keep_alive = connack->server_keep_alive;
+	if (client->unknown)
+		return; // it has no identifier that could be followed
+	if (session_bind(client->broker->map, &bind, &client->session, &previous) < 0)
+		client_set_unknown(client);
+	if (previous != NULL)
+		client_lose_session(previous);
+}
+
+void client_set_expiry(struct client *client, uint32_t seconds)
+{
+	// [MQTT-3.14.2-2]: a session that was to end with the connection cannot be kept after all.
+	if (client->session != NULL && client->session->expiry_s != 0)
+		client->session->expiry_s = seconds;
+}
+
+void client_end_session(struct client *client)
+{
+	struct session *session = client->session;
+
+	client_lose_session(client);
+	if (client->state != CLIENT_RAW)
+		client->state = CLIENT_ENDED;
+	if (session != NULL)
+		session_unbind(client->broker->map, session, client->offload->now_us);
+	if (client->unknown)
+		session_map_known_again(client->broker->map);
+	client->unknown = false;
+}
+
+void client_subscribe(struct client *client, uint16_t packet_id, uint16_t index,
+	const struct mqtt_subscribe_filter *filter, uint32_t subscription_id)
+{
+	// Before the CONNACK there is no session to put it in; the broker will have it.
+	if (client->session == NULL) {
+		if (client->state == CLIENT_CONNECT || client->state == CLIENT_ACCEPTED)
+			client_set_unknown(client);
+		return;
+	}
+	if (session_subscribe(client->broker->map, client->session, packet_id, index, filter,
+		    subscription_id) < 0)
+		session_set_unknown(client->broker->map, client->session);
+}
+
+void client_set_raw(struct client *client)
+{
+	enum client_state before = client->state;
+
+	if (before == CLIENT_RAW)
+		return;
+	if (before == CLIENT_ACCEPTED)
+		client_set_unknown(client);
+	client->state = CLIENT_RAW;
+	pending_clear(client);
+}
+
+void client_raw_answered(struct client *client, struct mqtt_bytes bytes)
+{
+	bool refusal =
+		bytes.length >= 4 && bytes.data[0] >> 4 == MQTT_CONNACK && bytes.data[3] != 0;
+
+	if (!refusal)
+		client_set_unknown(client);
+}
+
+void client_set_unknown(struct client *client)
+{
+	if (client->unknown || client->state == CLIENT_ENDED)
+		return;
+	if (client->session != NULL) {
+		session_set_unknown(client->broker->map, client->session);
+		return;
+	}
+	client->unknown = true;
+	session_map_unknown(client->broker->map);
+}

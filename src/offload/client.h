@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A client's life: from its CONNECT over its session to the end of its connection.
+
+#pragma once
+
+#include "offload/state.h"
+
+// CONNECT has passed.
+void client_connect(struct client *client, const struct mqtt_connect *connect);
+// CONNACK has passed: the session is its own from now on, or it is refused.
+void client_connack(struct client *client, const struct mqtt_connack *connack);
+// DISCONNECT changed how long the broker keeps the session (3.14.2.2.2).
+void client_set_expiry(struct client *client, uint32_t seconds);
+// The client has said goodbye: nothing more is delivered to it.
+void client_end_session(struct client *client);
+
+// One filter of a SUBSCRIBE that has passed.
+void client_subscribe(struct client *client, uint16_t packet_id, uint16_t index,
+	const struct mqtt_subscribe_filter *filter, uint32_t subscription_id);
+
+// Its bytes are no MQTT that can be followed: they pass in both directions.
+void client_set_raw(struct client *client);
+// The broker has answered such a client: unless it was a refusal, the broker serves a client whose
+// subscriptions nobody sees.
+void client_raw_answered(struct client *client, struct mqtt_bytes bytes);
+// The broker may know more of its subscriptions than the map does.
+void client_set_unknown(struct client *client);

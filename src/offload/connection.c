@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A client's connection as attach sees it: opened, run on every event, closed.
+
+#include "base/assert.h"
+#include "offload/client.h"
+#include "offload/downstream.h"
+#include "offload/fencing.h"
+#include "offload/output.h"
+#include "offload/pass.h"
+#include "offload/pending.h"
+#include "offload/upstream.h"
+
+struct client *offload_client_open(struct offload *offload, unsigned broker, struct tcp_pcb *pcb,
+	const struct broker_link_ops *link, void *link_ctx)
+{
+	struct client *client = slab_take(offload->clients);
+
+	if (client == NULL)
+		return NULL;
+	client->offload = offload;
+	client->broker = &offload->brokers[broker];
+	client->pcb = pcb;
+	client->link = link;
+	client->link_ctx = link_ctx;
+	client->serial = ++offload->serial;
+	client->receive_maximum = UINT16_MAX;
+	client->maximum_packet_size = client->broker_packet_size = UINT32_MAX;
+	client->up_last_us = offload->now_us;
+	list_init(&client->run_link);
+	list_init(&client->fence.link);
+	list_init(&client->waiting);
+	list_init(&client->windowed);
+	list_init(&client->pending);
+	mqtt_framer_init(&client->up, offload->payloads, 0);
+	mqtt_framer_init(&client->down, offload->payloads, 0);
+	tcp_set_low_water(pcb, OFFLOAD_CLIENT_LOW_WATER);
+	client->broker->connections++;
+	return client;
+}
+
+void *offload_client_link(const struct client *client)
+{
+	return client->link_ctx;
+}
+
+struct tcp_pcb *offload_client_pcb(const struct client *client)
+{
+	return client->pcb;
+}
+
+void offload_client_run(struct client *client)
+{
+	enum client_state before;
+
+	upstream_run(client);
+	before = client->state;
+	downstream_run(client);
+	if (before != client->state)
+		upstream_run(client); // what waited for the CONNACK
+	output_pump(client);
+	if (client->has_down_stuck)
+		downstream_run(client); // what waited for acknowledgements
+	client->link->moved(client);
+}
+
+void offload_client_gone(struct client *client)
+{
+	if (client->gone)
+		return;
+	client->gone = true;
+	client_end_session(client);
+}
+
+void offload_client_broker_gone(struct client *client)
+{
+	output_finish(client);
+}
+
+bool offload_client_read(const struct client *client)
+{
+	return !client->has_stuck && tcp_recv_readable(client->pcb) == 0;
+}
+
+bool offload_client_broker_read(const struct client *client)
+{
+	struct tcp_span span;
+
+	return !client->has_down_stuck &&
+	       client->link->peek((struct client *)client, &span, 1) == 0;
+}
+
+bool offload_client_failed(const struct client *client)
+{
+	return client->failed;
+}
+
+bool offload_client_drained(const struct client *client)
+{
+	return list_empty(&client->waiting) && list_empty(&client->windowed) &&
+	       tcp_send_queued(client->pcb) == 0;
+}
+
+void offload_client_close(struct client *client)
+{
+	struct offload *offload = client->offload;
+
+	offload_client_gone(client);
+	if (client->failed)
+		counter_inc(&offload->counters.aborted);
+	fencing_end(client);
+	pending_clear(client);
+	output_clear(client);
+	mqtt_framer_fini(&client->up);
+	mqtt_framer_fini(&client->down);
+	if (client->client_id != NULL)
+		payload_put(client->client_id);
+	if (client->acks != NULL)
+		payload_put(client->acks);
+	if (client->fences != NULL)
+		payload_put(client->fences);
+	list_remove(&client->run_link);
+	client->broker->connections--;
+	slab_give(offload->clients, client);
+}
+
+void offload_check(const struct offload *offload)
+{
+	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
+		const struct client *client = slab_at(offload->clients, i);
+		uint32_t windowed = 0, pending = 0;
+
+		if (client == NULL)
+			continue;
+		list_for_each (link, &client->windowed) {
+			windowed++;
+		}
+		list_for_each (link, &client->pending) {
+			pending++;
+		}
+		ASSERT(windowed == client->windowed_count && pending == client->pending_count);
+		ASSERT(client->windowed_broker <= windowed);
+		ASSERT(client->session == NULL || client->session->owner == client);
+		if (client->identifiers != NULL)
+			identifiers_check(client_identifiers(client));
+		mqtt_framer_check(&client->up);
+		mqtt_framer_check(&client->down);
+	}
+	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+		session_map_check(offload->brokers[i].map);
+}

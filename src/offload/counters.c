@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Names of the counters, in the order of struct offload_counters.
+
+#include "offload/counters.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+static const char *const qos_names[] = {"0", "1", "2"};
+
+static const char *const drop_names[OFFLOAD_DROPS] = {
+	[OFFLOAD_DROP_QUEUE_FULL] = "queue_full",
+	[OFFLOAD_DROP_PACKET_SIZE] = "packet_size",
+	[OFFLOAD_DROP_EXPIRED] = "expired",
+	[OFFLOAD_DROP_CLOSED] = "closed",
+	[OFFLOAD_DROP_REFUSED] = "refused",
+};
+
+static const char *const fence_names[OFFLOAD_FENCES] = {
+	[OFFLOAD_FENCE_CLEARED] = "cleared",
+	[OFFLOAD_FENCE_TIMED_OUT] = "timed_out",
+};
+
+const struct counter_family offload_counter_families[] = {
+	{"publish_captured_total", "PUBLISHes taken off the road", "qos", qos_names, 3,
+		COUNTER_MONOTONIC},
+	{"publish_passed_total", "PUBLISHes passed to the broker, by the reason why", "reason",
+		proof_reason_names, PROOF_REASONS, COUNTER_MONOTONIC},
+	{"deliveries_total", "PUBLISHes delivered to subscribers by Offramp", "qos", qos_names, 3,
+		COUNTER_MONOTONIC},
+	{"deliveries_dropped_total", "deliveries not made, by the reason why", "reason", drop_names,
+		OFFLOAD_DROPS, COUNTER_MONOTONIC},
+	{"connections", "clients connected", NULL, NULL, 1, COUNTER_GAUGE},
+	{"subscriptions", "subscriptions in the map", NULL, NULL, 1, COUNTER_GAUGE},
+	{"sessions_offline", "persistent sessions of clients that are away", NULL, NULL, 1,
+		COUNTER_GAUGE},
+	{"map_complete", "1 while the map is known to hold every subscription", NULL, NULL, 1,
+		COUNTER_GAUGE},
+	{"fences_total", "fences, by how they ended", "result", fence_names, OFFLOAD_FENCES,
+		COUNTER_MONOTONIC},
+	{"broker_pings_total", "PINGREQs that Offramp sent to brokers", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"packets_malformed_total", "MQTT packets that no specification allows", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"clients_aborted_total", "connections reset because memory ran out", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"deliveries_held_total", "deliveries that waited for a SUBACK", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"publishers_paused_total", "times a publisher waited for its subscribers", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+};
+const unsigned offload_counter_families_count =
+	sizeof(offload_counter_families) / sizeof(offload_counter_families[0]);
+
+static_assert(
+	sizeof(struct offload_counters) ==
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 5),
+	"a family a field, in order");

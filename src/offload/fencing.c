@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Epochs number the questions: a client that has answered epoch n has answered
+// every fence that asked at or before n, so a fence only walks a cursor over its
+// targets and keeps no list of who is outstanding.
+
+#include "offload/fencing.h"
+
+#include "offload/output.h"
+#include "offload/pass.h"
+
+// Real clients take a stall of half a second for a failure.
+#define FENCE_TIMEOUT_US (200 * US_IN_MS)
+
+static bool reached(uint32_t epoch, uint32_t wanted)
+{
+	return (int32_t)(epoch - wanted) >= 0;
+}
+
+static uint32_t next_epoch(struct offload *offload)
+{
+	// Below PING_FENCE the ring of pings means other things.
+	if (++offload->fence_epoch < PING_FENCE)
+		offload->fence_epoch = PING_FENCE;
+	return offload->fence_epoch;
+}
+
+bool fencing_begin(struct client *client, uint64_t key, struct payload *topic)
+{
+	struct fence_run *fence = &client->fence;
+	uint32_t epoch = next_epoch(client->offload);
+
+	if (!pass_ping(client, epoch))
+		return false;
+	client->ping_epoch = epoch;
+	fence->key = key;
+	fence->topic = payload_get(topic);
+	fence->deadline_us = client->offload->now_us + FENCE_TIMEOUT_US;
+	fence->epoch = epoch;
+	fence->publisher_done = false;
+	list_append(&client->offload->fencing, &fence->link);
+	return true;
+}
+
+void fencing_end(struct client *client)
+{
+	if (!list_linked(&client->fence.link))
+		return;
+	list_remove(&client->fence.link);
+	payload_put(client->fence.topic);
+}
+
+void fencing_clear(struct client *client, uint64_t key)
+{
+	fences_cleared(client_fences(client), key);
+	if (fences_empty(client_fences(client))) {
+		payload_put(client->fences);
+		client->fences = NULL;
+	}
+}
+
+static void fence_finish(struct client *client, bool cleared)
+{
+	struct offload *offload = client->offload;
+	uint64_t key = client->fence.key;
+
+	if (cleared)
+		fencing_clear(client, key);
+	else
+		fences_failed(client_fences(client), key, offload->now_us,
+			client->broker->config->capture.hold_us);
+	counter_inc(&offload->counters
+			     .fences[cleared ? OFFLOAD_FENCE_CLEARED : OFFLOAD_FENCE_TIMED_OUT]);
+	fencing_end(client);
+	client_kick(client);
+}
+
+// Asks every subscriber from the cursor on that has not been asked since the fence began.
+static void fence_ask(struct fence_run *fence, const struct proof_route *route)
+{
+	fence->unsent = false;
+	for (uint32_t i = fence->cursor; i < route->targets; i++) {
+		struct client *subscriber = proof_route_target(route, i)->owner;
+
+		if (reached(subscriber->ping_epoch, fence->epoch))
+			continue;
+		// A broker holds back QoS 1 and 2 behind what is not acknowledged: only after that
+		// its answer means that everything has come.
+		if (output_broker_settled(subscriber) && pass_ping(subscriber, fence->epoch))
+			subscriber->ping_epoch = fence->epoch;
+		else
+			fence->unsent = true;
+	}
+}
+
+// True when all subscribers have answered.
+static bool fence_subscribers(struct client *client)
+{
+	struct fence_run *fence = &client->fence;
+	const struct payload *topic = fence->topic;
+	const struct proof_route *route =
+		proof_route_find(client->broker->routes, mqtt_bytes(topic->data, topic->length));
+
+	if (route == NULL || route->reason != PROOF_CAPTURE)
+		return false; // no capture now anyway: the fence times out
+	if (fence->map_version != route->version) {
+		fence->map_version = route->version;
+		fence->cursor = 0;
+		fence->unsent = true;
+	}
+	if (fence->unsent)
+		fence_ask(fence, route);
+	while (fence->cursor < route->targets) {
+		const struct client *subscriber = proof_route_target(route, fence->cursor)->owner;
+
+		if (!reached(subscriber->pong_epoch, fence->epoch))
+			return false;
+		fence->cursor++;
+	}
+	return true;
+}
+
+static void fence_poll(struct client *client)
+{
+	struct fence_run *fence = &client->fence;
+
+	if (client->offload->now_us >= fence->deadline_us) {
+		fence_finish(client, false);
+		return;
+	}
+	if (!fence->publisher_done) {
+		if (!reached(client->pong_epoch, fence->epoch))
+			return;
+		fence->publisher_done = true;
+		fence->epoch = next_epoch(client->offload);
+		fence->map_version = 0;
+	}
+	if (fence_subscribers(client))
+		fence_finish(client, true);
+}
+
+void fencing_poll(struct offload *offload)
+{
+	list_for_each_safe (link, &offload->fencing) {
+		fence_poll(container_of(link, struct client, fence.link));
+	}
+}

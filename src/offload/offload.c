@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The worker's offload: made at start, turned with the worker's loop.
+
+#include <rte_malloc.h>
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/random.h"
+#include "offload/downstream.h"
+#include "offload/fencing.h"
+#include "offload/output.h"
+#include "offload/pass.h"
+#include "offload/state.h"
+
+// Deliveries that may wait, all clients together: a few for everyone, and never less than this.
+#define DELIVERIES_MIN 65536u
+// Topics whose match is remembered, per broker.
+#define ROUTES 8192
+// Who waits for something that no event announces is looked at so often.
+#define RETRY_US	US_IN_MS
+#define EXPIRY_EVERY_US US_IN_S
+
+// Permille of pieces or payloads in use.
+#define PRESSURE_TIGHT	950 // nothing new is begun
+#define PRESSURE_HIGH	750 // only short packets are gathered
+#define PRESSURE_MEDIUM 500
+
+#define GATHER_HIGH   4096u
+#define GATHER_MEDIUM 16384u
+// Control packets are gathered up to this even when nothing so long would be captured.
+#define GATHER_MIN 65536u
+
+static int broker_create(struct offload *offload, struct broker *broker,
+	const struct offload_broker_config *config, struct random *rng)
+{
+	const struct offload_config *limits = &offload->config;
+	struct session_map_config map = {
+		.sessions_max = limits->clients_max + limits->sessions_max,
+		.subscriptions_max = limits->subscriptions_max,
+		.subscriptions_per_session = config->client.subscriptions,
+	};
+	struct proof_routes_config routes = {
+		.slots = ROUTES,
+		.overlap = config->overlap,
+		.pass = config->capture.pass,
+		.pass_count = config->capture.pass_count,
+	};
+	uint64_t key[2] = {random_next(rng), random_next(rng)};
+	int rc;
+
+	broker->config = config;
+	broker->reachable = true;
+	memcpy(map.hash_key, key, sizeof(map.hash_key));
+	rc = session_map_create(
+		config->name, &map, offload->payloads, offload->now_us, &broker->map);
+	if (rc < 0)
+		return rc;
+	return proof_routes_create(&routes, broker->map, offload->payloads, &broker->routes);
+}
+
+int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
+	struct payload_pool *payloads, struct random *rng, uint64_t now_us,
+	struct offload **ret_offload)
+{
+	struct offload *offload = rte_zmalloc("offload", sizeof(*offload), 64);
+	uint32_t deliveries = config->clients_max * 8;
+	int rc = -ENOMEM;
+
+	if (offload == NULL)
+		return -ENOMEM;
+	offload->config = *config;
+	offload->tcp = tcp;
+	offload->payloads = payloads;
+	offload->now_us = now_us;
+	list_init(&offload->kicked);
+	list_init(&offload->paused);
+	list_init(&offload->fencing);
+	offload->brokers = rte_zmalloc("brokers", config->brokers_count * sizeof(struct broker), 0);
+	if (offload->brokers == NULL)
+		goto err;
+	rc = slab_create("clients", config->clients_max, sizeof(struct client), &offload->clients);
+	if (rc < 0)
+		goto err;
+	rc = slab_create("deliveries", deliveries > DELIVERIES_MIN ? deliveries : DELIVERIES_MIN,
+		sizeof(struct delivery), &offload->deliveries);
+	if (rc < 0)
+		goto err;
+	for (unsigned i = 0; i < config->brokers_count; i++) {
+		rc = broker_create(offload, &offload->brokers[i], &config->brokers[i], rng);
+		if (rc < 0)
+			goto err;
+	}
+	*ret_offload = offload;
+	return 0;
+err:
+	offload_destroy(offload);
+	return rc;
+}
+
+void offload_destroy(struct offload *offload)
+{
+	if (offload == NULL)
+		return;
+	if (offload->clients != NULL)
+		ASSERT(slab_used(offload->clients) == 0);
+	for (unsigned i = 0; offload->brokers != NULL && i < offload->config.brokers_count; i++) {
+		proof_routes_destroy(offload->brokers[i].routes);
+		session_map_destroy(offload->brokers[i].map);
+	}
+	slab_destroy(offload->deliveries);
+	slab_destroy(offload->clients);
+	rte_free(offload->brokers);
+	rte_free(offload);
+}
+
+// --- memory --------------------------------------------------------------------------------------
+
+bool offload_tight(const struct offload *offload)
+{
+	return tcp_pieces_pressure(offload->tcp) >= PRESSURE_TIGHT ||
+	       payload_pool_pressure(offload->payloads) >= PRESSURE_TIGHT;
+}
+
+uint32_t offload_gather_max(const struct offload *offload, const struct broker *broker)
+{
+	unsigned pressure = payload_pool_pressure(offload->payloads);
+	uint32_t wanted = broker->config->capture.max_size;
+
+	if (pressure >= PRESSURE_HIGH)
+		return GATHER_HIGH;
+	if (pressure >= PRESSURE_MEDIUM)
+		return GATHER_MEDIUM;
+	return wanted > GATHER_MIN ? wanted : GATHER_MIN;
+}
+
+// --- a turn --------------------------------------------------------------------------------------
+
+void offload_advance(struct offload *offload, uint64_t now_us)
+{
+	offload->now_us = now_us;
+}
+
+// Runs everybody on the list once; who is put on it meanwhile has its turn later.
+static void run_list(struct list *head)
+{
+	struct list now;
+
+	list_init(&now);
+	list_move_all(head, &now);
+	while (!list_empty(&now))
+		offload_client_run(container_of(list_pop(&now), struct client, run_link));
+}
+
+void offload_run(struct offload *offload)
+{
+	fencing_poll(offload);
+	run_list(&offload->kicked);
+	run_list(&offload->paused);
+	if (offload->now_us < offload->expiry_us)
+		return;
+	offload->expiry_us = offload->now_us + EXPIRY_EVERY_US;
+	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+		session_map_expire(offload->brokers[i].map, offload->now_us);
+}
+
+uint64_t offload_next_deadline(const struct offload *offload)
+{
+	if (!list_empty(&offload->kicked))
+		return offload->now_us;
+	if (!list_empty(&offload->paused) || !list_empty(&offload->fencing))
+		return offload->now_us + RETRY_US;
+	return offload->expiry_us;
+}
+
+void offload_drain(struct offload *offload)
+{
+	offload->draining = true;
+}
+
+// --- brokers -------------------------------------------------------------------------------------
+
+void offload_broker_reachable(struct offload *offload, unsigned broker, bool reachable)
+{
+	__atomic_store_n(&offload->brokers[broker].reachable, reachable, __ATOMIC_RELAXED);
+}
+
+void offload_broker_distrust(struct offload *offload, unsigned broker, const char *reason)
+{
+	offload->brokers[broker].distrust = reason;
+}
+
+bool offload_broker_trusted(const struct offload *offload, unsigned broker)
+{
+	return offload->brokers[broker].distrust == NULL;
+}
+
+void offload_broker_remember(struct offload *offload, unsigned broker, uint8_t *kept)
+{
+	offload->brokers[broker].map->kept = kept;
+}
+
+bool offload_broker_forgetful(const struct offload *offload, unsigned broker)
+{
+	return session_map_forgetful(offload->brokers[broker].map);
+}
+
+// --- counters ------------------------------------------------------------------------------------
+
+struct counter_set offload_counters(const struct offload *offload)
+{
+	return (struct counter_set){
+		.families = offload_counter_families,
+		.families_count = offload_counter_families_count,
+		.values = (const uint64_t *)&offload->counters,
+	};
+}
+
+void offload_counters_update(struct offload *offload)
+{
+	struct offload_counters *counters = &offload->counters;
+	uint64_t subscriptions = 0, offline = 0;
+	bool complete = true;
+
+	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
+		const struct broker *broker = &offload->brokers[i];
+
+		subscriptions += slab_used(broker->map->subscriptions);
+		offline += broker->map->offline;
+		complete &= broker_map_complete(broker);
+	}
+	counter_set_to(&counters->connections, slab_used(offload->clients));
+	counter_set_to(&counters->subscriptions, subscriptions);
+	counter_set_to(&counters->sessions_offline, offline);
+	counter_set_to(&counters->map_complete, complete);
+}

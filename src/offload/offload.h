@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The fast path of one worker: cuts both directions of every client's connection
+// into MQTT packets, captures PUBLISHes that it can prove it would deliver as the
+// broker would, delivers them, and passes everything else.
+//
+//   client ─▶ pcb ─▶ upstream ──┬─▶ broker link            (passed)
+//                               └─▶ capture ─▶ output of each subscriber
+//   client ◀─ pcb ◀─ output ◀───┬── downstream ◀─ broker link
+//
+// How a client meets its broker is the attach floor's business; it joins the two
+// through struct broker_link_ops. Everything runs on the worker's thread.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "offload/config.h"
+#include "tcp/tcp.h"
+
+struct client;
+struct offload;
+struct payload_pool;
+struct random;
+
+// The broker's end of one client's connection, as the offload uses it. Implemented by attach.
+struct broker_link_ops {
+	// What the broker has sent and is not consumed yet, as tcp_recv_peek().
+	unsigned (*peek)(struct client *client, struct tcp_span *ret_spans, unsigned max);
+	void (*consume)(struct client *client, uint32_t n);
+	bool (*eof)(const struct client *client); // nothing follows what peek shows
+	// Bytes to the broker, as tcp_send() and tcp_send_copy().
+	int (*send)(struct client *client, const struct tcp_piece *pieces, unsigned count);
+	int (*send_copy)(struct client *client, const void *data, size_t length);
+	uint64_t (*queued)(const struct client *client); // bytes the broker has not taken yet
+	// Our end of the broker's connection and its state's name, for listings.
+	void (*describe)(const struct client *client, struct net_endpoint *ret_local,
+		const char **ret_state);
+	// A run of the client has ended: carry on with what follows from it (ends of streams). The
+	// client may be closed in here.
+	void (*moved)(struct client *client);
+};
+
+// When the link's queue comes down to this, attach runs the client again.
+#define OFFLOAD_LINK_LOW_WATER (128u << 10)
+// Likewise for the client's own connection (tcp_set_low_water).
+#define OFFLOAD_CLIENT_LOW_WATER (64u << 10)
+
+int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
+	struct payload_pool *payloads, struct random *rng, uint64_t now_us,
+	struct offload **ret_offload);
+// All clients must be closed. Accepts NULL.
+void offload_destroy(struct offload *offload);
+
+// --- a turn of the worker's loop -----------------------------------------------------------------
+
+// The turn's time; before any client runs.
+void offload_advance(struct offload *offload, uint64_t now_us);
+// After all events: clients that wait for something that has come about, fences, expiries.
+void offload_run(struct offload *offload);
+uint64_t offload_next_deadline(const struct offload *offload);
+
+// --- a client's connection -----------------------------------------------------------------------
+
+// A connection is up on both sides. `link_ctx` is attach's. NULL when there are clients_max
+// already.
+struct client *offload_client_open(struct offload *offload, unsigned broker, struct tcp_pcb *pcb,
+	const struct broker_link_ops *link, void *link_ctx);
+void *offload_client_link(const struct client *client);
+struct tcp_pcb *offload_client_pcb(const struct client *client);
+
+// Moves what can be moved in both directions. Call on every event of either side. Ends in
+// link->moved().
+void offload_client_run(struct client *client);
+// The client has ended its direction, or is dead: its session ends or goes offline now.
+void offload_client_gone(struct client *client);
+// Everything that waits behind windows is dropped, packets that the broker sent are flushed: the
+// broker has ended its direction.
+void offload_client_broker_gone(struct client *client);
+// Everything that the client (the broker) has sent has been dealt with.
+bool offload_client_read(const struct client *client);
+bool offload_client_broker_read(const struct client *client);
+// Out of memory where nothing may be lost: attach resets both sides.
+bool offload_client_failed(const struct client *client);
+// Nothing of ours waits to be sent to it.
+bool offload_client_drained(const struct client *client);
+// Frees the client (with offload_client_gone() when that was not called). Not the pcb.
+void offload_client_close(struct client *client);
+
+// An orderly stop: from now on nothing is read from clients.
+void offload_drain(struct offload *offload);
+
+// The last attempt to reach the broker succeeded or failed.
+void offload_broker_reachable(struct offload *offload, unsigned broker, bool reachable);
+// The operator's declaration does not hold (yet): why; NULL: it does. `reason` has static storage.
+void offload_broker_distrust(struct offload *offload, unsigned broker, const char *reason);
+bool offload_broker_trusted(const struct offload *offload, unsigned broker);
+// *kept is set once the broker keeps a session beyond its connection: a later start that finds it
+// set knows that it does not know everything.
+void offload_broker_remember(struct offload *offload, unsigned broker, uint8_t *kept);
+// No session outlives its connection at this broker: a restart of Offramp forgets nothing.
+bool offload_broker_forgetful(const struct offload *offload, unsigned broker);
+
+struct counter_set offload_counters(const struct offload *offload);
+// Refreshes the gauges; on the worker, once a second or so.
+void offload_counters_update(struct offload *offload);
+
+// Invariants, for tests.
+void offload_check(const struct offload *offload);

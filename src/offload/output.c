@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Merging. See output.h for the order; identifiers.h for whose identifier is whose.
+
+#include "offload/output.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+
+// PUBLISHes of the broker that may wait behind the window; more wait in the broker.
+#define WINDOWED_BROKER_MAX 64
+// A subscriber this far behind makes publishers wait, if it is alive and nobody is faster.
+#define SOFT_BYTES  (256u << 10)
+#define SOFT_PIECES 512u
+
+static void drop(struct client *client, enum offload_drop reason)
+{
+	counter_inc(&client->offload->counters.dropped[reason]);
+}
+
+static void delivered(struct client *client, uint8_t qos)
+{
+	counter_inc(&client->offload->counters.deliveries[qos]);
+	client->delivered++;
+}
+
+// --- bounds --------------------------------------------------------------------------------------
+
+// The send queue has room. What one client may hold shrinks with what is free, so that slow ones
+// together never take everything (dynamic threshold).
+static bool queue_has_room(const struct client *client)
+{
+	const struct offload_client_config *bounds = &client->broker->config->client;
+	struct tcp_usage usage;
+	uint32_t limit = bounds->queue_messages, share;
+
+	if (tcp_send_queued(client->pcb) >= bounds->queue_bytes)
+		return false;
+	if (tcp_send_pieces(client->pcb) < 64)
+		return true;
+	tcp_stack_usage(client->offload->tcp, &usage);
+	share = (usage.pieces_max - usage.pieces) / 8;
+	return tcp_send_pieces(client->pcb) < (share < limit ? share : limit);
+}
+
+bool output_above_soft_mark(const struct client *client)
+{
+	return client->windowed_count >= client->broker->config->client.queued_qos1 / 2 ||
+	       tcp_send_pieces(client->pcb) >= SOFT_PIECES ||
+	       tcp_send_queued(client->pcb) >= SOFT_BYTES;
+}
+
+uint32_t output_waiting(const struct client *client)
+{
+	return client->windowed_count + client->pending_count;
+}
+
+// --- identifiers ---------------------------------------------------------------------------------
+
+static struct identifiers *identifiers_get(struct client *client)
+{
+	if (client->identifiers == NULL) {
+		client->identifiers =
+			payload_alloc(client->offload->payloads, sizeof(struct identifiers));
+		if (client->identifiers == NULL)
+			return NULL;
+		identifiers_init(client_identifiers(client), client->identifier_next,
+			client->identifier_broker);
+	}
+	return client_identifiers(client);
+}
+
+static void identifiers_release(struct client *client)
+{
+	if (client->identifiers == NULL || !identifiers_empty(client_identifiers(client)))
+		return;
+	client->identifier_next = identifiers_next(client_identifiers(client));
+	payload_put(client->identifiers);
+	client->identifiers = NULL;
+}
+
+uint32_t output_inflight(const struct client *client)
+{
+	return client->identifiers == NULL ? 0 : client_identifiers(client)->inflight;
+}
+
+bool output_broker_settled(const struct client *client)
+{
+	return client->windowed_broker == 0 &&
+	       (client->identifiers == NULL || client_identifiers(client)->broker_count == 0);
+}
+
+// Room in the client's Receive Maximum, which counts the broker's and ours ([MQTT-3.3.4-9]).
+static bool budget_left(const struct client *client, const struct identifiers *ids)
+{
+	return ids->inflight + ids->broker_count < client->receive_maximum;
+}
+
+// An identifier for a delivery of ours; 0: not now.
+static uint16_t identifier_take(struct client *client)
+{
+	struct identifiers *ids = identifiers_get(client);
+
+	if (ids == NULL || !budget_left(client, ids) ||
+		ids->inflight >= client->broker->config->client.inflight)
+		return 0;
+	return identifiers_take(ids);
+}
+
+// The broker's PUBLISH may go out under its identifier.
+static bool identifier_broker_take(struct client *client, uint16_t id)
+{
+	struct identifiers *ids = identifiers_get(client);
+
+	if (ids == NULL || !budget_left(client, ids) || identifiers_broker_take(ids, id) < 0)
+		return false;
+	client->identifier_broker = id;
+	return true;
+}
+
+bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type)
+{
+	return type == MQTT_PUBACK && client->identifiers != NULL &&
+	       identifiers_ours(client_identifiers(client), packet_id);
+}
+
+void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type)
+{
+	struct identifiers *ids;
+
+	if (client->identifiers == NULL)
+		return;
+	ids = client_identifiers(client);
+	if (output_is_ours(client, ack->packet_id, type))
+		identifiers_give(ids, ack->packet_id);
+	else if (type != MQTT_PUBREC || ack->reason >= 0x80)
+		identifiers_broker_give(ids, ack->packet_id);
+	identifiers_release(client);
+}
+
+// --- waiting -------------------------------------------------------------------------------------
+
+static void wait_append(struct client *client, struct delivery *delivery)
+{
+	bool windowed = delivery->kind == DELIVERY_BROKER || delivery->qos > 0;
+
+	list_append(windowed ? &client->windowed : &client->waiting, &delivery->link);
+	client->windowed_count += windowed;
+	client->windowed_broker += delivery->kind == DELIVERY_BROKER;
+}
+
+static void wait_drop(struct client *client, struct delivery *delivery)
+{
+	if (delivery->kind == DELIVERY_BROKER || delivery->qos > 0)
+		client->windowed_count--;
+	client->windowed_broker -= delivery->kind == DELIVERY_BROKER;
+	delivery_drop(client->offload, delivery);
+}
+
+// A delivery of ours that cannot go now. False: no memory.
+static bool wait_message(struct client *client, struct message *message, const struct form *form)
+{
+	struct delivery *delivery = delivery_take(client->offload, DELIVERY_OURS);
+	struct tcp_piece pieces[MESSAGE_PIECES_MAX];
+	int error;
+
+	if (delivery == NULL)
+		return false;
+	delivery->body = message_body_table(message, &error);
+	if (error < 0) {
+		delivery_drop(client->offload, delivery);
+		return false;
+	}
+	delivery->count = message_pieces(message, form, 0, pieces) - message->body_count;
+	for (unsigned i = 0; i < delivery->count; i++) {
+		delivery->pieces[i] = pieces[i];
+		if (pieces[i].offset != TCP_PIECE_INLINE)
+			payload_get(pieces[i].payload);
+	}
+	delivery->qos = form->qos;
+	delivery->length = form->length;
+	delivery->expiry_s = message->publish->message_expiry;
+	delivery->expiry_offset = form->expiry_offset;
+	wait_append(client, delivery);
+	return true;
+}
+
+// --- our deliveries ------------------------------------------------------------------------------
+
+static int send_message(
+	struct client *client, const struct message *message, const struct form *form, uint16_t id)
+{
+	struct tcp_piece pieces[MESSAGE_PIECES_MAX];
+	unsigned count = message_pieces(message, form, id, pieces);
+
+	return tcp_send(client->pcb, pieces, count);
+}
+
+static void deliver_qos0(struct client *client, struct message *message, const struct form *form)
+{
+	if (!queue_has_room(client)) {
+		drop(client, OFFLOAD_DROP_QUEUE_FULL);
+	} else if (client->in_packet || !list_empty(&client->waiting)) {
+		if (wait_message(client, message, form))
+			delivered(client, 0);
+		else
+			drop(client, OFFLOAD_DROP_QUEUE_FULL);
+	} else {
+		int rc = send_message(client, message, form, 0);
+
+		if (rc == 0)
+			delivered(client, 0);
+		else
+			drop(client, rc == -EPIPE ? OFFLOAD_DROP_CLOSED : OFFLOAD_DROP_QUEUE_FULL);
+	}
+}
+
+static void deliver_qos1(struct client *client, struct message *message, const struct form *form)
+{
+	uint16_t id = 0;
+
+	if (!client->in_packet && client->windowed_count == 0 && queue_has_room(client))
+		id = identifier_take(client);
+	if (id != 0) {
+		if (send_message(client, message, form, id) == 0) {
+			delivered(client, 1);
+			return;
+		}
+		identifiers_give(client_identifiers(client), id);
+		identifiers_release(client);
+	}
+	if (client->windowed_count < client->broker->config->client.queued_qos1 &&
+		wait_message(client, message, form))
+		return;
+	drop(client, OFFLOAD_DROP_QUEUE_FULL);
+}
+
+void output_deliver(struct client *client, struct message *message, uint8_t qos, uint32_t id)
+{
+	const struct form *form = message_form(message, client->version == MQTT_VERSION_5, qos, id);
+
+	if (form == NULL)
+		drop(client, OFFLOAD_DROP_QUEUE_FULL);
+	else if (form->length > client->maximum_packet_size)
+		drop(client, OFFLOAD_DROP_PACKET_SIZE); // [MQTT-3.1.2-25]
+	else if (qos == 0)
+		deliver_qos0(client, message, form);
+	else
+		deliver_qos1(client, message, form);
+}
+
+void output_control(struct client *client, const uint8_t *bytes, unsigned length)
+{
+	struct tcp_piece piece = {.offset = TCP_PIECE_INLINE, .length = length};
+	struct delivery *delivery;
+	int rc = -ENOMEM;
+
+	memcpy(piece.bytes, bytes, length);
+	if (!client->in_packet && list_empty(&client->waiting))
+		rc = tcp_send(client->pcb, &piece, 1);
+	if (rc != -ENOMEM)
+		return; // sent, or nobody is there to read it
+	delivery = delivery_take(client->offload, DELIVERY_CONTROL);
+	if (delivery == NULL) {
+		client->failed = true;
+		return;
+	}
+	delivery->pieces[0] = piece;
+	delivery->count = 1;
+	wait_append(client, delivery);
+}
+
+// --- pumping -------------------------------------------------------------------------------------
+
+// The delivery's pieces as they go out now: with its identifier, and with the time it waited taken
+// off its expiry (3.3.2.3.3). `out` has room for MESSAGE_PIECES_MAX + 2.
+static unsigned delivery_pieces(
+	const struct delivery *delivery, uint16_t id, uint32_t waited_s, struct tcp_piece *out)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < delivery->count; i++) {
+		struct tcp_piece piece = delivery->pieces[i];
+		uint32_t at = delivery->expiry_offset;
+
+		if (piece.offset == TCP_PIECE_INLINE && delivery->kind == DELIVERY_OURS) {
+			piece.bytes[0] = id >> 8;
+			piece.bytes[1] = id & 0xff;
+		} else if (piece.offset != TCP_PIECE_INLINE && at != 0 && waited_s > 0 &&
+			   at >= piece.offset && at < piece.offset + piece.length) {
+			uint32_t left = delivery->expiry_s - waited_s;
+
+			out[n] = piece;
+			out[n++].length = at - piece.offset;
+			out[n++] = (struct tcp_piece){
+				.bytes = {left >> 24, left >> 16, left >> 8, left},
+				.offset = TCP_PIECE_INLINE,
+				.length = 4,
+			};
+			piece.length -= at + 4 - piece.offset;
+			piece.offset = at + 4;
+		}
+		out[n++] = piece;
+	}
+	if (delivery->body != NULL)
+		for (unsigned i = 0; i < piece_table(delivery->body)->count; i++)
+			out[n++] = piece_table(delivery->body)->pieces[i];
+	return n;
+}
+
+// -EAGAIN: it waits on. Otherwise it is gone.
+static int pump_one(struct client *client, struct delivery *delivery)
+{
+	uint64_t waited_s = (client->offload->now_us - delivery->since_us) / US_IN_S;
+	struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
+	bool ours_windowed = delivery->kind == DELIVERY_OURS && delivery->qos > 0;
+	uint16_t id = 0;
+	unsigned count;
+	int rc;
+
+	if (delivery->expiry_offset != 0 && waited_s >= delivery->expiry_s) {
+		drop(client, OFFLOAD_DROP_EXPIRED); // [MQTT-3.3.2-5]
+		wait_drop(client, delivery);
+		return 0;
+	}
+	if (ours_windowed && (!queue_has_room(client) || (id = identifier_take(client)) == 0))
+		return -EAGAIN;
+	if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0 &&
+		!identifier_broker_take(client, delivery->id))
+		return -EAGAIN;
+	count = delivery_pieces(delivery, id, (uint32_t)waited_s, pieces);
+	rc = tcp_send(client->pcb, pieces, count);
+	if (rc == -ENOMEM) {
+		if (ours_windowed)
+			identifiers_give(client_identifiers(client), id);
+		else if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0)
+			identifiers_broker_give(client_identifiers(client), delivery->id);
+		return -EAGAIN;
+	}
+	if (ours_windowed && rc == 0)
+		delivered(client, delivery->qos);
+	wait_drop(client, delivery);
+	return 0;
+}
+
+static void pump_list(struct client *client, struct list *head)
+{
+	while (!client->in_packet && !list_empty(head))
+		if (pump_one(client, container_of(head->next, struct delivery, link)) < 0)
+			return;
+}
+
+// --- the broker's packets ------------------------------------------------------------------------
+
+static int send_frame(struct client *client, const struct mqtt_frame *frame)
+{
+	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX];
+	struct payload *copy;
+	unsigned count;
+	int rc;
+
+	if (frame->parts_count == 0)
+		rc = tcp_send_copy(client->pcb, frame->head.data, frame->length);
+	else if ((rc = frame_pieces(client->offload, frame, pieces, &count, &copy)) == 0)
+		rc = tcp_send(client->pcb, pieces, count);
+	// Nobody is there to read it: the broker will hear of that soon.
+	return rc == -ENOMEM ? -EAGAIN : 0;
+}
+
+static int wait_frame(
+	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+{
+	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX];
+	struct delivery *delivery;
+	struct payload *copy;
+	unsigned count;
+
+	if (client->windowed_broker >= WINDOWED_BROKER_MAX)
+		return -EAGAIN;
+	delivery = delivery_take(client->offload, DELIVERY_BROKER);
+	if (delivery == NULL)
+		return -EAGAIN;
+	if (frame_pieces(client->offload, frame, pieces, &count, &copy) == 0) {
+		delivery->body = piece_table_create(client->offload, pieces, count);
+		if (copy != NULL)
+			payload_put(copy);
+	}
+	if (delivery->body == NULL) {
+		delivery_drop(client->offload, delivery);
+		return -EAGAIN;
+	}
+	delivery->qos = publish->qos;
+	delivery->id = publish->packet_id;
+	delivery->length = frame->length;
+	wait_append(client, delivery);
+	return 0;
+}
+
+int output_broker_packet(
+	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+{
+	// What waited for a long packet to end goes first.
+	pump_list(client, &client->waiting);
+	if (!list_empty(&client->waiting))
+		return -EAGAIN;
+	if (publish == NULL)
+		return send_frame(client, frame);
+	if (client->windowed_broker > 0 || (publish->qos > 0 && client->windowed_count > 0))
+		return wait_frame(client, frame, publish);
+	if (publish->qos > 0 && !identifier_broker_take(client, publish->packet_id))
+		return wait_frame(client, frame, publish);
+	if (send_frame(client, frame) < 0) {
+		if (publish->qos > 0)
+			identifiers_broker_give(client_identifiers(client), publish->packet_id);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
+{
+	if (client->windowed_broker > 0 || (publish->qos > 0 && client->windowed_count > 0))
+		return false;
+	return publish->qos == 0 || identifier_broker_take(client, publish->packet_id);
+}
+
+int output_broker_stream(struct client *client, const struct mqtt_stream *stream)
+{
+	int rc = tcp_send_copy(client->pcb, stream->bytes.data, stream->bytes.length);
+
+	client->in_packet = !stream->last && stream->type != MQTT_RESERVED;
+	if (rc == -ENOMEM)
+		client->failed = true;
+	return rc;
+}
+
+// --- the whole ---------------------------------------------------------------------------------
+
+void output_pump(struct client *client)
+{
+	pump_list(client, &client->waiting);
+	if (list_empty(&client->waiting))
+		pump_list(client, &client->windowed);
+}
+
+static void clear_list(struct client *client, struct list *head, bool count)
+{
+	list_for_each_safe (link, head) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (count && delivery->kind == DELIVERY_OURS)
+			drop(client, OFFLOAD_DROP_CLOSED);
+		wait_drop(client, delivery);
+	}
+}
+
+void output_finish(struct client *client)
+{
+	client->in_packet = false;
+	pump_list(client, &client->waiting);
+	list_for_each_safe (link, &client->windowed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+		struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
+
+		if (delivery->kind == DELIVERY_BROKER)
+			tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, 0, pieces));
+	}
+	output_clear(client);
+}
+
+void output_clear(struct client *client)
+{
+	clear_list(client, &client->waiting, true);
+	clear_list(client, &client->windowed, true);
+	if (client->identifiers != NULL)
+		payload_put(client->identifiers);
+	client->identifiers = NULL;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The output of one client: what the broker sends and what Offramp delivers, merged
+// at packet boundaries, in an order in which nobody can tell the two apart.
+//
+//   control, QoS 0 ──────────────────────┐
+//   QoS 1, broker's PUBLISH ─▶ windowed ─┼─▶ tcp send queue
+//   other packets of the broker ─────────┘
+//
+// `windowed` waits for the client's acknowledgements: one budget (Receive Maximum,
+// 4.9) for the broker's and Offramp's unacknowledged messages. A PUBLISH of the broker never
+// overtakes one of the broker (topic aliases, 3.3.2.3.4) nor a QoS 1 delivery that was made
+// before it (4.6). While a long packet of the broker streams through, everything waits.
+
+#pragma once
+
+#include "offload/message.h"
+#include "offload/state.h"
+
+enum delivery_kind {
+	DELIVERY_OURS,
+	DELIVERY_BROKER,  // a PUBLISH of the broker
+	DELIVERY_CONTROL, // an acknowledgement of ours
+	DELIVERY_HELD,	  // a whole PUBLISH that waits for a SUBACK (offload/pending.c)
+};
+
+// Something that waits: in an output, or for a SUBACK. From a slab.
+struct delivery {
+	struct list link;
+	struct tcp_piece pieces[3]; // with references
+	struct payload *body;	    // piece table; NULL: none
+	uint64_t since_us;
+	uint32_t length;
+	uint32_t expiry_s, expiry_offset; // offset 0: the message does not expire
+	uint16_t id;			  // of the broker's PUBLISH
+	uint8_t count, kind, qos;
+	uint8_t version; // held: of the publisher
+	bool own;	 // held: the client's own message
+};
+
+// NULL when all are in use.
+struct delivery *delivery_take(struct offload *offload, enum delivery_kind kind);
+void delivery_drop(struct offload *offload, struct delivery *delivery);
+
+// One delivery of a captured message under the subscription (granted `qos` is already the lower of
+// the two; `id`: subscription identifier). What cannot be delivered is counted.
+void output_deliver(struct client *client, struct message *message, uint8_t qos, uint32_t id);
+
+// An acknowledgement of ours: at most TCP_PIECE_INLINE_MAX bytes.
+void output_control(struct client *client, const uint8_t *bytes, unsigned length);
+
+// A whole packet of the broker; `publish`: its decoded head if it is a PUBLISH. -EAGAIN: it must
+// wait, nothing has happened.
+int output_broker_packet(
+	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish);
+// May a PUBLISH of the broker that is too long to gather begin now? Takes its identifier.
+bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish);
+// Bytes of a packet that streams through. -ENOMEM: the client has failed.
+int output_broker_stream(struct client *client, const struct mqtt_stream *stream);
+
+// Does an acknowledgement by the client concern a delivery of Offramp's? It must not pass then.
+bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type);
+// The client has acknowledged (PUBACK, PUBREC, PUBCOMP), ours or the broker's.
+void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type);
+
+// Sends what may be sent now.
+void output_pump(struct client *client);
+// The broker has ended: its packets go out whatever the window says, deliveries are dropped.
+void output_finish(struct client *client);
+// Drops everything that waits.
+void output_clear(struct client *client);
+
+// Deliveries that wait, and messages Offramp has not seen acknowledged.
+uint32_t output_waiting(const struct client *client);
+uint32_t output_inflight(const struct client *client);
+// So much waits for it that publishers had better wait too.
+bool output_above_soft_mark(const struct client *client);
+// Nothing unacknowledged of the broker's: a PINGRESP will prove that all it had has been sent.
+bool output_broker_settled(const struct client *client);

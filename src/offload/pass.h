@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What goes to the broker: packets as they came, and PINGREQs of Offramp's own.
+
+#pragma once
+
+#include "offload/state.h"
+
+// More than this waits for the broker: the client is not read further.
+#define PASS_HIGH_WATER (256u << 10)
+
+// A whole packet. -ENOMEM: nothing has happened. A broker that is gone takes everything.
+int pass_packet(struct client *client, const struct mqtt_frame *frame);
+// Bytes of a packet that streams through, or of no packet. -ENOMEM: the client has failed.
+int pass_stream(struct client *client, struct mqtt_bytes bytes);
+// A PINGREQ of ours (PING_KEEP_ALIVE or a fence's epoch). False: not now.
+bool pass_ping(struct client *client, uint32_t what);
+// The client has sent something that the broker did not get: when the broker has heard nothing for
+// an eighth of the keep-alive time, tell it that the client is alive ([MQTT-3.1.2-24]). Done only
+// in answer to the client's own activity, so that the broker still finds dead clients.
+void pass_keep_alive(struct client *client);
+// The broker's queue has room.
+bool pass_has_room(const struct client *client);

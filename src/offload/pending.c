@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What is held is the packet as it came; everything else is found out anew.
+
+#include "offload/pending.h"
+
+#include "base/assert.h"
+#include "mqtt/topic.h"
+#include "offload/message.h"
+#include "offload/output.h"
+
+bool pending_has_room(const struct client *client)
+{
+	const struct slab *deliveries = client->offload->deliveries;
+
+	return client->pending_count < client->broker->config->client.pending_messages &&
+	       slab_used(deliveries) < slab_count(deliveries);
+}
+
+void pending_hold(
+	struct client *subscriber, const struct mqtt_frame *frame, const struct client *publisher)
+{
+	struct offload *offload = subscriber->offload;
+	struct delivery *delivery = delivery_take(offload, DELIVERY_HELD);
+	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX];
+	struct payload *copy;
+	unsigned count;
+
+	if (delivery != NULL && frame_pieces(offload, frame, pieces, &count, &copy) == 0) {
+		delivery->body = piece_table_create(offload, pieces, count);
+		if (copy != NULL)
+			payload_put(copy);
+	}
+	if (delivery == NULL || delivery->body == NULL) {
+		counter_inc(&offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
+		if (delivery != NULL)
+			delivery_drop(offload, delivery);
+		return;
+	}
+	delivery->length = frame->length;
+	delivery->version = publisher->version;
+	delivery->own = publisher == subscriber;
+	list_append(&subscriber->pending, &delivery->link);
+	subscriber->pending_count++;
+	counter_inc(&offload->counters.held);
+}
+
+static void pending_drop(struct client *client, struct delivery *delivery)
+{
+	client->pending_count--;
+	delivery_drop(client->offload, delivery);
+}
+
+// The packet again, as the framer showed it. `parts` has room for MQTT_FRAME_PARTS_MAX.
+static struct mqtt_frame held_frame(const struct delivery *delivery, struct payload **parts)
+{
+	const struct piece_table *table = piece_table(delivery->body);
+	struct mqtt_frame frame = {.length = delivery->length, .parts = parts};
+	enum mqtt_error error;
+
+	for (unsigned i = 0; i < table->count; i++)
+		parts[i] = table->pieces[i].payload;
+	frame.parts_count = table->count;
+	frame.head = mqtt_bytes(parts[0]->data, parts[0]->length);
+	error = mqtt_header_decode(frame.head.data, frame.head.length, &frame.header);
+	ASSERT(error == MQTT_OK);
+	return frame;
+}
+
+static bool subscription_matches(
+	struct offload *offload, const struct subscription *sub, struct mqtt_bytes topic)
+{
+	uint32_t length = subscription_filter(sub, offload->scratch, sizeof(offload->scratch));
+
+	return !sub->share && mqtt_filter_matches(mqtt_bytes(offload->scratch, length), topic);
+}
+
+static bool still_pending(const struct client *client, struct mqtt_bytes topic)
+{
+	list_for_each (link, &client->session->subscriptions) {
+		const struct subscription *sub = container_of(link, struct subscription, link);
+
+		if (sub->state == SUBSCRIPTION_PENDING &&
+			subscription_matches(client->offload, sub, topic))
+			return true;
+	}
+	return false;
+}
+
+// Delivers under the client's subscriptions as they are now; false when none matches.
+static bool deliver_now(
+	struct client *client, const struct delivery *delivery, struct message *message)
+{
+	const struct mqtt_publish *publish = message->publish;
+	bool one = proof_one_copy(client->broker->config->overlap, client->version);
+	int best = -1;
+	bool any = false;
+
+	list_for_each (link, &client->session->subscriptions) {
+		const struct subscription *sub = container_of(link, struct subscription, link);
+		uint8_t qos = sub->qos < publish->qos ? sub->qos : publish->qos;
+
+		if (!subscription_matches(client->offload, sub, publish->topic))
+			continue;
+		any = true;
+		if (sub->no_local && delivery->own)
+			continue;
+		if (one)
+			best = qos > best ? qos : best;
+		else
+			output_deliver(client, message, qos, sub->id);
+	}
+	if (best >= 0)
+		output_deliver(client, message, (uint8_t)best, 0);
+	return any;
+}
+
+// False: it waits on, and so does what is behind it.
+static bool release_one(struct client *client, struct delivery *delivery)
+{
+	struct payload *parts[MQTT_FRAME_PARTS_MAX];
+	struct mqtt_frame frame = held_frame(delivery, parts);
+	struct mqtt_publish publish;
+	struct message message;
+	enum mqtt_error error;
+
+	error = mqtt_publish_decode(delivery->version, &frame.header,
+		mqtt_bytes(
+			frame.head.data + frame.header.size, frame.head.length - frame.header.size),
+		&publish);
+	ASSERT(error == MQTT_OK);
+	if (still_pending(client, publish.topic))
+		return false;
+	if (message_init(&message, client->offload, &frame, &publish) < 0)
+		counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
+	else {
+		if (!deliver_now(client, delivery, &message))
+			counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_REFUSED]);
+		message_fini(&message);
+	}
+	return true;
+}
+
+void pending_release(struct client *client)
+{
+	if (client->session == NULL) {
+		pending_clear(client);
+		return;
+	}
+	list_for_each_safe (link, &client->pending) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (!release_one(client, delivery))
+			return;
+		pending_drop(client, delivery);
+	}
+}
+
+void pending_clear(struct client *client)
+{
+	list_for_each_safe (link, &client->pending) {
+		counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_CLOSED]);
+		pending_drop(client, container_of(link, struct delivery, link));
+	}
+}

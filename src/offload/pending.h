@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Messages that match a subscription whose SUBACK is still to come. Clients publish
+// right after they subscribe and expect their own message: it is held, and
+// judged as the broker would judge it once the SUBACK has passed.
+
+#pragma once
+
+#include "offload/state.h"
+
+bool pending_has_room(const struct client *client);
+// Holds a captured PUBLISH for the subscriber.
+void pending_hold(
+	struct client *subscriber, const struct mqtt_frame *frame, const struct client *publisher);
+// A SUBACK has passed: what waits for no other one is delivered, in order.
+void pending_release(struct client *client);
+// Drops everything that is held.
+void pending_clear(struct client *client);

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The offload's own structures, shared by its files; opaque to everybody else.
+
+#pragma once
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/payload.h"
+#include "base/slab.h"
+#include "mqtt/framer.h"
+#include "offload/counters.h"
+#include "offload/offload.h"
+#include "proof/fence.h"
+#include "proof/route.h"
+#include "session/acks.h"
+#include "session/identifiers.h"
+#include "session/pings.h"
+#include "session/session.h"
+
+struct broker {
+	const struct offload_broker_config *config;
+	struct session_map *map;
+	struct proof_routes *routes;
+	const char *distrust; // why the operator's declaration does not hold; NULL: it does
+	bool reachable;
+	uint32_t connections;
+};
+
+// Room to see the head of a PUBLISH (header, topic, identifier) in one piece.
+#define OFFLOAD_SCRATCH (MQTT_HEADER_MAX + 2 + 65535 + 2)
+
+struct offload {
+	struct offload_config config;
+	struct tcp_stack *tcp;
+	struct payload_pool *payloads;
+	uint64_t now_us;
+	struct slab *clients;
+	struct slab *deliveries; // struct delivery: what waits in outputs and for SUBACKs
+	struct broker *brokers;
+	// Clients to run again: when something came about (kicked), or every turn until it does
+	// (paused).
+	struct list kicked, paused;
+	struct list fencing; // publishers whose fence is under way
+	uint32_t fence_epoch;
+	uint64_t serial;    // of the latest client
+	uint64_t retry_us;  // memory was tight: look again then
+	uint64_t expiry_us; // next look at sessions' expiries
+	bool draining;
+	struct offload_counters counters;
+	uint8_t scratch[OFFLOAD_SCRATCH];
+};
+
+enum client_state {
+	CLIENT_NEW,	 // nothing seen
+	CLIENT_CONNECT,	 // CONNECT passed
+	CLIENT_ACCEPTED, // CONNACK with success passed
+	CLIENT_ENDED,	 // refused, DISCONNECT seen, or the session was taken over
+	CLIENT_RAW,	 // no MQTT that Offramp can follow: bytes pass
+};
+
+// A fence under way (offload/fencing.c).
+struct fence_run {
+	struct list link; // in offload.fencing; unlinked: none
+	uint64_t key;
+	struct payload *topic;
+	uint64_t deadline_us;
+	uint64_t map_version;
+	uint32_t epoch;	     // what the awaited PINGRESPs answer
+	uint32_t cursor;     // targets before it have answered
+	bool publisher_done; // its own PINGRESP has come: the subscribers' are awaited
+	bool unsent;	     // a subscriber could not be asked yet
+};
+
+struct client {
+	struct offload *offload;
+	struct broker *broker;
+	struct tcp_pcb *pcb;
+	const struct broker_link_ops *link;
+	void *link_ctx;
+	uint64_t serial;
+	struct list run_link; // in offload.kicked or .paused
+
+	// What CONNECT and CONNACK said.
+	struct session
+		*session; // NULL before CONNACK, after the end, and when it cannot be followed
+	struct payload *client_id;
+	enum client_state state;
+	enum mqtt_version version;
+	bool clean, bridge;
+	bool unknown;	 // counted as unknown in the map
+	bool gone;	 // the client's direction has ended
+	bool disordered; // what passed could not be remembered: nothing is captured any more
+	bool failed;	 // memory ran out where nothing may be lost
+	uint16_t keep_alive;
+	uint16_t receive_maximum; // the client's
+	uint32_t session_expiry;
+	uint32_t maximum_packet_size; // the client's
+	uint32_t broker_packet_size;  // the broker's
+
+	// Towards the broker.
+	struct mqtt_framer up;
+	struct mqtt_frame stuck; // a gathered packet that could not be dealt with yet
+	bool has_stuck;
+	bool up_in_packet;   // a long packet streams to the broker: nothing may come between
+	bool up_blocked;     // waits for a fence, for memory, for acknowledgements
+	uint64_t up_last_us; // when the broker last got bytes of this client
+	struct pings pings;
+	struct payload *acks;	// struct acks; NULL: nothing waits
+	struct payload *fences; // struct fences; NULL: all clear
+	struct fence_run fence;
+	uint32_t ping_epoch, pong_epoch; // fences as a subscriber: asked, answered
+	// The subscriber this publisher waits for: its index and serial (0: none).
+	uint32_t waits_index;
+	uint64_t waits_serial;
+
+	// Towards the client.
+	struct mqtt_framer down;
+	struct mqtt_frame down_stuck;
+	bool has_down_stuck;
+	bool down_blocked;    // its next packet waits for identifiers or room
+	bool in_packet;	      // the broker's packet streams through: nothing may come between
+	struct list waiting;  // control packets and QoS 0 that wait for in_packet to end
+	struct list windowed; // QoS 1 and the broker's PUBLISHes that wait for the window
+	struct list pending;  // messages that wait for a SUBACK
+	uint32_t windowed_count, windowed_broker, pending_count;
+	struct payload *identifiers; // struct identifiers; NULL: nothing unacknowledged
+	uint16_t identifier_next, identifier_broker;
+
+	uint64_t captured, passed, delivered;
+};
+
+// Run the client at the end of this turn.
+static inline void client_kick(struct client *client)
+{
+	list_remove(&client->run_link);
+	list_append(&client->offload->kicked, &client->run_link);
+}
+
+// Run the client every turn (at most a millisecond apart) until it is no longer blocked.
+static inline void client_pause(struct client *client)
+{
+	list_remove(&client->run_link);
+	list_append(&client->offload->paused, &client->run_link);
+}
+
+static inline struct acks *client_acks(const struct client *client)
+{
+	return (struct acks *)client->acks->data;
+}
+
+static inline struct fences *client_fences(const struct client *client)
+{
+	return (struct fences *)client->fences->data;
+}
+
+static inline struct identifiers *client_identifiers(const struct client *client)
+{
+	return (struct identifiers *)client->identifiers->data;
+}
+
+// So little memory is left that nothing new is begun: who is reading waits.
+bool offload_tight(const struct offload *offload);
+// The longest packet that is gathered now: all that may be captured, less when memory runs short.
+uint32_t offload_gather_max(const struct offload *offload, const struct broker *broker);
+// Everything that capture asks of a broker's map and the operator's declarations holds.
+bool broker_map_complete(const struct broker *broker);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What a broker does when several subscriptions of one client match a message: the
+// specification leaves it to the broker (3.3.4), so it is a key of the configuration.
+
+#pragma once
+
+enum proof_overlap {
+	PROOF_OVERLAP_MOSQUITTO, // v3: one copy at the highest QoS; v5: one a subscription
+	PROOF_OVERLAP_ONE,	 // always one; what needs several identifiers in one copy passes
+	PROOF_OVERLAP_EACH,	 // always one a subscription
+};

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Every reason not to capture a PUBLISH: a value here, a label of
+// publish_passed_total{reason}, a line in offramp(1). Capture needs proof that
+// Offramp would deliver exactly as the broker would; without it the message passes.
+
+#pragma once
+
+enum proof_reason {
+	PROOF_CAPTURE = 0, // none: it may be captured
+
+	PROOF_DISABLED,	      // capture.enabled is false
+	PROOF_NOT_ACCEPTED,   // no CONNACK with success seen on this connection
+	PROOF_MALFORMED,      // the broker rejects it, not Offramp
+	PROOF_RETAIN,	      // the broker keeps retained messages
+	PROOF_QOS2,	      // exactly-once exchanges are the broker's
+	PROOF_DOLLAR_TOPIC,   // $SYS and its like
+	PROOF_TOPIC_ALIAS,    // v5: the broker must learn the alias
+	PROOF_TOO_LARGE,      // above capture.max_size, or above what the broker said it takes
+	PROOF_MAP_UNKNOWN,    // knowledge is not declared
+	PROOF_MAP_INCOMPLETE, // the broker serves clients that Offramp has not followed
+	PROOF_UNAUTHORIZED,   // authorization is not declared
+	PROOF_OPERATOR,	      // capture.pass
+	PROOF_BRIDGE,	      // from or to a bridge
+	PROOF_SHARE,	      // a shared subscription matches
+	PROOF_PERSISTENT,     // a persistent session gets it at QoS 1
+	PROOF_OFFLINE,	      // an offline session gets it at QoS 1
+	PROOF_OVERLAP,	    // several subscriptions of one client match, and the broker joins them
+	PROOF_LEVELS,	    // more topic levels than the map follows
+	PROOF_PENDING_FULL, // too many messages wait for a SUBACK
+	PROOF_FENCE,	    // an earlier message may still be on its way through the broker
+	PROOF_NO_MEMORY,    // pools are used up
+	PROOF_REASONS,
+};
+
+// "retain"; values[] of the counter family, PROOF_CAPTURE included as "captured".
+extern const char *const proof_reason_names[PROOF_REASONS];

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A table of routes, one slot a hash value: a topic that falls on another's slot
+// takes it. Making a route takes two walks: collect what the trie matches, then
+// group it by session, in place.
+
+#include "proof/route.h"
+
+#include <rte_malloc.h>
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/random.h"
+#include "mqtt/topic.h"
+
+struct proof_routes {
+	struct proof_routes_config config;
+	struct session_map *map;
+	struct payload_pool *payloads;
+	uint64_t serial; // of the match under way
+	uint32_t mask;
+	struct proof_route slots[];
+};
+
+int proof_routes_create(const struct proof_routes_config *config, struct session_map *map,
+	struct payload_pool *payloads, struct proof_routes **ret_table)
+{
+	uint32_t slots = rte_align32pow2(config->slots);
+	struct proof_routes *table =
+		rte_zmalloc("routes", sizeof(*table) + slots * sizeof(table->slots[0]), 0);
+
+	if (table == NULL)
+		return -ENOMEM;
+	table->config = *config;
+	table->map = map;
+	table->payloads = payloads;
+	table->mask = slots - 1;
+	*ret_table = table;
+	return 0;
+}
+
+static void route_drop_targets(struct proof_route *route)
+{
+	for (uint32_t i = 0; i < route->chunks_count; i++)
+		payload_put(route->chunks[i]);
+	route->chunks_count = route->targets = route->pending = 0;
+}
+
+static void route_drop(struct proof_route *route)
+{
+	route_drop_targets(route);
+	if (route->topic != NULL)
+		payload_put(route->topic);
+	route->topic = NULL;
+	route->version = 0;
+}
+
+void proof_routes_destroy(struct proof_routes *table)
+{
+	if (table == NULL)
+		return;
+	for (uint32_t i = 0; i <= table->mask; i++)
+		route_drop(&table->slots[i]);
+	rte_free(table);
+}
+
+// --- collecting ----------------------------------------------------------------------------------
+
+// While a route is being made, `owner` of a collected target is its subscription.
+struct collection {
+	struct proof_routes *table;
+	struct proof_route *route;
+};
+
+static struct proof_target *route_append(struct proof_routes *table, struct proof_route *route)
+{
+	if (route->targets == route->chunks_count * ROUTE_CHUNK) {
+		struct payload *chunk = NULL;
+
+		if (route->chunks_count < ROUTE_CHUNKS)
+			chunk = payload_alloc(table->payloads, PAYLOAD_LARGEST);
+		if (chunk == NULL) {
+			route->reason = PROOF_NO_MEMORY;
+			return NULL;
+		}
+		route->chunks[route->chunks_count++] = chunk;
+	}
+	return proof_route_target(route, route->targets++);
+}
+
+// What a matching subscription says of every message of the topic.
+static void collect(void *ctx, struct mqtt_trie_entry *entry)
+{
+	struct collection *collection = ctx;
+	struct subscription *sub = container_of(entry, struct subscription, entry);
+	struct session *session = sub->session;
+	struct proof_route *route = collection->route;
+	struct proof_target *target;
+
+	if (sub->share) {
+		route->reason = PROOF_SHARE;
+		return;
+	}
+	if (session->bridge) {
+		route->reason = PROOF_BRIDGE;
+		return;
+	}
+	if (sub->qos > 0 && session->expiry_s > 0)
+		route->reason_qos1 = session->owner != NULL ? PROOF_PERSISTENT : PROOF_OFFLINE;
+	// At QoS 0 a broker keeps nothing for who is away.
+	if (session->owner == NULL)
+		return;
+	if (sub->state == SUBSCRIPTION_PENDING)
+		session->pending_mark = collection->table->serial;
+	target = route_append(collection->table, route);
+	if (target != NULL)
+		target->owner = sub;
+}
+
+// --- grouping ------------------------------------------------------------------------------------
+
+bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version)
+{
+	switch (overlap) {
+	case PROOF_OVERLAP_ONE:
+		return true;
+	case PROOF_OVERLAP_EACH:
+		return false;
+	case PROOF_OVERLAP_MOSQUITTO:
+		break;
+	}
+	return version != MQTT_VERSION_5;
+}
+
+// Turns the collected subscriptions into targets. Writes never overtake reads.
+static void route_group(struct proof_routes *table, struct proof_route *route)
+{
+	uint32_t written = 0;
+
+	for (uint32_t i = 0; i < route->targets; i++) {
+		struct subscription *sub = proof_route_target(route, i)->owner;
+		struct session *session = sub->session;
+		bool pending = session->pending_mark == table->serial;
+		bool seen = session->mark == table->serial;
+		struct proof_target *target;
+
+		if (seen && pending)
+			continue;
+		if (seen && proof_one_copy(table->config.overlap, session->version)) {
+			target = proof_route_target(route, session->mark_index);
+			if (sub->qos > target->qos)
+				target->qos = sub->qos;
+			if (session->version == MQTT_VERSION_5 && (sub->id != 0 || target->id != 0))
+				route->reason = PROOF_OVERLAP;
+			continue;
+		}
+		session->mark = table->serial;
+		session->mark_index = written;
+		target = proof_route_target(route, written++);
+		*target = (struct proof_target){
+			.owner = session->owner,
+			.id = sub->id,
+			.qos = sub->qos,
+			.flags = (sub->no_local ? ROUTE_NO_LOCAL : 0) |
+				 (pending ? ROUTE_PENDING : 0),
+		};
+		route->pending += pending;
+	}
+	route->targets = written;
+}
+
+// Gives back what the targets do not need of their chunks.
+static void route_shrink(struct proof_routes *table, struct proof_route *route)
+{
+	uint32_t needed = (route->targets + ROUTE_CHUNK - 1) / ROUTE_CHUNK;
+
+	while (route->chunks_count > needed)
+		payload_put(route->chunks[--route->chunks_count]);
+	if (needed > 0) {
+		uint32_t last = needed - 1;
+		uint32_t bytes =
+			(route->targets - last * ROUTE_CHUNK) * sizeof(struct proof_target);
+		struct payload *small = payload_alloc(table->payloads, bytes);
+
+		if (small == NULL)
+			return;
+		memcpy(small->data, route->chunks[last]->data, bytes);
+		payload_put(route->chunks[last]);
+		route->chunks[last] = small;
+	}
+}
+
+static bool operator_passes(const struct proof_routes *table, struct mqtt_bytes topic)
+{
+	for (unsigned i = 0; i < table->config.pass_count; i++) {
+		const char *filter = table->config.pass[i];
+
+		if (mqtt_filter_matches(mqtt_bytes(filter, strlen(filter)), topic))
+			return true;
+	}
+	return false;
+}
+
+static void route_make(
+	struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
+{
+	struct collection collection = {table, route};
+
+	route_drop_targets(route);
+	route->version = table->map->version;
+	route->reason = route->reason_qos1 = PROOF_CAPTURE;
+	table->serial++;
+	if (operator_passes(table, topic))
+		route->reason = PROOF_OPERATOR;
+	else if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
+		route->reason = PROOF_LEVELS;
+	if (route->reason != PROOF_CAPTURE) {
+		route_drop_targets(route);
+		return;
+	}
+	route_group(table, route);
+	route_shrink(table, route);
+}
+
+uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic)
+{
+	return siphash_2_4(table->map->config.hash_key, topic.data, topic.length);
+}
+
+struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic)
+{
+	uint64_t hash = proof_topic_hash(table, topic);
+	struct proof_route *route = &table->slots[hash & table->mask];
+
+	if (route->topic == NULL || route->hash != hash ||
+		!mqtt_bytes_equal(mqtt_bytes(route->topic->data, route->topic->length), topic)) {
+		struct payload *name = topic.length <= PAYLOAD_LARGEST
+					       ? payload_alloc(table->payloads, topic.length)
+					       : NULL;
+
+		if (name == NULL)
+			return NULL;
+		route_drop(route);
+		memcpy(name->data, topic.data, topic.length);
+		name->length = topic.length;
+		route->topic = name;
+		route->hash = hash;
+	}
+	if (route->version != table->map->version)
+		route_make(table, route, topic);
+	// A route that could not be made for want of memory is tried again at the next message.
+	if (route->reason == PROOF_NO_MEMORY)
+		route->version = 0;
+	return route;
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Routes: whom a topic reaches, or why it must pass. The match of a topic is
+// asked of the trie once, put in the order the fan-out wants it, and kept until the
+// map changes. What depends on the single message (its QoS, its publisher) is judged
+// by the caller from the route's fields.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proof/overlap.h"
+#include "proof/reason.h"
+#include "session/session.h"
+
+enum { // route_target.flags
+	ROUTE_NO_LOCAL =
+		1 << 0, // not for its own messages
+			// A SUBSCRIBE that matches waits for its SUBACK: the client's whole share
+			// of the message is held and judged anew when the SUBACK has passed.
+	ROUTE_PENDING = 1 << 1,
+};
+
+struct proof_target {
+	void *owner; // of the session: the client's connection
+	uint32_t id; // subscription identifier, 0: none
+	uint8_t qos; // granted
+	uint8_t flags;
+};
+
+#define ROUTE_CHUNKS 64
+
+struct proof_route {
+	uint64_t version; // of the map it was made from; 0: empty slot
+	uint64_t hash;	  // of the topic
+	struct payload *topic;
+	struct payload *chunks[ROUTE_CHUNKS]; // targets, ROUTE_CHUNK in each but the last
+	uint32_t chunks_count;
+	uint32_t targets;
+	uint32_t pending;	       // how many of them are pending
+	enum proof_reason reason;      // why no message of this topic may be captured
+	enum proof_reason reason_qos1; // why none above QoS 0 may
+};
+
+#define ROUTE_CHUNK (PAYLOAD_LARGEST / sizeof(struct proof_target))
+
+struct proof_routes;
+
+struct proof_routes_config {
+	uint32_t slots; // topics remembered, rounded up to a power of two
+	enum proof_overlap overlap;
+	const char *const *pass; // filters whose messages always pass; lives as long as the table
+	unsigned pass_count;
+};
+
+int proof_routes_create(const struct proof_routes_config *config, struct session_map *map,
+	struct payload_pool *payloads, struct proof_routes **ret_table);
+void proof_routes_destroy(struct proof_routes *table); // accepts NULL
+
+// The route of a valid topic, made anew when the map has changed. Valid until the next call. NULL
+// when memory ran out (the message passes).
+struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);
+
+// Does a client of this version get one copy, however many of its subscriptions match?
+bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version);
+
+// The hash by which routes (and fences) know a topic.
+uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic);
+
+static inline struct proof_target *proof_route_target(const struct proof_route *route, uint32_t i)
+{
+	return (struct proof_target *)(void *)route->chunks[i / ROUTE_CHUNK]->data +
+	       i % ROUTE_CHUNK;
+}

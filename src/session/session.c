@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Sessions of one broker: made at CONNACK, found by client identifier, kept while
+// the broker keeps them (3.1.2.11.2, MQTT 3.1.1 3.1.2.4).
+
+#include "session/session.h"
+
+#include <rte_malloc.h>
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "session/subscription.h"
+
+// The broker's clock decides when a session ends. Offramp only forgets it well after, for a session
+// that is remembered too long merely lets messages pass.
+#define EXPIRY_MARGIN_S 60
+
+int session_map_create(const char *name, const struct session_map_config *config,
+	struct payload_pool *payloads, uint64_t now_us, struct session_map **ret_map)
+{
+	struct session_map *map = rte_zmalloc(name, sizeof(*map), 0);
+	struct mqtt_trie_config trie = {
+		// Every subscription may bring a path of its own: a few levels each, many of them
+		// shared.
+		.nodes_max = config->subscriptions_max * 2 + 1024,
+		.levels_max = 128,
+		.text_bytes = (uint64_t)config->subscriptions_max * 32 + (1 << 20),
+	};
+	int rc;
+
+	if (map == NULL)
+		return -ENOMEM;
+	map->config = *config;
+	map->payloads = payloads;
+	map->version = 1; // 0 is "never" to caches
+	map->bucket_mask = rte_align32pow2(config->sessions_max) - 1;
+	wheel_init(&map->expiries, now_us);
+	rc = -ENOMEM;
+	map->buckets = rte_malloc(name, sizeof(*map->buckets) * (map->bucket_mask + 1ul), 0);
+	if (map->buckets == NULL)
+		goto err;
+	for (uint32_t i = 0; i <= map->bucket_mask; i++)
+		list_init(&map->buckets[i]);
+	rc = slab_create("sessions", config->sessions_max, sizeof(struct session), &map->sessions);
+	if (rc < 0)
+		goto err;
+	rc = slab_create("subscriptions", config->subscriptions_max, sizeof(struct subscription),
+		&map->subscriptions);
+	if (rc < 0)
+		goto err;
+	rc = mqtt_trie_create(&trie, &map->trie);
+	if (rc < 0)
+		goto err;
+	*ret_map = map;
+	return 0;
+err:
+	session_map_destroy(map);
+	return rc;
+}
+
+void session_map_destroy(struct session_map *map)
+{
+	if (map == NULL)
+		return;
+	mqtt_trie_destroy(map->trie);
+	slab_destroy(map->subscriptions);
+	slab_destroy(map->sessions);
+	rte_free(map->buckets);
+	rte_free(map);
+}
+
+bool session_map_complete(const struct session_map *map)
+{
+	return map->unknown == 0;
+}
+
+bool session_map_forgetful(const struct session_map *map)
+{
+	if (map->offline > 0 || map->unknown > 0)
+		return false;
+	for (uint32_t i = 0; i < slab_count(map->sessions); i++) {
+		const struct session *session = slab_at(map->sessions, i);
+
+		if (session != NULL && session->expiry_s != 0)
+			return false;
+	}
+	return true;
+}
+
+void session_map_unknown(struct session_map *map)
+{
+	map->unknown++;
+	map->version++;
+}
+
+void session_map_known_again(struct session_map *map)
+{
+	ASSERT(map->unknown > 0);
+	map->unknown--;
+	map->version++;
+}
+
+void session_set_unknown(struct session_map *map, struct session *session)
+{
+	if (session->unknown)
+		return;
+	session->unknown = true;
+	session_map_unknown(map);
+}
+
+static struct session *session_find(
+	const struct session_map *map, struct mqtt_bytes client_id, uint64_t hash)
+{
+	list_for_each (link, &map->buckets[hash & map->bucket_mask]) {
+		struct session *session = container_of(link, struct session, hash_link);
+		const struct payload *id = session->client_id;
+
+		if (session->hash == hash &&
+			mqtt_bytes_equal(mqtt_bytes(id->data, id->length), client_id))
+			return session;
+	}
+	return NULL;
+}
+
+static void session_end(struct session_map *map, struct session *session)
+{
+	session_drop_subscriptions(map, session);
+	if (session->unknown)
+		session_map_known_again(map);
+	if (session->owner != NULL)
+		map->online--;
+	else
+		map->offline--;
+	wheel_disarm(&map->expiries, &session->expiry);
+	list_remove(&session->hash_link);
+	if (session->client_id != NULL)
+		payload_put(session->client_id);
+	map->version++;
+	slab_give(map->sessions, session);
+}
+
+static struct session *session_new(
+	struct session_map *map, struct mqtt_bytes client_id, uint64_t hash)
+{
+	struct session *session = slab_take(map->sessions);
+
+	if (session == NULL)
+		return NULL;
+	list_init(&session->hash_link);
+	list_init(&session->subscriptions);
+	wheel_timer_init(&session->expiry);
+	if (client_id.length > 0) {
+		struct payload *id = client_id.length <= PAYLOAD_LARGEST
+					     ? payload_alloc(map->payloads, client_id.length)
+					     : NULL;
+
+		if (id == NULL) {
+			slab_give(map->sessions, session);
+			return NULL;
+		}
+		memcpy(id->data, client_id.data, client_id.length);
+		id->length = client_id.length;
+		session->client_id = id;
+		session->hash = hash;
+		list_append(&map->buckets[hash & map->bucket_mask], &session->hash_link);
+	}
+	map->offline++;
+	return session;
+}
+
+// The session moves to a new connection; who had it loses it.
+static void *session_take_over(struct session_map *map, struct session *session)
+{
+	void *previous = session->owner;
+
+	if (previous != NULL) {
+		session->owner = NULL;
+		map->online--;
+		map->offline++;
+	}
+	wheel_disarm(&map->expiries, &session->expiry);
+	return previous;
+}
+
+int session_bind(struct session_map *map, const struct session_bind *bind,
+	struct session **ret_session, void **ret_previous)
+{
+	struct session *session = NULL;
+	uint64_t hash = 0;
+
+	*ret_previous = NULL;
+	if (bind->client_id.length > 0) {
+		hash = siphash_2_4(
+			map->config.hash_key, bind->client_id.data, bind->client_id.length);
+		session = session_find(map, bind->client_id, hash);
+	}
+	if (session != NULL) {
+		*ret_previous = session_take_over(map, session);
+		if (!bind->session_present) {
+			// What was known of this identifier is void ([MQTT-3.2.2-2],
+			// [MQTT-3.1.2-4]).
+			session_end(map, session);
+			session = NULL;
+		}
+	}
+	if (session == NULL) {
+		session = session_new(map, bind->client_id, hash);
+		if (session == NULL)
+			return -ENOMEM;
+		// The broker resumes what Offramp never saw made.
+		if (bind->session_present)
+			session_set_unknown(map, session);
+	}
+	session->owner = bind->owner;
+	session->version = bind->version;
+	session->expiry_s = bind->expiry_s;
+	session->bridge = bind->bridge;
+	if (bind->expiry_s != 0 && map->kept != NULL)
+		*map->kept = 1;
+	map->offline--;
+	map->online++;
+	map->version++;
+	*ret_session = session;
+	return 0;
+}
+
+void session_unbind(struct session_map *map, struct session *session, uint64_t now_us)
+{
+	if (session->expiry_s == 0 || session->client_id == NULL) {
+		session_end(map, session);
+		return;
+	}
+	session->owner = NULL;
+	map->online--;
+	map->offline++;
+	map->version++;
+	// Subscriptions that were being made when the connection ended: the broker may or may not
+	// have them. As offline subscriptions they let matches pass, which is right in both cases.
+	session_settle_pending(session);
+	if (session->expiry_s != UINT32_MAX)
+		wheel_arm(&map->expiries, &session->expiry,
+			now_us + ((uint64_t)session->expiry_s + session->expiry_s / 8 +
+					 EXPIRY_MARGIN_S) *
+					 US_IN_S);
+}
+
+void session_map_expire(struct session_map *map, uint64_t now_us)
+{
+	struct wheel_timer *timer;
+
+	wheel_advance(&map->expiries, now_us);
+	while ((timer = wheel_pop(&map->expiries)) != NULL)
+		session_end(map, container_of(timer, struct session, expiry));
+}
+
+void session_map_check(const struct session_map *map)
+{
+	uint32_t online = 0, offline = 0, unknown = 0, subscriptions = 0;
+
+	for (uint32_t i = 0; i < slab_count(map->sessions); i++) {
+		const struct session *session = slab_at(map->sessions, i);
+		uint32_t count = 0;
+
+		if (session == NULL)
+			continue;
+		online += session->owner != NULL;
+		offline += session->owner == NULL;
+		unknown += session->unknown;
+		ASSERT(list_linked(&session->hash_link) == (session->client_id != NULL));
+		list_for_each (link, &session->subscriptions) {
+			const struct subscription *sub =
+				container_of(link, struct subscription, link);
+
+			ASSERT(sub->session == session && sub->entry.node != NULL);
+			count++;
+		}
+		ASSERT(count == session->subscriptions_count);
+		subscriptions += count;
+	}
+	ASSERT(online == map->online && offline == map->offline);
+	ASSERT(unknown <= map->unknown);
+	ASSERT(subscriptions == slab_used(map->subscriptions));
+	mqtt_trie_check(map->trie);
+}

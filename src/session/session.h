@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What Offramp knows of each MQTT client of one broker: its session, its
+// subscriptions, and whether that knowledge is complete. Learned from the wire:
+//
+//   CONNECT, CONNACK  ─▶ session_bind        SUBSCRIBE ─▶ session_subscribe (pending)
+//   DISCONNECT, close ─▶ session_unbind      SUBACK    ─▶ session_granted (active or gone)
+//                                            UNSUBSCRIBE/UNSUBACK ─▶ …_unsubscribe, …_unsubscribed
+//
+// One map a broker and worker; single-threaded; memory comes from slabs and a
+// trie sized at creation. `version` moves with every change that may alter what a
+// topic matches: caches of matches compare it.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/payload.h"
+#include "base/slab.h"
+#include "base/wheel.h"
+#include "mqtt/packet.h"
+#include "mqtt/trie.h"
+
+struct session_map_config {
+	uint32_t sessions_max;
+	uint32_t subscriptions_max;
+	uint32_t subscriptions_per_session;
+	uint8_t hash_key[16];
+};
+
+struct session_map {
+	struct session_map_config config;
+	struct payload_pool *payloads;
+	struct slab *sessions;
+	struct slab *subscriptions;
+	struct mqtt_trie *trie;
+	struct list *buckets; // by client identifier
+	uint32_t bucket_mask;
+	uint64_t version;
+	uint32_t online, offline;
+	// Clients the broker knows more of than Offramp does: while there is one, the map is
+	// incomplete.
+	uint32_t unknown;
+	struct wheel expiries;
+	uint8_t *kept; // set once a session is kept beyond its connection; NULL: nobody asks
+};
+
+struct session {
+	struct list
+		hash_link; // unlinked: without an identifier of its own (assigned by a v3 broker)
+	struct list subscriptions;
+	struct payload *client_id; // NULL: see above
+	void *owner;		   // the client's connection, NULL while offline
+	uint64_t hash;
+	uint32_t subscriptions_count;
+	uint32_t expiry_s; // seconds the broker keeps it offline; 0: ends with the connection
+	struct wheel_timer expiry;
+	enum mqtt_version version;
+	// Scratch of whoever groups a match by session: the match it was last seen in.
+	uint64_t mark, pending_mark;
+	uint32_t mark_index;
+	bool unknown; // the broker has subscriptions of it that Offramp has not seen
+	bool bridge;  // another broker: its messages and matches pass
+};
+
+enum subscription_state {
+	SUBSCRIPTION_PENDING, // SUBSCRIBE seen, SUBACK not
+	SUBSCRIPTION_ACTIVE,
+};
+
+struct subscription {
+	struct mqtt_trie_entry entry;
+	struct list link; // in its session, in the order of SUBSCRIBEs
+	struct session *session;
+	uint64_t filter_hash;			    // of the filter as sent, share name included
+	uint32_t id;				    // subscription identifier, 0: none
+	uint16_t packet_id, index;		    // of the SUBSCRIBE and of the filter in it
+	uint16_t unsubscribe_id, unsubscribe_index; // of the UNSUBSCRIBE under way; id 0: none
+	uint8_t qos;				    // requested while pending, then granted
+	uint8_t state;
+	bool no_local, share;
+};
+
+int session_map_create(const char *name, const struct session_map_config *config,
+	struct payload_pool *payloads, uint64_t now_us, struct session_map **ret_map);
+void session_map_destroy(struct session_map *map); // accepts NULL
+
+// The map holds every subscription of every client that comes through Offramp.
+bool session_map_complete(const struct session_map *map);
+
+// No session is kept beyond its connection: who starts anew misses nothing.
+bool session_map_forgetful(const struct session_map *map);
+
+struct session_bind {
+	enum mqtt_version version;
+	struct mqtt_bytes
+		client_id; // the one in force: CONNECT's or the assigned one; may be empty
+	bool session_present;
+	uint32_t expiry_s; // the one in force; UINT32_MAX: never ends
+	bool bridge;
+	void *owner;
+};
+// CONNACK with reason 0: the session is the owner's from now on. A session of this identifier that
+// was another connection's is taken over; *ret_previous is that owner (else NULL), which has lost
+// it. -ENOMEM: the map cannot hold it; the caller counts the client as unknown until it is gone.
+int session_bind(struct session_map *map, const struct session_bind *bind,
+	struct session **ret_session, void **ret_previous);
+
+// The connection is gone: the session ends, or stays offline while the broker keeps it.
+void session_unbind(struct session_map *map, struct session *session, uint64_t now_us);
+// The broker ends sessions after their expiry; those whose time (with a generous margin) has come
+// go.
+void session_map_expire(struct session_map *map, uint64_t now_us);
+
+// A client whose subscriptions cannot be followed; returns by session_map_known_again().
+void session_map_unknown(struct session_map *map);
+void session_map_known_again(struct session_map *map);
+// The session's subscriptions can no longer be followed; stays so for the session's life.
+void session_set_unknown(struct session_map *map, struct session *session);
+
+// One filter of a SUBSCRIBE, pending. -ENOSPC: cannot be followed (bounds, levels).
+int session_subscribe(struct session_map *map, struct session *session, uint16_t packet_id,
+	uint16_t index, const struct mqtt_subscribe_filter *filter, uint32_t subscription_id);
+// A SUBACK: each pending subscription of it becomes active, or goes. `granted` (may be NULL) is
+// told of each one before it changes or goes, with the code (>= 0x80: refused).
+void session_granted(struct session_map *map, struct session *session, uint16_t packet_id,
+	struct mqtt_bytes codes, void (*granted)(void *ctx, struct subscription *sub, uint8_t code),
+	void *ctx);
+// One filter of an UNSUBSCRIBE: remembered until the UNSUBACK.
+void session_unsubscribe(struct session_map *map, struct session *session, uint16_t packet_id,
+	uint16_t index, struct mqtt_bytes filter);
+// An UNSUBACK (v3: without codes): subscriptions that it names go; `removed` (may be NULL) is told
+// before.
+void session_unsubscribed(struct session_map *map, struct session *session, uint16_t packet_id,
+	struct mqtt_bytes codes, void (*removed)(void *ctx, struct subscription *sub), void *ctx);
+
+// The filter as the client sent it, without the share prefix, cut at `size`.
+uint32_t subscription_filter(const struct subscription *sub, uint8_t *out, uint32_t size);
+
+void session_map_check(const struct session_map *map);
