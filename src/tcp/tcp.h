@@ -42,17 +42,19 @@ struct tcp_config {
 	uint32_t pieces_max;	  // pieces in all send queues together
 	uint32_t receive_buffer;  // bytes a connection may hold unread; 256 KiB
 	uint32_t backlog; // connections in SYN-RECEIVED or waiting for tcp_accept(), all listeners
-	uint32_t rto_min_us;	  // RFC 6298 (2.4) asks for 1 s; 200 ms, as Linux
-	uint32_t rto_max_us;	  // 60 s
-	uint32_t rto_initial_us;  // 1 s
-	uint32_t syn_retries;	  // 6
-	uint32_t retries;	  // retransmissions of one segment before TIMEOUT; 15
-	uint32_t time_wait_us;	  // 2 MSL; 60 s
-	uint32_t fin_wait_us;	  // FIN-WAIT-2 without an owner; 60 s
-	uint32_t delayed_ack_us;  // 40 ms
-	uint32_t connect_retries; // RST + retry after an unacceptable ACK in SYN-SENT, before
-				  // REFUSED; 1
-	uint8_t secret[16];	  // ISNs (RFC 6528) and timestamp offsets; survives restarts
+	uint32_t rto_min_us;	       // RFC 6298 (2.4) asks for 1 s; 200 ms, as Linux
+	uint32_t rto_max_us;	       // 60 s
+	uint32_t rto_initial_us;       // 1 s
+	uint32_t syn_retries;	       // 6
+	uint32_t retries;	       // retransmissions of one segment before TIMEOUT; 15
+	uint32_t time_wait_us;	       // 2 MSL; 60 s
+	uint32_t fin_wait_us;	       // FIN-WAIT-2 without an owner; 60 s
+	uint32_t delayed_ack_us;       // 40 ms
+	uint32_t connect_retries;      // RST + retry after an unacceptable ACK in SYN-SENT, before
+				       // REFUSED; 1
+	uint32_t resets_per_s;	       // RSTs for segments of no connection; 1000
+	uint32_t challenge_acks_per_s; // RFC 5961 (7); 1000
+	uint8_t secret[16];	       // ISNs (RFC 6528) and timestamp offsets; survives restarts
 };
 
 // Defaults for every number above.

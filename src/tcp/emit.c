@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// One segment out: header built anew for each transmission, text copied into a linear
+// frame, handed to the path. ACK and RST may use the reserved frames. Runs on the worker.
+
+#include "tcp/pcb.h"
+#include "tcp/segment.h"
+#include "tcp/stack.h"
+
+#include "base/assert.h"
+
+#include <rte_mbuf.h>
+
+#include <netinet/in.h>
+
+// A challenge ACK per connection at most this often (RFC 5961 7): a global limit alone would let
+// one connection learn of another's.
+#define CHALLENGE_INTERVAL_MS 100u
+
+static struct rte_mbuf *frame_alloc(const struct net_if *netif, bool control)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(netif->tx_pool);
+
+	if (!m && control && netif->tx_reserve)
+		m = rte_pktmbuf_alloc(netif->tx_reserve);
+	return m;
+}
+
+// The window field of the next segment; moves the advertised right edge. Rounding to the scale goes
+// up where the edge would shrink otherwise.
+static uint16_t window_advertise(struct tcp_pcb *pcb, bool syn)
+{
+	uint8_t shift = syn ? 0 : pcb->rcv_wscale; // never scaled in a SYN (RFC 7323 2.2)
+	uint32_t edge = tcp_recvq_edge(pcb);
+	uint32_t wnd = (edge - pcb->rcv_nxt) >> shift;
+
+	if (wnd > UINT16_MAX)
+		wnd = UINT16_MAX;
+	if (!syn && seq_lt(pcb->rcv_nxt + (wnd << shift), pcb->rcv_adv) && wnd < UINT16_MAX)
+		wnd++;
+	pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + (wnd << shift));
+	return (uint16_t)wnd;
+}
+
+// The options of a SYN: what we offer, in a SYN-ACK what the peer offered too.
+static void syn_options(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_options *options)
+{
+	options->present |= TCP_OPTION_MSS;
+	options->mss = tcp_mss_announced(pcb);
+	options->wscale = pcb->stack->rcv_wscale;
+	if (!(flags & TCP_FLAG_ACK))
+		options->present |= TCP_OPTION_WSCALE | TCP_OPTION_TIMESTAMPS;
+	else if (pcb->wscale_ok)
+		options->present |= TCP_OPTION_WSCALE;
+}
+
+static void options_fill(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_options *options)
+{
+	if (pcb->flags & TCP_PCB_TIMESTAMPS)
+		options->present |= TCP_OPTION_TIMESTAMPS;
+	if (flags & TCP_FLAG_SYN)
+		syn_options(pcb, flags, options);
+	options->tsval = pcb->stack->now_ms + pcb->ts_offset;
+	options->tsecr = flags & TCP_FLAG_ACK ? pcb->ts_recent : 0;
+}
+
+static void frame_send(struct tcp_stack *stack, struct net_path *path, struct rte_mbuf *m,
+	unsigned header_length, uint32_t length)
+{
+	m->l4_len = header_length;
+	m->data_len = (uint16_t)(header_length + length);
+	m->pkt_len = header_length + length;
+	tcp_count(stack, TCP_COUNTER_SEGMENTS_OUT);
+	net_path_send(path, m, IPPROTO_TCP, 0, stack->now_us);
+}
+
+bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
+{
+	struct tcp_segment seg = {
+		.source = pcb->local.port,
+		.destination = pcb->remote.port,
+		.seq = e->seq,
+		.ack = e->flags & TCP_FLAG_ACK ? pcb->rcv_nxt : 0,
+		.flags = e->flags,
+	};
+	struct rte_mbuf *m = frame_alloc(pcb->path.netif, e->control);
+	unsigned header_length;
+	uint8_t *l4;
+
+	if (!m)
+		return false;
+	seg.wnd = window_advertise(pcb, (e->flags & TCP_FLAG_SYN) != 0);
+	options_fill(pcb, e->flags, &seg.options);
+	l4 = rte_pktmbuf_mtod(m, uint8_t *);
+	header_length = tcp_segment_encode(l4, &seg);
+	DASSERT(header_length + e->length <= rte_pktmbuf_tailroom(m));
+	if (e->length > 0)
+		e->from = tcp_sendq_copy(e->from, l4 + header_length, e->length);
+	if (e->flags & TCP_FLAG_ACK) {
+		pcb->last_ack_sent = pcb->rcv_nxt;
+		pcb->rcv_segs = 0;
+		pcb->delack_us = WHEEL_NEVER;
+		pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK);
+	}
+	frame_send(pcb->stack, &pcb->path, m, header_length, e->length);
+	return true;
+}
+
+bool tcp_emit_ack(struct tcp_pcb *pcb)
+{
+	// SND.NXT of the RFC is the highest: after a timeout ours is behind.
+	struct tcp_emission e = {.seq = pcb->snd_max, .flags = TCP_FLAG_ACK, .control = true};
+
+	return tcp_emit(pcb, &e);
+}
+
+void tcp_emit_reset(struct tcp_pcb *pcb)
+{
+	struct tcp_emission e = {
+		.seq = pcb->snd_max,
+		.flags = TCP_FLAG_RST | TCP_FLAG_ACK,
+		.control = true,
+	};
+
+	if (tcp_emit(pcb, &e))
+		tcp_count(pcb->stack, TCP_COUNTER_RESETS_SENT);
+	else
+		tcp_count(pcb->stack, TCP_COUNTER_RESETS_SUPPRESSED);
+}
+
+void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
+	const struct net_endpoint *local, const struct net_endpoint *remote,
+	const struct tcp_segment *seg)
+{
+	struct tcp_segment reset = {
+		.source = local->port,
+		.destination = remote->port,
+		.seq = seg->ack,
+		.flags = TCP_FLAG_RST,
+	};
+	struct rte_mbuf *m = frame_alloc(path->netif, true);
+
+	if (!m) {
+		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
+		return;
+	}
+	if (!(seg->flags & TCP_FLAG_ACK)) {
+		reset.seq = 0;
+		reset.ack = seg->seq + tcp_segment_span(seg);
+		reset.flags |= TCP_FLAG_ACK;
+	}
+	tcp_count(stack, TCP_COUNTER_RESETS_SENT);
+	frame_send(stack, path, m, tcp_segment_encode(rte_pktmbuf_mtod(m, uint8_t *), &reset), 0);
+}
+
+void tcp_challenge_ack(struct tcp_pcb *pcb)
+{
+	struct tcp_stack *stack = pcb->stack;
+
+	// +1: zero means that none was sent yet.
+	if ((pcb->challenged_ms &&
+		    stack->now_ms + 1 - pcb->challenged_ms < CHALLENGE_INTERVAL_MS) ||
+		!tcp_limit_take(&stack->challenges, stack->now_us)) {
+		tcp_count(stack, TCP_COUNTER_CHALLENGE_ACKS_SUPPRESSED);
+		return;
+	}
+	pcb->challenged_ms = stack->now_ms + 1;
+	tcp_count(stack, TCP_COUNTER_CHALLENGE_ACKS);
+	tcp_pcb_ack_now(pcb);
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Segment arrival (RFC 9293 3.10.7), split by state. A handler may free the pcb.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tcp/segment.h"
+
+struct net_delivery;
+struct rte_mbuf;
+struct tcp_pcb;
+struct tcp_stack;
+
+// One segment on its way through the handlers.
+struct tcp_arrival {
+	const struct net_delivery *delivery;
+	struct rte_mbuf *m; // NULL once somebody has taken it
+	uint32_t text;	    // offset of the text in m
+	struct tcp_segment seg;
+};
+
+// input_handshake.c
+// A SYN for a listener; `beyond`: the new ISN must lie behind it (NULL: anywhere).
+void tcp_input_listen(struct tcp_stack *stack, struct tcp_pcb *listener, struct tcp_arrival *a,
+	const uint32_t *beyond);
+void tcp_input_deferred(struct tcp_pcb *pcb, struct tcp_arrival *a);
+void tcp_input_syn_sent(struct tcp_pcb *pcb, struct tcp_arrival *a);
+
+// input_synchronized.c: SYN-RECEIVED and all states from ESTABLISHED on
+void tcp_input_synchronized(struct tcp_pcb *pcb, struct tcp_arrival *a);
+
+// input_ack.c: the fifth step; false when processing of the segment ends here.
+bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg);
+
+// input_text.c: the seventh and eighth step; the pcb may be gone afterwards.
+void tcp_input_text(struct tcp_pcb *pcb, struct tcp_arrival *a);
+
+// input_icmp.c: takes no ownership.
+void tcp_input_icmp(struct tcp_stack *stack, const struct net_delivery *delivery);

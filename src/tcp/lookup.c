@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The table of connections: open addressing with linear probing at half load at most,
+// removal by shifting back (no tombstones, so its cost never grows with age).
+
+#include "tcp/lookup.h"
+
+#include "base/assert.h"
+#include "base/random.h"
+#include "tcp/stack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct net_address any_address;
+static const struct net_endpoint any_endpoint;
+
+int tcp_table_init(struct tcp_table *table, uint32_t max, const uint8_t key[16])
+{
+	uint64_t size = 16;
+
+	memset(table, 0, sizeof(*table));
+	while (size < 2 * (uint64_t)max)
+		size *= 2;
+	table->slots = calloc(size, sizeof(*table->slots));
+	if (!table->slots)
+		return -ENOMEM;
+	table->mask = (uint32_t)(size - 1);
+	memcpy(table->key, key, sizeof(table->key));
+	return 0;
+}
+
+void tcp_table_fini(struct tcp_table *table)
+{
+	free(table->slots);
+	table->slots = NULL;
+}
+
+// Two IPv4 addresses fit twelve octets, and so one round of the hash less than half of the rest.
+static uint32_t tuple_hash(const struct tcp_table *table, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	uint32_t words[9];
+	unsigned n = 0;
+
+	words[n++] = (uint32_t)local->port << 16 | remote->port;
+	words[n++] = local->address.words[3];
+	words[n++] = remote->address.words[3];
+	if (!net_address_is_ipv4(&local->address) || !net_address_is_ipv4(&remote->address)) {
+		memcpy(&words[n], local->address.words, 12);
+		memcpy(&words[n + 3], remote->address.words, 12);
+		n += 6;
+	}
+	return (uint32_t)siphash_2_4(table->key, words, n * sizeof(words[0]));
+}
+
+static bool endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b)
+{
+	return a->port == b->port && net_address_equal(&a->address, &b->address);
+}
+
+struct tcp_pcb *tcp_table_find(const struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	const struct tcp_table *table = &stack->table;
+	uint32_t hash = tuple_hash(table, local, remote);
+
+	for (uint32_t i = hash & table->mask; table->slots[i].pcb; i = (i + 1) & table->mask) {
+		struct tcp_pcb *pcb;
+
+		if (table->slots[i].hash != hash)
+			continue;
+		pcb = &stack->pcbs[table->slots[i].pcb - 1];
+		if (endpoint_equal(&pcb->remote, remote) && endpoint_equal(&pcb->local, local))
+			return pcb;
+	}
+	return NULL;
+}
+
+struct tcp_pcb *tcp_table_find_listener(
+	const struct tcp_stack *stack, const struct net_endpoint *local)
+{
+	struct net_endpoint wildcard = {.address = any_address, .port = local->port};
+	struct tcp_pcb *listener = tcp_table_find(stack, local, &any_endpoint);
+
+	return listener ? listener : tcp_table_find(stack, &wildcard, &any_endpoint);
+}
+
+void tcp_table_insert(struct tcp_pcb *pcb)
+{
+	struct tcp_stack *stack = pcb->stack;
+	struct tcp_table *table = &stack->table;
+	uint32_t i;
+
+	DASSERT(!tcp_table_find(stack, &pcb->local, &pcb->remote));
+	ASSERT(table->used <= table->mask / 2);
+	pcb->hash = tuple_hash(table, &pcb->local, &pcb->remote);
+	i = pcb->hash & table->mask;
+	while (table->slots[i].pcb)
+		i = (i + 1) & table->mask;
+	table->slots[i] = (struct tcp_slot){
+		.hash = pcb->hash,
+		.pcb = (uint32_t)(pcb - stack->pcbs) + 1,
+	};
+	table->used++;
+	pcb->flags |= TCP_PCB_HASHED;
+}
+
+void tcp_table_remove(struct tcp_pcb *pcb)
+{
+	struct tcp_table *table = &pcb->stack->table;
+	uint32_t self = (uint32_t)(pcb - pcb->stack->pcbs) + 1;
+	uint32_t hole = pcb->hash & table->mask;
+
+	if (!(pcb->flags & TCP_PCB_HASHED))
+		return;
+	while (table->slots[hole].pcb != self)
+		hole = (hole + 1) & table->mask;
+	// Whoever was pushed past the hole by it moves into it: an entry may move when the hole
+	// lies between its home and its place.
+	for (uint32_t i = (hole + 1) & table->mask; table->slots[i].pcb;
+		i = (i + 1) & table->mask) {
+		uint32_t home = table->slots[i].hash & table->mask;
+
+		if (((i - home) & table->mask) >= ((i - hole) & table->mask)) {
+			table->slots[hole] = table->slots[i];
+			hole = i;
+		}
+	}
+	table->slots[hole] = (struct tcp_slot){0};
+	table->used--;
+	pcb->flags &= ~(uint32_t)TCP_PCB_HASHED;
+}
+
+void tcp_table_check(const struct tcp_stack *stack)
+{
+	const struct tcp_table *table = &stack->table;
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i <= table->mask; i++) {
+		const struct tcp_pcb *pcb;
+
+		if (!table->slots[i].pcb)
+			continue;
+		used++;
+		pcb = &stack->pcbs[table->slots[i].pcb - 1];
+		ASSERT(pcb->flags & TCP_PCB_HASHED);
+		ASSERT(pcb->state != TCP_CLOSED);
+		ASSERT(tcp_table_find(stack, &pcb->local, &pcb->remote) == pcb);
+	}
+	ASSERT(used == table->used);
+}

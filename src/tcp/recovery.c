@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Noticing and repairing loss: fast retransmit and fast recovery (RFC 5681 3.2, RFC 6582),
+// limited transmit (RFC 3042), what a timeout does to the windows. What the window is
+// worth is the congestion control's to say. The SACK scoreboard's place is here: it
+// would tell tcp_recovery_window() what has left the network, and TCP_PCB_RESEND which
+// segment. Runs on the worker.
+
+#include "tcp/pcb.h"
+#include "tcp/stack.h"
+
+#define DUPLICATES 3 // RFC 5681 3.2
+
+static void recovery_enter(struct tcp_pcb *pcb)
+{
+	uint32_t flight = pcb->snd_max - pcb->snd_una;
+
+	pcb->congestion->lost(pcb, flight);
+	pcb->recover = pcb->snd_max;
+	pcb->cwnd = pcb->ssthresh + DUPLICATES * pcb->mss;
+	pcb->flags &= ~(uint32_t)TCP_PCB_PARTIAL;
+	pcb->flags |= TCP_PCB_RECOVERY | TCP_PCB_RESEND;
+	tcp_rtt_retransmitted(pcb);
+	tcp_count(pcb->stack, TCP_COUNTER_FAST_RETRANSMITS);
+	tcp_timer_rexmit(pcb);
+}
+
+void tcp_recovery_duplicate(struct tcp_pcb *pcb)
+{
+	if (pcb->dupacks < UINT8_MAX)
+		pcb->dupacks++;
+	if (pcb->flags & TCP_PCB_RECOVERY)
+		pcb->cwnd += pcb->mss; // a segment has left the network
+	else if (pcb->dupacks == DUPLICATES && seq_gt(pcb->snd_una, pcb->recover))
+		recovery_enter(pcb);
+	// Otherwise limited transmit: see tcp_recovery_window().
+	tcp_pcb_mark_flush(pcb);
+}
+
+// RFC 6582 3.2 step 3.
+static void recovery_acked(struct tcp_pcb *pcb, uint32_t acked)
+{
+	uint32_t flight = pcb->snd_max - pcb->snd_una;
+
+	if (seq_ge(pcb->snd_una, pcb->recover)) {
+		uint32_t pipe = (flight > pcb->mss ? flight : pcb->mss) + pcb->mss;
+
+		pcb->cwnd = pipe < pcb->ssthresh ? pipe : pcb->ssthresh;
+		pcb->flags &= ~(uint32_t)(TCP_PCB_RECOVERY | TCP_PCB_RESEND);
+		tcp_timer_rexmit(pcb);
+		return;
+	}
+	// A partial ACK: the next segment is missing too.
+	pcb->flags |= TCP_PCB_RESEND;
+	pcb->cwnd -= acked < pcb->cwnd - pcb->mss ? acked : pcb->cwnd - pcb->mss;
+	if (acked >= pcb->mss)
+		pcb->cwnd += pcb->mss;
+	// "Impatient": many losses are better left to the timer than repaired one a round trip.
+	if (!(pcb->flags & TCP_PCB_PARTIAL))
+		tcp_timer_rexmit(pcb);
+	pcb->flags |= TCP_PCB_PARTIAL;
+}
+
+void tcp_recovery_acked(struct tcp_pcb *pcb, uint32_t acked, uint32_t flight)
+{
+	pcb->dupacks = 0;
+	if (pcb->flags & TCP_PCB_RECOVERY) {
+		recovery_acked(pcb, acked);
+		return;
+	}
+	pcb->congestion->acked(pcb, acked, flight);
+	tcp_timer_rexmit(pcb);
+}
+
+void tcp_recovery_timeout(struct tcp_pcb *pcb)
+{
+	// A segment that is lost again says no more than the first time (RFC 5681 3.1, (4)).
+	if (pcb->tries <= 1)
+		pcb->congestion->lost(pcb, pcb->snd_max - pcb->snd_una);
+	pcb->cwnd = pcb->mss;
+	pcb->recover = pcb->snd_max;
+	pcb->dupacks = 0;
+	pcb->flags &= ~(uint32_t)(TCP_PCB_RECOVERY | TCP_PCB_RESEND);
+	tcp_rtt_retransmitted(pcb);
+}
+
+uint32_t tcp_recovery_window(const struct tcp_pcb *pcb)
+{
+	if (!(pcb->flags & TCP_PCB_RECOVERY) && pcb->dupacks > 0 && pcb->dupacks < DUPLICATES)
+		return pcb->cwnd + pcb->dupacks * pcb->mss;
+	return pcb->cwnd;
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The tap: rules that every segment an engine sends must keep, whatever the wire does:
+// the text is the stream's, nothing lies outside the window the peer has ever offered
+// (but for a probe), the right edge never shrinks, timestamps never go back.
+
+#include "sim.h"
+
+#include "tcp/segment.h"
+#include "tcp/seq.h"
+
+#include <rte_mbuf.h>
+
+#include <string.h>
+
+static unsigned pair_of(unsigned port)
+{
+	return port - SIM_CLIENTS;
+}
+
+static void options_check(const struct sim *sim, struct sim_tap *tap, const struct tcp_segment *seg)
+{
+	if (seg->options.present & TCP_OPTION_TIMESTAMPS) {
+		SIM_CHECK(sim, !tap->ts_known || seq_ge(seg->options.tsval, tap->ts));
+		tap->ts_known = true;
+		tap->ts = seg->options.tsval;
+	}
+	if (seg->flags & TCP_FLAG_SYN) {
+		SIM_CHECK(sim, !tap->syn_seen || tap->isn == seg->seq);
+		tap->syn_seen = true;
+		tap->isn = seg->seq;
+		tap->wscale_sent = (seg->options.present & TCP_OPTION_WSCALE) != 0;
+		tap->wscale = seg->options.wscale;
+	}
+}
+
+static void edge_check(const struct sim *sim, struct sim_tap *tap, const struct sim_tap *peer,
+	const struct tcp_segment *seg)
+{
+	bool scaled = !(seg->flags & TCP_FLAG_SYN) && tap->wscale_sent && peer->wscale_sent;
+	uint32_t edge = seg->ack + ((uint32_t)seg->wnd << (scaled ? tap->wscale : 0));
+
+	if (!(seg->flags & TCP_FLAG_ACK))
+		return;
+	SIM_CHECK(sim, !tap->edge_known || seq_ge(edge, tap->edge));
+	SIM_CHECK(sim, seq_le(seg->ack, peer->isn + 1) || peer->syn_seen);
+	tap->edge_known = true;
+	tap->edge = edge;
+}
+
+static void text_check(const struct sim *sim, unsigned host, unsigned pair,
+	const struct tcp_segment *seg, const uint8_t *text)
+{
+	const struct sim_app *app = &sim->apps[host][pair];
+	uint64_t offset = (uint32_t)(seg->seq - sim->taps[host][pair].isn - 1);
+
+	SIM_CHECK(sim, offset + seg->length <= app->queued);
+	for (uint32_t i = 0; i < seg->length; i++)
+		if (text[i] != sim_octet(sim, host, pair, offset + i))
+			sim_fail(sim, "host %u pair %u: wrong octet at %lu", host, pair,
+				(unsigned long)(offset + i));
+}
+
+static void fin_check(const struct sim *sim, struct sim_tap *tap, const struct tcp_segment *seg)
+{
+	uint32_t end = seg->seq + seg->length;
+
+	if (seg->flags & TCP_FLAG_FIN) {
+		SIM_CHECK(sim, !tap->fin_seen || tap->fin_seq == end);
+		tap->fin_seen = true;
+		tap->fin_seq = end;
+	}
+	SIM_CHECK(sim, !tap->fin_seen || seq_le(end, tap->fin_seq + 1));
+}
+
+void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct tcp_segment seg;
+	struct sim_tap *tap, *peer;
+	unsigned pair;
+
+	if (ip[9] != 6)
+		return;
+	SIM_CHECK(sim, tcp_segment_decode(ip + 20, m->data_len - 20u, m->pkt_len - 20u, &seg));
+	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
+	SIM_CHECK(sim, pair < sim->pairs);
+	tap = &sim->taps[host][pair];
+	peer = &sim->taps[!host][pair];
+	if (sim->verbose)
+		sim_trace(sim, host, pair, &seg);
+	tap->segments++;
+	if (seg.flags & TCP_FLAG_RST)
+		tap->dead = true;
+	if (tap->dead)
+		return;
+	options_check(sim, tap, &seg);
+	edge_check(sim, tap, peer, &seg);
+	fin_check(sim, tap, &seg);
+	if (seg.length == 0)
+		return;
+	text_check(sim, host, pair, &seg, ip + 20 + seg.header_length);
+	SIM_CHECK(sim, peer->edge_known || seg.length == 0);
+	SIM_CHECK(sim, seq_le(seg.seq + seg.length, peer->edge + (seg.length == 1)));
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// One direction of the wire: rate, queue, loss, duplication, corruption, delay and
+// reordering. It holds the sender's frames until they arrive, as a NIC and its queue do.
+
+#include "sim.h"
+
+#include "base/wheel.h"
+
+#include <rte_mbuf.h>
+
+#include <stdlib.h>
+
+static void heap_push(struct sim_wire *wire, struct sim_packet packet)
+{
+	unsigned i;
+
+	if (wire->count == wire->capacity) {
+		wire->capacity = wire->capacity ? 2 * wire->capacity : 64;
+		wire->packets = realloc(wire->packets, wire->capacity * sizeof(packet));
+	}
+	for (i = wire->count++; i > 0 && wire->packets[(i - 1) / 2].due_us > packet.due_us;
+		i = (i - 1) / 2)
+		wire->packets[i] = wire->packets[(i - 1) / 2];
+	wire->packets[i] = packet;
+}
+
+static struct sim_packet heap_pop(struct sim_wire *wire)
+{
+	struct sim_packet top = wire->packets[0];
+	struct sim_packet last = wire->packets[--wire->count];
+	unsigned i = 0;
+
+	for (;;) {
+		unsigned child = 2 * i + 1;
+
+		if (child >= wire->count)
+			break;
+		if (child + 1 < wire->count &&
+			wire->packets[child + 1].due_us < wire->packets[child].due_us)
+			child++;
+		if (wire->packets[child].due_us >= last.due_us)
+			break;
+		wire->packets[i] = wire->packets[child];
+		i = child;
+	}
+	wire->packets[i] = last;
+	return top;
+}
+
+static bool happens(struct sim_wire *wire, uint32_t per_10000)
+{
+	return random_below(wire->rng, 10000) < per_10000;
+}
+
+static void put(struct sim_wire *wire, struct rte_mbuf *m)
+{
+	uint64_t due = wire->free_us + wire->impairment.delay_us;
+
+	if (happens(wire, wire->impairment.reorder))
+		due += random_below(wire->rng, wire->impairment.jitter_us + 1);
+	heap_push(wire, (struct sim_packet){.due_us = due, .m = m});
+}
+
+void sim_wire_send(
+	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool, uint64_t now_us)
+{
+	uint64_t duration = m->pkt_len * 1000ull / wire->impairment.bytes_per_ms;
+	struct rte_mbuf *copy;
+
+	if (wire->free_us < now_us)
+		wire->free_us = now_us;
+	if (happens(wire, wire->impairment.loss) ||
+		wire->free_us - now_us > wire->impairment.queue_us) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	wire->free_us += duration;
+	if (happens(wire, wire->impairment.corrupt))
+		rte_pktmbuf_mtod(m, uint8_t *)[random_below(wire->rng, m->pkt_len)] ^=
+			(uint8_t)(1u << random_below(wire->rng, 8));
+	if (happens(wire, wire->impairment.duplicate)) {
+		copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+		if (copy)
+			put(wire, copy);
+	}
+	put(wire, m);
+}
+
+uint64_t sim_wire_next_us(const struct sim_wire *wire)
+{
+	return wire->count > 0 ? wire->packets[0].due_us : WHEEL_NEVER;
+}
+
+struct rte_mbuf *sim_wire_receive(struct sim_wire *wire, uint64_t now_us)
+{
+	if (wire->count == 0 || wire->packets[0].due_us > now_us)
+		return NULL;
+	return heap_pop(wire).m;
+}
+
+void sim_wire_fini(struct sim_wire *wire)
+{
+	for (unsigned i = 0; i < wire->count; i++)
+		rte_pktmbuf_free(wire->packets[i].m);
+	free(wire->packets);
+}
