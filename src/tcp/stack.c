@@ -182,9 +182,13 @@ void tcp_flush(struct tcp_stack *stack)
 	struct list *node;
 
 	list_init(&again);
-	while ((node = list_pop(&stack->flush)))
-		if (!pcb_flush(container_of(node, struct tcp_pcb, flush)))
+	while ((node = list_pop(&stack->flush))) {
+		bool done = pcb_flush(container_of(node, struct tcp_pcb, flush));
+
+		list_remove(node); // what it marked itself for has been done
+		if (!done)
 			list_append(&again, node);
+	}
 	if (!list_empty(&again))
 		tcp_count(stack, TCP_COUNTER_NO_FRAME);
 	while ((node = list_pop(&again)))
