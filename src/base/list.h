@@ -13,9 +13,9 @@ struct list {
 	struct list *next, *prev;
 };
 
-#ifndef container_of // DPDK has it too
+// DPDK's evaluates `ptr` twice, which list_pop() does not survive.
+#undef container_of
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#endif
 
 #define list_for_each(pos, head) \
 	for (struct list *pos = (head)->next; pos != (head); pos = pos->next)

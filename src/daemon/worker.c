@@ -32,6 +32,7 @@
 #include "tcp/tcp.h"
 
 #define BURST	      64
+#define TURN_FRAMES   2048 // taken from one port in one turn at most
 #define MAILBOX_SLOTS 64
 #define MAILBOX_BURST 8
 // After the last connection has ended its FINs still need to be answered.
@@ -233,7 +234,7 @@ void worker_destroy(struct worker *worker)
 // --- the loop ------------------------------------------------------------------------------------
 
 // Frames of one burst become segments.
-static unsigned poll_port(struct worker *worker, struct worker_port *wp, uint64_t now_us)
+static unsigned poll_burst(struct worker *worker, struct worker_port *wp, uint64_t now_us)
 {
 	struct rte_mbuf *frames[BURST];
 	struct net_delivery deliveries[BURST];
@@ -245,6 +246,19 @@ static unsigned poll_port(struct worker *worker, struct worker_port *wp, uint64_
 	for (unsigned i = 0; i < delivered; i++)
 		tcp_input(worker->tcp, &deliveries[i]);
 	return count;
+}
+
+// Takes what has arrived: after a large fan-out, acknowledgements come by the thousand, and what stays
+// in the port's ring is lost when the ring is full.
+static unsigned poll_port(struct worker *worker, struct worker_port *wp, uint64_t now_us)
+{
+	unsigned total = 0, count;
+
+	do {
+		count = poll_burst(worker, wp, now_us);
+		total += count;
+	} while (count == BURST && total < TURN_FRAMES);
+	return total;
 }
 
 static uint64_t next_deadline(const struct worker *worker)

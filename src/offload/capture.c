@@ -151,7 +151,6 @@ static void pace_apply(const struct pace *pace, struct client *publisher)
 	publisher->waits_index = slab_index(publisher->offload->clients, pace->slow);
 	publisher->waits_serial = pace->slow->serial;
 	counter_inc(&publisher->offload->counters.paused);
-	client_pause(publisher);
 }
 
 bool capture_may_resume(const struct client *client)
@@ -190,6 +189,7 @@ static void distribute(struct client *publisher, const struct proof_route *route
 			target->qos < publish->qos ? target->qos : publish->qos, target->id);
 		pace_look(&pace, subscriber);
 	}
+	publisher->offload->work += route->targets;
 	pace_apply(&pace, publisher);
 }
 

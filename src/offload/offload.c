@@ -141,6 +141,7 @@ uint32_t offload_gather_max(const struct offload *offload, const struct broker *
 void offload_advance(struct offload *offload, uint64_t now_us)
 {
 	offload->now_us = now_us;
+	offload->work = 0;
 }
 
 // Runs everybody on the list once; who is put on it meanwhile has its turn later.

@@ -28,6 +28,10 @@ struct broker {
 	uint32_t connections;
 };
 
+// Deliveries made in one turn of the worker's loop before publishers wait for the next: enough that
+// several messages share a segment, few enough that acknowledgements are seen in time.
+#define OFFLOAD_TURN_WORK 16384
+
 // Room to see the head of a PUBLISH (header, topic, identifier) in one piece.
 #define OFFLOAD_SCRATCH (MQTT_HEADER_MAX + 2 + 65535 + 2)
 
@@ -36,6 +40,7 @@ struct offload {
 	struct tcp_stack *tcp;
 	struct payload_pool *payloads;
 	uint64_t now_us;
+	uint32_t work; // deliveries made in this turn
 	struct slab *clients;
 	struct slab *deliveries; // struct delivery: what waits in outputs and for SUBACKs
 	struct broker *brokers;

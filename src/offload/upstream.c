@@ -295,8 +295,10 @@ static bool may_read(struct client *client)
 	if (client->failed || client->gone || offload->draining || list_linked(&client->fence.link))
 		return false;
 	if (client->waits_serial != 0) {
-		if (!capture_may_resume(client))
+		if (!capture_may_resume(client)) {
+			client_pause(client);
 			return false;
+		}
 		client->waits_serial = 0;
 	}
 	if (offload_tight(offload)) {
@@ -405,7 +407,7 @@ void upstream_run(struct client *client)
 	uint32_t budget = QUANTUM;
 
 	while (may_read(client)) {
-		if (budget == 0) {
+		if (budget == 0 || client->offload->work >= OFFLOAD_TURN_WORK) {
 			client_kick(client);
 			break;
 		}

@@ -32,6 +32,7 @@ int session_map_create(const char *name, const struct session_map_config *config
 	};
 	int rc;
 
+	memcpy(&trie.seed, config->hash_key, sizeof(trie.seed));
 	if (map == NULL)
 		return -ENOMEM;
 	map->config = *config;

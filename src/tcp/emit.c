@@ -37,6 +37,8 @@ static uint16_t window_advertise(struct tcp_pcb *pcb, bool syn)
 
 	if (wnd > UINT16_MAX)
 		wnd = UINT16_MAX;
+	if (syn) // whole units of the scale, so that a later ACK can repeat exactly this edge
+		wnd &= ~((1u << pcb->stack->rcv_wscale) - 1);
 	if (!syn && seq_lt(pcb->rcv_nxt + (wnd << shift), pcb->rcv_adv) && wnd < UINT16_MAX)
 		wnd++;
 	pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + (wnd << shift));

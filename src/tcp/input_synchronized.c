@@ -128,10 +128,24 @@ static bool steps_before_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	return false;
 }
 
+// In a simultaneous open the SYN comes once more, with the ACK of ours (RFC 9293 3.5, figure 8):
+// only that is news.
+static void crossed_syn_strip(const struct tcp_pcb *pcb, struct tcp_segment *seg)
+{
+	const uint8_t both = TCP_FLAG_SYN | TCP_FLAG_ACK;
+
+	if (pcb->state == TCP_SYN_RECEIVED && !(pcb->flags & TCP_PCB_PASSIVE) &&
+		(seg->flags & both) == both && seg->seq == pcb->irs) {
+		seg->flags &= (uint8_t)~TCP_FLAG_SYN;
+		seg->seq++;
+	}
+}
+
 void tcp_input_synchronized(struct tcp_pcb *pcb, struct tcp_arrival *a)
 {
-	const struct tcp_segment *seg = &a->seg;
+	struct tcp_segment *seg = &a->seg;
 
+	crossed_syn_strip(pcb, seg);
 	if (!expected(pcb, seg) && !steps_before_ack(pcb, seg))
 		return;
 	if (!tcp_input_ack(pcb, seg))

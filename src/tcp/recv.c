@@ -230,7 +230,8 @@ bool tcp_recv_eof(const struct tcp_pcb *pcb)
 // (silly window syndrome), and never back.
 uint32_t tcp_recvq_edge(const struct tcp_pcb *pcb)
 {
-	uint32_t limit = 65535u << pcb->rcv_wscale;
+	// A SYN-ACK that is sent again could not repeat a larger window than its field holds.
+	uint32_t limit = 65535u << (pcb->state < TCP_ESTABLISHED ? 0 : pcb->rcv_wscale);
 	uint32_t buffer = pcb->stack->config.receive_buffer;
 	uint32_t room = pcb->unread < buffer ? buffer - pcb->unread : 0;
 	uint32_t step = pcb->mss < buffer / 2 ? pcb->mss : buffer / 2;

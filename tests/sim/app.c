@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAUSE_US 1000 // after a write that found no memory
+#define PAUSE_US 20000 // after a write that found no memory
 
 uint8_t sim_octet(const struct sim *sim, unsigned host, unsigned pair, uint64_t offset)
 {

@@ -15,7 +15,7 @@
 
 // No run may take longer than this: what lasts so long has stalled.
 #define TIME_MAX_US (4 * 3600 * US_IN_S)
-#define STEPS_MAX   400000u
+#define STEPS_MAX   1000000u
 
 void sim_fail(const struct sim *sim, const char *format, ...)
 {

@@ -57,6 +57,7 @@ class Bed:
         self.mode, self.options = mode, options
         self.name = f"t{os.getpid()}-{next(_numbers)}"
         self.host = self.port = None
+        self.is_spoilt = False  # a test failed with it
 
     def __repr__(self):
         return f"<testbed {self.name} {self.mode}>"
@@ -69,6 +70,7 @@ class Bed:
         tool("up", "--name", self.name, "--mode", self.mode, *self.options, timeout=90)
         host, port = self.tool("address").stdout.split()
         self.host, self.port = host, int(port)
+        self.is_spoilt = False
         return self
 
     def down(self):

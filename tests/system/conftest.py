@@ -54,6 +54,7 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         for bed in _open:
+            bed.is_spoilt = True
             for who in ("broker", "daemon")[:2 if bed.is_stack else 1]:
                 text = bed.log(who, 60)
                 if text:
@@ -100,7 +101,12 @@ def module_bed(request, mode, open_bed):
 
 @pytest.fixture
 def bed(module_bed):
-    """The module's testbed; afterwards broker and daemon still run, and are the same as before."""
+    """The module's testbed; afterwards broker and daemon still run, and are the same as before.
+
+    After a failure the next test gets a fresh one: what went wrong stays with its test.
+    """
+    if module_bed.is_spoilt:
+        module_bed.up()
     running = processes(module_bed)
     yield module_bed
     assert processes(module_bed) == running, "a program died or was restarted meanwhile"

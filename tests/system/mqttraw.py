@@ -333,10 +333,14 @@ class Client:
             self.framer.buffer += chunk
 
     def _acknowledge(self, found):
-        if self.auto_ack and found.kind == PUBLISH and found.qos:
-            self.send(ack(PUBACK if found.qos == 1 else PUBREC, found.pid))
-        if self.auto_ack and found.kind == PUBREL:
-            self.send(ack(PUBCOMP, found.pid))
+        answer = {PUBREL: PUBCOMP}.get(found.kind)
+        if found.kind == PUBLISH:
+            answer = (None, PUBACK, PUBREC)[found.qos]
+        if self.auto_ack and answer:
+            try:
+                self.send(ack(answer, found.pid))
+            except Closed:
+                pass  # what came before the end is still to be read
         return found
 
     def expect(self, kind, timeout=20):

@@ -416,7 +416,7 @@ def test_the_broker_dies_while_messages_flow(own, topic):
     """What was acknowledged before reaches the subscriber, who is then let go."""
     publisher, subscriber = own.client("p"), own.client("s")
     subscriber.subscribe(topic, options=1)
-    acknowledged = []
+    acknowledged, got = [], []
 
     def send():
         try:
@@ -426,13 +426,18 @@ def test_the_broker_dies_while_messages_flow(own, topic):
         except mqtt.Closed:
             pass
 
-    sender = threading.Thread(target=send)
-    sender.start()
+    def receive():
+        got.extend(int(found.payload) for found in subscriber.wait_closed(40))
+
+    threads = [threading.Thread(target=send), threading.Thread(target=receive)]
+    for thread in threads:
+        thread.start()
     time.sleep(0.5)
     own.tool("stop", "broker", "--signal", "KILL")
-    got = [int(found.payload) for found in subscriber.wait_closed(30)]
-    sender.join(30)
-    assert not sender.is_alive() and acknowledged
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert acknowledged
     assert got == list(range(len(got)))
     if own.is_stack:  # mosquitto alone loses what it had not written yet
         assert len(got) >= len(acknowledged)
