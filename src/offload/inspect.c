@@ -94,7 +94,7 @@ static void subscription_row(const struct broker *broker, const struct subscript
 	struct offload_subscription_row *row)
 {
 	static const char share[] = "$share/…/";
-	uint8_t filter[OFFLOAD_ROW_FILTER * 2];
+	uint8_t filter[OFFLOAD_ROW_FILTER * 2] = {0};
 	struct mqtt_bytes text = mqtt_bytes(filter, 0);
 
 	*row = (struct offload_subscription_row){

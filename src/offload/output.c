@@ -13,7 +13,7 @@
 #define WINDOWED_BROKER_MAX 64
 // A subscriber this far behind makes publishers wait, if it is alive and nobody is faster.
 #define SOFT_BYTES  (256u << 10)
-#define SOFT_PIECES 512u
+#define SOFT_PIECES 1024u
 
 static void drop(struct client *client, enum offload_drop reason)
 {
@@ -47,9 +47,18 @@ static bool queue_has_room(const struct client *client)
 
 bool output_above_soft_mark(const struct client *client)
 {
-	return client->windowed_count >= client->broker->config->client.queued_qos1 / 2 ||
+	return client->windowed_count >= client->broker->config->client.queued_qos1 / 4 ||
 	       tcp_send_pieces(client->pcb) >= SOFT_PIECES ||
 	       tcp_send_queued(client->pcb) >= SOFT_BYTES;
+}
+
+bool output_above_hard_mark(const struct client *client)
+{
+	const struct offload_client_config *bounds = &client->broker->config->client;
+
+	return client->windowed_count >= bounds->queued_qos1 / 2 ||
+	       tcp_send_pieces(client->pcb) >= bounds->queue_messages / 2 ||
+	       tcp_send_queued(client->pcb) >= bounds->queue_bytes / 2;
 }
 
 uint32_t output_waiting(const struct client *client)
@@ -181,6 +190,7 @@ static bool wait_message(struct client *client, struct message *message, const s
 	}
 	delivery->qos = form->qos;
 	delivery->length = form->length;
+	delivery->expires = message->publish->has_message_expiry;
 	delivery->expiry_s = message->publish->message_expiry;
 	delivery->expiry_offset = form->expiry_offset;
 	wait_append(client, delivery);
@@ -203,9 +213,7 @@ static void deliver_qos0(struct client *client, struct message *message, const s
 	if (!queue_has_room(client)) {
 		drop(client, OFFLOAD_DROP_QUEUE_FULL);
 	} else if (client->in_packet || !list_empty(&client->waiting)) {
-		if (wait_message(client, message, form))
-			delivered(client, 0);
-		else
+		if (!wait_message(client, message, form))
 			drop(client, OFFLOAD_DROP_QUEUE_FULL);
 	} else {
 		int rc = send_message(client, message, form, 0);
@@ -320,7 +328,7 @@ static int pump_one(struct client *client, struct delivery *delivery)
 	unsigned count;
 	int rc;
 
-	if (delivery->expiry_offset != 0 && waited_s >= delivery->expiry_s) {
+	if (delivery->expires && waited_s >= delivery->expiry_s) {
 		drop(client, OFFLOAD_DROP_EXPIRED); // [MQTT-3.3.2-5]
 		wait_drop(client, delivery);
 		return 0;
@@ -339,8 +347,10 @@ static int pump_one(struct client *client, struct delivery *delivery)
 			identifiers_broker_give(client_identifiers(client), delivery->id);
 		return -EAGAIN;
 	}
-	if (ours_windowed && rc == 0)
+	if (delivery->kind == DELIVERY_OURS && rc == 0)
 		delivered(client, delivery->qos);
+	else if (delivery->kind == DELIVERY_OURS)
+		drop(client, OFFLOAD_DROP_CLOSED);
 	wait_drop(client, delivery);
 	return 0;
 }

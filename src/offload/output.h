@@ -32,10 +32,11 @@ struct delivery {
 	struct payload *body;	    // piece table; NULL: none
 	uint64_t since_us;
 	uint32_t length;
-	uint32_t expiry_s, expiry_offset; // offset 0: the message does not expire
+	uint32_t expiry_s, expiry_offset; // where the expiry stands in the form; 0: nowhere (v3)
 	uint16_t id;			  // of the broker's PUBLISH
 	uint8_t count, kind, qos;
 	uint8_t version; // held: of the publisher
+	bool expires;	 // after expiry_s, whatever the subscriber's version
 	bool own;	 // held: the client's own message
 };
 
@@ -76,5 +77,7 @@ uint32_t output_waiting(const struct client *client);
 uint32_t output_inflight(const struct client *client);
 // So much waits for it that publishers had better wait too.
 bool output_above_soft_mark(const struct client *client);
+// It will soon lose deliveries to its bounds.
+bool output_above_hard_mark(const struct client *client);
 // Nothing unacknowledged of the broker's: a PINGRESP will prove that all it had has been sent.
 bool output_broker_settled(const struct client *client);

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The groups of the offload's tests.
+
+#pragma once
+
+#include "bed.h"
+
+// A bed with the usual configuration, not started yet; *state keeps it for bed_end().
+struct bed *bed_new(void **state);
+int bed_end(void **state);
+
+int test_capture(void);
