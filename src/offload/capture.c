@@ -17,6 +17,8 @@
 
 // A subscriber that has acknowledged nothing for so long is stalled: nobody waits for it.
 #define STALLED_US (200 * US_IN_MS)
+// How long publishers wait for one subscriber that lags behind the others, until it has caught up.
+#define PATIENCE_US (250 * US_IN_MS)
 // Targets fetched ahead of their turn.
 #define PREFETCH 4
 
@@ -124,32 +126,54 @@ static enum proof_reason judge_order(
 
 // --- the fan-out ---------------------------------------------------------------------------------
 
-// A publisher faster than all of its subscribers waits for them, as it would for a broker that is
-// busy writing to them. One that does not move is not waited for, and neither is anybody slower
-// than another.
+// A publisher faster than most of its subscribers waits for them, as it would for a broker that is
+// busy writing to them. For a few that lag behind the rest it waits a little, once, before their
+// bounds make them lose messages; then it goes on without regard to them until they have caught up.
+// A subscriber that does not move at all is not waited for.
 struct pace {
-	bool somebody_keeps_up;
-	struct client *slow;
+	uint32_t below, above;	// the soft mark
+	struct client *slow;	// one above it
+	struct client *lagging; // one about to lose messages
 };
+
+static bool stalled(const struct client *subscriber)
+{
+	return subscriber->offload->now_us - tcp_send_progress_us(subscriber->pcb) >= STALLED_US;
+}
 
 static void pace_look(struct pace *pace, struct client *subscriber)
 {
-	uint64_t now_us = subscriber->offload->now_us;
-
-	if (pace->somebody_keeps_up)
+	if (!output_above_soft_mark(subscriber)) {
+		subscriber->patience_us = 0;
+		pace->below++;
 		return;
-	if (!output_above_soft_mark(subscriber))
-		pace->somebody_keeps_up = true;
-	else if (now_us - tcp_send_progress_us(subscriber->pcb) < STALLED_US)
-		pace->slow = subscriber;
+	}
+	if (stalled(subscriber))
+		return;
+	pace->above++;
+	pace->slow = subscriber;
+	if (output_above_hard_mark(subscriber))
+		pace->lagging = subscriber;
 }
 
 static void pace_apply(const struct pace *pace, struct client *publisher)
 {
-	if (pace->somebody_keeps_up || pace->slow == NULL)
-		return;
-	publisher->waits_index = slab_index(publisher->offload->clients, pace->slow);
-	publisher->waits_serial = pace->slow->serial;
+	uint64_t now_us = publisher->offload->now_us, until_us = UINT64_MAX;
+	struct client *slow = pace->slow;
+
+	if (pace->above <= pace->below) {
+		slow = pace->lagging;
+		if (slow == NULL)
+			return;
+		if (slow->patience_us == 0)
+			slow->patience_us = now_us + PATIENCE_US;
+		until_us = slow->patience_us;
+		if (now_us >= until_us)
+			return;
+	}
+	publisher->waits_index = slab_index(publisher->offload->clients, slow);
+	publisher->waits_serial = slow->serial;
+	publisher->waits_until_us = until_us;
 	counter_inc(&publisher->offload->counters.paused);
 }
 
@@ -160,8 +184,8 @@ bool capture_may_resume(const struct client *client)
 
 	if (slow == NULL || slow->serial != client->waits_serial)
 		return true;
-	return !output_above_soft_mark(slow) ||
-	       offload->now_us - tcp_send_progress_us(slow->pcb) >= STALLED_US;
+	return offload->now_us >= client->waits_until_us || !output_above_soft_mark(slow) ||
+	       stalled(slow);
 }
 
 static void distribute(struct client *publisher, const struct proof_route *route,

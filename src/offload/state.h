@@ -119,6 +119,8 @@ struct client {
 	// The subscriber this publisher waits for: its index and serial (0: none).
 	uint32_t waits_index;
 	uint64_t waits_serial;
+	uint64_t waits_until_us; // no longer than this
+	uint64_t patience_us; // as a subscriber: until then publishers wait for it; 0: it keeps up
 
 	// Towards the client.
 	struct mqtt_framer down;
