@@ -284,6 +284,9 @@ int capture_publish(struct client *client, const struct mqtt_frame *frame,
 		return 0;
 	if (client->acks != NULL && acks_full(client_acks(client)))
 		return -EAGAIN;
+	// Who does not read its acknowledgements gets no more of them.
+	if (publish->qos > 0 && !output_has_room(client))
+		return -EAGAIN;
 	return capture(client, route, frame, publish, ret_reason);
 }
 

@@ -75,6 +75,7 @@ void offload_client_gone(struct client *client)
 
 void offload_client_broker_gone(struct client *client)
 {
+	client_end_session(client);
 	output_finish(client);
 }
 
@@ -129,16 +130,20 @@ void offload_check(const struct offload *offload)
 {
 	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
 		const struct client *client = slab_at(offload->clients, i);
-		uint32_t windowed = 0, pending = 0;
+		uint32_t waiting = 0, windowed = 0, pending = 0;
 
 		if (client == NULL)
 			continue;
+		list_for_each (link, &client->waiting) {
+			waiting++;
+		}
 		list_for_each (link, &client->windowed) {
 			windowed++;
 		}
 		list_for_each (link, &client->pending) {
 			pending++;
 		}
+		ASSERT(waiting == client->waiting_count);
 		ASSERT(windowed == client->windowed_count && pending == client->pending_count);
 		ASSERT(client->windowed_broker <= windowed);
 		ASSERT(client->session == NULL || client->session->owner == client);

@@ -77,8 +77,8 @@ struct tcp_pcb *offload_client_pcb(const struct client *client);
 void offload_client_run(struct client *client);
 // The client has ended its direction, or is dead: its session ends or goes offline now.
 void offload_client_gone(struct client *client);
-// Everything that waits behind windows is dropped, packets that the broker sent are flushed: the
-// broker has ended its direction.
+// The broker has ended its direction: the session ends or goes offline, packets that the broker
+// sent are flushed, deliveries that wait are dropped.
 void offload_client_broker_gone(struct client *client);
 // Everything that the client (the broker) has sent has been dealt with.
 bool offload_client_read(const struct client *client);

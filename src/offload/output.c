@@ -30,19 +30,20 @@ static void delivered(struct client *client, uint8_t qos)
 
 // The send queue has room. What one client may hold shrinks with what is free, so that slow ones
 // together never take everything (dynamic threshold).
-static bool queue_has_room(const struct client *client)
+bool output_has_room(const struct client *client)
 {
 	const struct offload_client_config *bounds = &client->broker->config->client;
+	uint32_t pieces = tcp_send_pieces(client->pcb) + client->waiting_count;
 	struct tcp_usage usage;
 	uint32_t limit = bounds->queue_messages, share;
 
 	if (tcp_send_queued(client->pcb) >= bounds->queue_bytes)
 		return false;
-	if (tcp_send_pieces(client->pcb) < 64)
+	if (pieces < 64)
 		return true;
 	tcp_stack_usage(client->offload->tcp, &usage);
 	share = (usage.pieces_max - usage.pieces) / 8;
-	return tcp_send_pieces(client->pcb) < (share < limit ? share : limit);
+	return pieces < (share < limit ? share : limit);
 }
 
 bool output_above_soft_mark(const struct client *client)
@@ -151,19 +152,39 @@ void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint
 
 // --- waiting -------------------------------------------------------------------------------------
 
+// What waits for the client's acknowledgements, or for a long packet to end, goes on when they
+// come. What waits for memory is announced by nobody.
+static void keep_trying(struct client *client)
+{
+	bool waiting = client->waiting_count > 0;
+	bool windowed =
+		client->windowed_count > 0 &&
+		(client->identifiers == NULL || identifiers_empty(client_identifiers(client)));
+
+	if (!client->in_packet && (waiting || windowed))
+		client_pause(client);
+}
+
+static bool is_windowed(const struct delivery *delivery)
+{
+	return delivery->kind == DELIVERY_BROKER || delivery->qos > 0;
+}
+
 static void wait_append(struct client *client, struct delivery *delivery)
 {
-	bool windowed = delivery->kind == DELIVERY_BROKER || delivery->qos > 0;
+	bool windowed = is_windowed(delivery);
 
 	list_append(windowed ? &client->windowed : &client->waiting, &delivery->link);
 	client->windowed_count += windowed;
+	client->waiting_count += !windowed;
 	client->windowed_broker += delivery->kind == DELIVERY_BROKER;
+	keep_trying(client);
 }
 
 static void wait_drop(struct client *client, struct delivery *delivery)
 {
-	if (delivery->kind == DELIVERY_BROKER || delivery->qos > 0)
-		client->windowed_count--;
+	client->windowed_count -= is_windowed(delivery);
+	client->waiting_count -= !is_windowed(delivery);
 	client->windowed_broker -= delivery->kind == DELIVERY_BROKER;
 	delivery_drop(client->offload, delivery);
 }
@@ -210,7 +231,7 @@ static int send_message(
 
 static void deliver_qos0(struct client *client, struct message *message, const struct form *form)
 {
-	if (!queue_has_room(client)) {
+	if (!output_has_room(client)) {
 		drop(client, OFFLOAD_DROP_QUEUE_FULL);
 	} else if (client->in_packet || !list_empty(&client->waiting)) {
 		if (!wait_message(client, message, form))
@@ -229,7 +250,7 @@ static void deliver_qos1(struct client *client, struct message *message, const s
 {
 	uint16_t id = 0;
 
-	if (!client->in_packet && client->windowed_count == 0 && queue_has_room(client))
+	if (!client->in_packet && client->windowed_count == 0 && output_has_room(client))
 		id = identifier_take(client);
 	if (id != 0) {
 		if (send_message(client, message, form, id) == 0) {
@@ -333,7 +354,7 @@ static int pump_one(struct client *client, struct delivery *delivery)
 		wait_drop(client, delivery);
 		return 0;
 	}
-	if (ours_windowed && (!queue_has_room(client) || (id = identifier_take(client)) == 0))
+	if (ours_windowed && (!output_has_room(client) || (id = identifier_take(client)) == 0))
 		return -EAGAIN;
 	if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0 &&
 		!identifier_broker_take(client, delivery->id))
@@ -387,7 +408,8 @@ static int wait_frame(
 	struct payload *copy;
 	unsigned count;
 
-	if (client->windowed_broker >= WINDOWED_BROKER_MAX)
+	// Behind the broker's end nothing is left to wait for.
+	if (client->windowed_broker >= WINDOWED_BROKER_MAX && !client->link->eof(client))
 		return -EAGAIN;
 	delivery = delivery_take(client->offload, DELIVERY_BROKER);
 	if (delivery == NULL)
@@ -408,6 +430,21 @@ static int wait_frame(
 	return 0;
 }
 
+// The broker has nothing more to say: what it sent goes out whatever the window says.
+static void windowed_flush(struct client *client)
+{
+	list_for_each_safe (link, &client->windowed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+		struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
+
+		if (delivery->kind != DELIVERY_BROKER)
+			continue;
+		if (tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, 0, pieces)) !=
+			-ENOMEM)
+			wait_drop(client, delivery);
+	}
+}
+
 int output_broker_packet(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
 {
@@ -415,6 +452,8 @@ int output_broker_packet(
 	pump_list(client, &client->waiting);
 	if (!list_empty(&client->waiting))
 		return -EAGAIN;
+	if (frame->header.type == MQTT_DISCONNECT)
+		windowed_flush(client);
 	if (publish == NULL)
 		return send_frame(client, frame);
 	if (client->windowed_broker > 0 || (publish->qos > 0 && client->windowed_count > 0))
@@ -431,7 +470,8 @@ int output_broker_packet(
 
 bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
 {
-	if (client->windowed_broker > 0 || (publish->qos > 0 && client->windowed_count > 0))
+	if (client->waiting_count > 0 || client->windowed_broker > 0 ||
+		(publish->qos > 0 && client->windowed_count > 0))
 		return false;
 	return publish->qos == 0 || identifier_broker_take(client, publish->packet_id);
 }
@@ -453,6 +493,7 @@ void output_pump(struct client *client)
 	pump_list(client, &client->waiting);
 	if (list_empty(&client->waiting))
 		pump_list(client, &client->windowed);
+	keep_trying(client);
 }
 
 static void clear_list(struct client *client, struct list *head, bool count)
@@ -468,14 +509,10 @@ static void clear_list(struct client *client, struct list *head, bool count)
 
 void output_finish(struct client *client)
 {
-	client->in_packet = false;
-	pump_list(client, &client->waiting);
-	list_for_each_safe (link, &client->windowed) {
-		struct delivery *delivery = container_of(link, struct delivery, link);
-		struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
-
-		if (delivery->kind == DELIVERY_BROKER)
-			tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, 0, pieces));
+	// Behind half a packet anything would be taken for its other half.
+	if (!client->in_packet) {
+		pump_list(client, &client->waiting);
+		windowed_flush(client);
 	}
 	output_clear(client);
 }

@@ -68,6 +68,7 @@ void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint
 // Sends what may be sent now.
 void output_pump(struct client *client);
 // The broker has ended: its packets go out whatever the window says, deliveries are dropped.
+// Nothing follows half a packet.
 void output_finish(struct client *client);
 // Drops everything that waits.
 void output_clear(struct client *client);
@@ -75,6 +76,8 @@ void output_clear(struct client *client);
 // Deliveries that wait, and messages Offramp has not seen acknowledged.
 uint32_t output_waiting(const struct client *client);
 uint32_t output_inflight(const struct client *client);
+// What waits for it is within its bounds.
+bool output_has_room(const struct client *client);
 // So much waits for it that publishers had better wait too.
 bool output_above_soft_mark(const struct client *client);
 // It will soon lose deliveries to its bounds.

@@ -131,7 +131,7 @@ struct client {
 	struct list waiting;  // control packets and QoS 0 that wait for in_packet to end
 	struct list windowed; // QoS 1 and the broker's PUBLISHes that wait for the window
 	struct list pending;  // messages that wait for a SUBACK
-	uint32_t windowed_count, windowed_broker, pending_count;
+	uint32_t waiting_count, windowed_count, windowed_broker, pending_count;
 	struct payload *identifiers; // struct identifiers; NULL: nothing unacknowledged
 	uint16_t identifier_next, identifier_broker;
 

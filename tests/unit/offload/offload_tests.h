@@ -12,3 +12,4 @@ struct bed *bed_new(void **state);
 int bed_end(void **state);
 
 int test_capture(void);
+int test_output(void);
