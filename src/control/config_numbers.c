@@ -62,7 +62,7 @@ static const struct config_number workers_numbers[] = {
 	NUMBER(raw_memory, member, config_memory, member, kind, __VA_ARGS__)
 static const struct config_number memory_numbers[] = {
 	MEMORY(payloads, SIZE, 8 * MIB, 128 * MIB, 64 * GIB),
-	MEMORY(frames, COUNT, 1024, 16384, 1048576),
+	MEMORY(frames, COUNT, 1024, 32768, 1048576),
 	MEMORY(connections, COUNT, 16, 16384, 1048576),
 	MEMORY(sessions, COUNT, 1, 16384, 1048576),
 	MEMORY(subscriptions, COUNT, 64, 262144, 16777216),

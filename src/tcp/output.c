@@ -61,7 +61,7 @@ static bool worth_sending(const struct tcp_pcb *pcb, uint32_t length, uint32_t i
 		return true;
 	if (length == 0)
 		return false;
-	if (seq_lt(pcb->snd_nxt, pcb->snd_max)) // it was worth it before
+	if (seq_le(pcb->snd_nxt + length, pcb->snd_max)) // it was worth it before
 		return true;
 	if (length == tcp_sendq_unsent(&pcb->sendq))
 		return in_flight == 0 || (pcb->flags & TCP_PCB_NO_DELAY); // Nagle
@@ -108,7 +108,7 @@ static void idle_restart(struct tcp_pcb *pcb)
 		pcb->cwnd = initial;
 }
 
-static bool something_waits(const struct tcp_pcb *pcb)
+bool tcp_output_waits(const struct tcp_pcb *pcb)
 {
 	return tcp_sendq_unsent(&pcb->sendq) > 0 ||
 	       ((pcb->flags & TCP_PCB_FIN_QUEUED) && !tcp_pcb_fin_is_behind(pcb));
@@ -116,11 +116,12 @@ static bool something_waits(const struct tcp_pcb *pcb)
 
 static bool send_text(struct tcp_pcb *pcb)
 {
-	uint32_t wnd = min_u32(pcb->snd_wnd, tcp_recovery_window(pcb));
+	uint32_t wnd;
 
-	if (!something_waits(pcb))
+	if (!tcp_output_waits(pcb))
 		return true;
 	idle_restart(pcb);
+	wnd = min_u32(pcb->snd_wnd, tcp_recovery_window(pcb));
 	for (;;) {
 		uint32_t in_flight = pcb->snd_nxt - pcb->snd_una;
 		struct tcp_emission e = text_at_next(pcb, wnd > in_flight ? wnd - in_flight : 0);
@@ -133,7 +134,7 @@ static bool send_text(struct tcp_pcb *pcb)
 	}
 	// With nothing under way no ACK will come that opens the window: it must be asked for.
 	if (pcb->snd_nxt == pcb->snd_una && pcb->timer != TCP_TIMER_PERSIST &&
-		something_waits(pcb)) {
+		tcp_output_waits(pcb)) {
 		pcb->tries = pcb->probes = 0;
 		tcp_timer_set(pcb, TCP_TIMER_PERSIST, tcp_rtt_timeout_us(pcb));
 	}

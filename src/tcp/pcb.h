@@ -236,6 +236,8 @@ void tcp_text_settle(struct tcp_pcb *pcb);
 // --- output.c
 // Sends what may be sent. False when no frame was free: to be called again.
 bool tcp_output(struct tcp_pcb *pcb);
+// Text or a FIN waits to be sent (again).
+bool tcp_output_waits(const struct tcp_pcb *pcb);
 // The retransmission queue from SND.UNA on is to be sent again.
 void tcp_output_rewind(struct tcp_pcb *pcb);
 // One octet (or what a small window takes), for the persist timer.

@@ -19,6 +19,7 @@ from bed import eventually, hosts
 
 OVERLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "short-time-wait.yaml")
 CROWD = 2000
+PAYLOADS_OPEN = 2
 _names = itertools.count()
 
 
@@ -76,8 +77,29 @@ def others(bed):
 def level(bed):
     """What of the daemon is in use now: every gauge that must come back to where it was."""
     counters = bed.counters()
-    return {name: counters[name] for name in ("connections", "subscriptions", "sessions_offline",
-                                              "pool_in_use", "tcp_pieces")}
+    gauges = {name: counters[name] for name in ("connections", "subscriptions", "sessions_offline",
+                                                "tcp_pieces")}
+    return gauges | counters["pool_in_use"] | counters["tcp_connections"]
+
+
+def settled_level(bed):
+    """The level once what earlier tests left has gone: it stands still for longer than TIME-WAIT."""
+    last, since = level(bed), time.monotonic()
+    while time.monotonic() - since < 2:
+        time.sleep(0.25)
+        now = level(bed)
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
+def assert_back_to(bed, before):
+    """All of it. Of payloads, one of a size may stay: the one that is being filled."""
+    def differing():
+        return {name: (before[name], now) for name, now in level(bed).items()
+                if abs(now - before[name]) > (PAYLOADS_OPEN if name.startswith("payloads") else 0)}
+
+    assert eventually(lambda: not differing(), 15, 0.25), differing()
 
 
 # Clients
@@ -108,7 +130,7 @@ def test_a_client_that_stops_reading_delays_nobody(bed, topic, others, qos):
 
 
 def test_clients_that_vanish_while_not_reading(bed, topic, others):
-    before = level(bed) if bed.is_stack else None
+    before = settled_level(bed) if bed.is_stack else None
     publisher = bed.client("publisher")
     stalled = [bed.client(f"stalled{number}", receive_buffer=4096) for number in range(20)]
     for number, client in enumerate(stalled):
@@ -120,7 +142,7 @@ def test_clients_that_vanish_while_not_reading(bed, topic, others):
     others()
     publisher.leave()
     if bed.is_stack:
-        assert eventually(lambda: level(bed) == before, 30, 0.5), (before, level(bed))
+        assert_back_to(bed, before)
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
@@ -305,8 +327,12 @@ def test_the_same_port_again_at_once(bed):
         client.close()
 
 
-@pytest.mark.parametrize("size", [0, 1000, 4000])  # the last in fragments
-def test_a_ping_is_answered(bed, size):
+@pytest.mark.parametrize("size", [0, 1000, 1600, 4000])
+def test_a_ping_is_answered(bed, size, request):
+    """Also in fragments. DPDK's af_packet gets packets that the kernel has put together, one frame
+    long at most: the last size only comes through other ports."""
+    if bed.is_stack and size > 1900 and request.config.getoption("--io") == "af_packet":
+        pytest.skip("af_packet cuts what the kernel has put together")
     with hosts.open_socket(bed.name, "clients", socket.AF_INET, socket.SOCK_RAW,
                            socket.IPPROTO_ICMP) as sock:
         sock.settimeout(5)
@@ -328,7 +354,7 @@ def test_other_ports_are_refused(bed):
 # A crowd
 
 def test_a_crowd_comes_and_goes(bed, topic, others):
-    before = level(bed) if bed.is_stack else None
+    before = settled_level(bed) if bed.is_stack else None
     sizes = []
     for turn in range(3):
         crowd = []
@@ -352,7 +378,7 @@ def test_a_crowd_comes_and_goes(bed, topic, others):
         others()
         print(f"turn {turn}: {time.monotonic() - started:.1f} s")
         if bed.is_stack:
-            assert eventually(lambda: level(bed) == before, 30, 0.5), (before, level(bed))
+            assert_back_to(bed, before)
             sizes.append(bed.rss_kb("daemon"))
     if bed.is_stack:
         print(f"RSS after each turn, KiB: {sizes}")
@@ -360,7 +386,7 @@ def test_a_crowd_comes_and_goes(bed, topic, others):
 
 
 def test_connections_that_never_say_anything(bed, others):
-    before = level(bed) if bed.is_stack else None
+    before = settled_level(bed) if bed.is_stack else None
     crowd = [bed.connect() for _ in range(500)]
     others()
     for number, sock in enumerate(crowd):
@@ -368,7 +394,7 @@ def test_connections_that_never_say_anything(bed, others):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
     if bed.is_stack:
-        assert eventually(lambda: level(bed) == before, 30, 0.5), (before, level(bed))
+        assert_back_to(bed, before)
 
 
 # The broker

@@ -13,3 +13,4 @@ int bed_end(void **state);
 
 int test_capture(void);
 int test_output(void);
+int test_pending(void);
