@@ -163,8 +163,10 @@ void offload_run(struct offload *offload)
 	if (offload->now_us < offload->expiry_us)
 		return;
 	offload->expiry_us = offload->now_us + EXPIRY_EVERY_US;
-	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
 		session_map_expire(offload->brokers[i].map, offload->now_us);
+		proof_routes_sweep(offload->brokers[i].routes);
+	}
 }
 
 uint64_t offload_next_deadline(const struct offload *offload)

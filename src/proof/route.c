@@ -15,11 +15,15 @@
 #include "base/random.h"
 #include "mqtt/topic.h"
 
+// Routes given back in one sweep.
+#define SWEEP_MAX 1024
+
 struct proof_routes {
 	struct proof_routes_config config;
 	struct session_map *map;
 	struct payload_pool *payloads;
 	uint64_t serial; // of the match under way
+	struct list used; // slots that hold something
 	uint32_t mask;
 	struct proof_route slots[];
 };
@@ -37,6 +41,9 @@ int proof_routes_create(const struct proof_routes_config *config, struct session
 	table->map = map;
 	table->payloads = payloads;
 	table->mask = slots - 1;
+	list_init(&table->used);
+	for (uint32_t i = 0; i < slots; i++)
+		list_init(&table->slots[i].link);
 	*ret_table = table;
 	return 0;
 }
@@ -55,6 +62,7 @@ static void route_drop(struct proof_route *route)
 		payload_put(route->topic);
 	route->topic = NULL;
 	route->version = 0;
+	list_remove(&route->link);
 }
 
 void proof_routes_destroy(struct proof_routes *table)
@@ -64,6 +72,22 @@ void proof_routes_destroy(struct proof_routes *table)
 	for (uint32_t i = 0; i <= table->mask; i++)
 		route_drop(&table->slots[i]);
 	rte_free(table);
+}
+
+void proof_routes_sweep(struct proof_routes *table)
+{
+	unsigned dropped = 0;
+
+	list_for_each_safe(link, &table->used)
+	{
+		struct proof_route *route = container_of(link, struct proof_route, link);
+
+		if (route->version == table->map->version)
+			continue;
+		route_drop(route);
+		if (++dropped == SWEEP_MAX)
+			break;
+	}
 }
 
 // --- collecting ----------------------------------------------------------------------------------
@@ -247,6 +271,7 @@ struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_byt
 		name->length = topic.length;
 		route->topic = name;
 		route->hash = hash;
+		list_append(&table->used, &route->link);
 	}
 	if (route->version != table->map->version)
 		route_make(table, route, topic);

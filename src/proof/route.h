@@ -33,6 +33,7 @@ struct proof_target {
 #define ROUTE_CHUNKS 64
 
 struct proof_route {
+	struct list link; // among those that hold something
 	uint64_t version; // of the map it was made from; 0: empty slot
 	uint64_t hash;	  // of the topic
 	struct payload *topic;
@@ -62,6 +63,9 @@ void proof_routes_destroy(struct proof_routes *table); // accepts NULL
 // The route of a valid topic, made anew when the map has changed. Valid until the next call. NULL
 // when memory ran out (the message passes).
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);
+
+// Gives back the memory of routes that the map has outdated; some at a time, call it once a second or so.
+void proof_routes_sweep(struct proof_routes *routes);
 
 // Does a client of this version get one copy, however many of its subscriptions match?
 bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version);
