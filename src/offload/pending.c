@@ -94,6 +94,7 @@ static bool deliver_now(
 {
 	const struct mqtt_publish *publish = message->publish;
 	bool one = proof_one_copy(client->broker->config->overlap, client->version);
+	uint32_t id = 0;
 	int best = -1;
 	bool any = false;
 
@@ -106,23 +107,53 @@ static bool deliver_now(
 		any = true;
 		if (sub->no_local && delivery->own)
 			continue;
-		if (one)
-			best = qos > best ? qos : best;
-		else
+		if (!one) {
 			output_deliver(client, message, qos, sub->id);
+			continue;
+		}
+		best = qos > best ? qos : best;
+		id = id != 0 ? id : sub->id; // of several one: it is too late to pass
 	}
 	if (best >= 0)
-		output_deliver(client, message, (uint8_t)best, 0);
+		output_deliver(client, message, (uint8_t)best, id);
 	return any;
 }
 
-// False: it waits on, and so does what is behind it.
+// The time it was held is taken off its expiry (3.3.2.3.3). False: none is left.
+static bool expiry_left(
+	const struct delivery *delivery, uint64_t now_us, struct mqtt_publish *publish)
+{
+	uint64_t waited_s = (now_us - delivery->since_us) / US_IN_S;
+
+	if (!publish->has_message_expiry || waited_s == 0)
+		return true;
+	if (waited_s >= publish->message_expiry)
+		return false;
+	publish->message_expiry -= (uint32_t)waited_s;
+	return true;
+}
+
+static void deliver_held(struct client *client, const struct delivery *delivery,
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+{
+	struct offload_counters *counters = &client->offload->counters;
+	struct message message;
+
+	if (message_init(&message, client->offload, frame, publish) < 0) {
+		counter_inc(&counters->dropped[OFFLOAD_DROP_QUEUE_FULL]);
+		return;
+	}
+	if (!deliver_now(client, delivery, &message))
+		counter_inc(&counters->dropped[OFFLOAD_DROP_REFUSED]);
+	message_fini(&message);
+}
+
+// False: it waits on.
 static bool release_one(struct client *client, struct delivery *delivery)
 {
 	struct payload *parts[MQTT_FRAME_PARTS_MAX];
 	struct mqtt_frame frame = held_frame(delivery, parts);
 	struct mqtt_publish publish;
-	struct message message;
 	enum mqtt_error error;
 
 	error = mqtt_publish_decode(delivery->version, &frame.header,
@@ -132,13 +163,10 @@ static bool release_one(struct client *client, struct delivery *delivery)
 	ASSERT(error == MQTT_OK);
 	if (still_pending(client, publish.topic))
 		return false;
-	if (message_init(&message, client->offload, &frame, &publish) < 0)
-		counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
-	else {
-		if (!deliver_now(client, delivery, &message))
-			counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_REFUSED]);
-		message_fini(&message);
-	}
+	if (expiry_left(delivery, client->offload->now_us, &publish))
+		deliver_held(client, delivery, &frame, &publish);
+	else
+		counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_EXPIRED]);
 	return true;
 }
 
@@ -151,9 +179,9 @@ void pending_release(struct client *client)
 	list_for_each_safe (link, &client->pending) {
 		struct delivery *delivery = container_of(link, struct delivery, link);
 
-		if (!release_one(client, delivery))
-			return;
-		pending_drop(client, delivery);
+		// All that wait for another SUBACK are of other topics: their order is their own.
+		if (release_one(client, delivery))
+			pending_drop(client, delivery);
 	}
 }
 

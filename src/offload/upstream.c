@@ -173,11 +173,15 @@ static bool on_unsubscribe(struct client *client, const struct mqtt_frame *frame
 	struct mqtt_unsubscribe unsubscribe;
 	struct mqtt_bytes filter;
 	uint16_t index = 0;
+	bool legal = mqtt_unsubscribe_decode(client->version, body(frame), &unsubscribe) == MQTT_OK;
 
-	if (mqtt_unsubscribe_decode(client->version, body(frame), &unsubscribe) != MQTT_OK)
-		return pass_malformed(client, frame);
-	if (!pass(client, frame))
+	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
 		return false;
+	if (!legal) {
+		// Longer than what is contiguous of it, perhaps: the broker can read it.
+		client_set_unknown(client);
+		return true;
+	}
 	while (client->session != NULL && mqtt_unsubscribe_next(&unsubscribe.filters, &filter))
 		session_unsubscribe(client->broker->map, client->session, unsubscribe.packet_id,
 			index++, filter);
