@@ -124,11 +124,11 @@ static bool una_advance(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	pcb->progress_us = pcb->stack->now_us;
 	tcp_rtt_acked(pcb, seg);
 	tcp_recovery_acked(pcb, acked, flight);
-	if (pcb->timer == TCP_TIMER_PERSIST && !tcp_output_waits(pcb))
-		tcp_timer_stop(pcb);
 	net_path_confirm(&pcb->path, pcb->stack->now_us);
 	if (fin && !fin_acked(pcb))
 		return false;
+	if (pcb->timer == TCP_TIMER_PERSIST && !tcp_output_waits(pcb))
+		tcp_timer_stop(pcb);
 	if ((pcb->flags & TCP_PCB_ABORT_LATER) && pcb->sendq.bytes == 0) {
 		tcp_emit_reset(pcb);
 		tcp_pcb_finish(pcb, 0);

@@ -110,6 +110,8 @@ static void idle_restart(struct tcp_pcb *pcb)
 
 bool tcp_output_waits(const struct tcp_pcb *pcb)
 {
+	if (!tcp_state_sends(pcb->state))
+		return false;
 	return tcp_sendq_unsent(&pcb->sendq) > 0 ||
 	       ((pcb->flags & TCP_PCB_FIN_QUEUED) && !tcp_pcb_fin_is_behind(pcb));
 }

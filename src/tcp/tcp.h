@@ -196,7 +196,8 @@ void tcp_input(struct tcp_stack *stack, const struct net_delivery *delivery);
 void tcp_advance(struct tcp_stack *stack, uint64_t now_us);
 // Builds the turn's segments and acknowledgements; copies unread bytes out of receive mbufs.
 void tcp_flush(struct tcp_stack *stack);
-// Nothing happens before this by itself; WHEEL_NEVER when idle.
+// Nothing happens before this by itself (a lower bound: timers are put off lazily); now while
+// something waits for tcp_ready_next() or tcp_flush(); WHEEL_NEVER when idle.
 uint64_t tcp_next_deadline(const struct tcp_stack *stack);
 
 // --- looking in ----------------------------------------------------------------------------------
