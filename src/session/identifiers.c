@@ -60,12 +60,17 @@ uint16_t identifiers_take(struct identifiers *ids)
 	while (ids->span < IDENTIFIERS_WINDOW) {
 		uint16_t id = ids->first + ids->span;
 
-		ids->span++;
 		if (id != 0 && broker_find(ids, id) < 0) {
+			ids->span++;
 			*word(ids, id) |= bit(id);
 			ids->inflight++;
 			return id;
 		}
+		// A hole; the window never begins with one.
+		if (ids->span > 0)
+			ids->span++;
+		else
+			ids->first++;
 	}
 	return 0;
 }

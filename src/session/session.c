@@ -140,7 +140,6 @@ static void session_end(struct session_map *map, struct session *session)
 	list_remove(&session->hash_link);
 	if (session->client_id != NULL)
 		payload_put(session->client_id);
-	map->version++;
 	slab_give(map->sessions, session);
 }
 
@@ -224,7 +223,9 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		*map->kept = 1;
 	map->offline--;
 	map->online++;
-	map->version++;
+	// Matches that are remembered stay right when a client without subscriptions comes.
+	if (session->subscriptions_count > 0)
+		map->version++;
 	*ret_session = session;
 	return 0;
 }
