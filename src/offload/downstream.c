@@ -135,7 +135,7 @@ static bool on_unsuback(struct client *client, const struct mqtt_frame *frame)
 
 static bool on_pingresp(struct client *client, const struct mqtt_frame *frame)
 {
-	uint32_t what = pings_first(&client->pings);
+	uint64_t what = pings_first(&client->pings);
 
 	if (what == PING_CLIENT && !pass(client, frame))
 		return false;

@@ -13,14 +13,9 @@
 // Real clients take a stall of half a second for a failure.
 #define FENCE_TIMEOUT_US (200 * US_IN_MS)
 
-static bool reached(uint32_t epoch, uint32_t wanted)
+// Below PING_FENCE the ring of pings means other things.
+static uint64_t next_epoch(struct offload *offload)
 {
-	return (int32_t)(epoch - wanted) >= 0;
-}
-
-static uint32_t next_epoch(struct offload *offload)
-{
-	// Below PING_FENCE the ring of pings means other things.
 	if (++offload->fence_epoch < PING_FENCE)
 		offload->fence_epoch = PING_FENCE;
 	return offload->fence_epoch;
@@ -29,7 +24,7 @@ static uint32_t next_epoch(struct offload *offload)
 bool fencing_begin(struct client *client, uint64_t key, struct payload *topic)
 {
 	struct fence_run *fence = &client->fence;
-	uint32_t epoch = next_epoch(client->offload);
+	uint64_t epoch = next_epoch(client->offload);
 
 	if (!pass_ping(client, epoch))
 		return false;
@@ -83,7 +78,7 @@ static void fence_ask(struct fence_run *fence, const struct proof_route *route)
 	for (uint32_t i = fence->cursor; i < route->targets; i++) {
 		struct client *subscriber = proof_route_target(route, i)->owner;
 
-		if (reached(subscriber->ping_epoch, fence->epoch))
+		if (subscriber->ping_epoch >= fence->epoch)
 			continue;
 		// A broker holds back QoS 1 and 2 behind what is not acknowledged: only after that
 		// its answer means that everything has come.
@@ -95,15 +90,8 @@ static void fence_ask(struct fence_run *fence, const struct proof_route *route)
 }
 
 // True when all subscribers have answered.
-static bool fence_subscribers(struct client *client)
+static bool fence_subscribers(struct fence_run *fence, const struct proof_route *route)
 {
-	struct fence_run *fence = &client->fence;
-	const struct payload *topic = fence->topic;
-	const struct proof_route *route =
-		proof_route_find(client->broker->routes, mqtt_bytes(topic->data, topic->length));
-
-	if (route == NULL || route->reason != PROOF_CAPTURE)
-		return false; // no capture now anyway: the fence times out
 	if (fence->map_version != route->version) {
 		fence->map_version = route->version;
 		fence->cursor = 0;
@@ -114,7 +102,7 @@ static bool fence_subscribers(struct client *client)
 	while (fence->cursor < route->targets) {
 		const struct client *subscriber = proof_route_target(route, fence->cursor)->owner;
 
-		if (!reached(subscriber->pong_epoch, fence->epoch))
+		if (subscriber->pong_epoch < fence->epoch)
 			return false;
 		fence->cursor++;
 	}
@@ -124,19 +112,25 @@ static bool fence_subscribers(struct client *client)
 static void fence_poll(struct client *client)
 {
 	struct fence_run *fence = &client->fence;
+	const struct proof_route *route;
 
 	if (client->offload->now_us >= fence->deadline_us) {
 		fence_finish(client, false);
 		return;
 	}
 	if (!fence->publisher_done) {
-		if (!reached(client->pong_epoch, fence->epoch))
+		if (client->pong_epoch < fence->epoch)
 			return;
 		fence->publisher_done = true;
 		fence->epoch = next_epoch(client->offload);
 		fence->map_version = 0;
 	}
-	if (fence_subscribers(client))
+	route = proof_route_find(
+		client->broker->routes, mqtt_bytes(fence->topic->data, fence->topic->length));
+	// Who could not be captured now anyway is not held any longer.
+	if (route == NULL || route->reason != PROOF_CAPTURE)
+		fence_finish(client, false);
+	else if (fence_subscribers(fence, route))
 		fence_finish(client, true);
 }
 

@@ -90,7 +90,8 @@ bool offload_client_drained(const struct client *client);
 // Frees the client (with offload_client_gone() when that was not called). Not the pcb.
 void offload_client_close(struct client *client);
 
-// An orderly stop: from now on nothing is read from clients.
+// An orderly stop: from now on no PUBLISH is taken from clients (nor acknowledged); their
+// acknowledgements still are, so that what is owed to them can go out.
 void offload_drain(struct offload *offload);
 
 // The last attempt to reach the broker succeeded or failed.

@@ -44,7 +44,7 @@ int pass_stream(struct client *client, struct mqtt_bytes bytes)
 	return rc;
 }
 
-bool pass_ping(struct client *client, uint32_t what)
+bool pass_ping(struct client *client, uint64_t what)
 {
 	struct tcp_piece pingreq = {
 		.bytes = {MQTT_PINGREQ << 4, 0},

@@ -15,7 +15,7 @@ int pass_packet(struct client *client, const struct mqtt_frame *frame);
 // Bytes of a packet that streams through, or of no packet. -ENOMEM: the client has failed.
 int pass_stream(struct client *client, struct mqtt_bytes bytes);
 // A PINGREQ of ours (PING_KEEP_ALIVE or a fence's epoch). False: not now.
-bool pass_ping(struct client *client, uint32_t what);
+bool pass_ping(struct client *client, uint64_t what);
 // The client has sent something that the broker did not get: when the broker has heard nothing for
 // an eighth of the keep-alive time, tell it that the client is alive ([MQTT-3.1.2-24]). Done only
 // in answer to the client's own activity, so that the broker still finds dead clients.

@@ -48,7 +48,7 @@ struct offload {
 	// (paused).
 	struct list kicked, paused;
 	struct list fencing; // publishers whose fence is under way
-	uint32_t fence_epoch;
+	uint64_t fence_epoch;
 	uint64_t serial;    // of the latest client
 	uint64_t retry_us;  // memory was tight: look again then
 	uint64_t expiry_us; // next look at sessions' expiries
@@ -72,7 +72,7 @@ struct fence_run {
 	struct payload *topic;
 	uint64_t deadline_us;
 	uint64_t map_version;
-	uint32_t epoch;	     // what the awaited PINGRESPs answer
+	uint64_t epoch;	     // what the awaited PINGRESPs answer
 	uint32_t cursor;     // targets before it have answered
 	bool publisher_done; // its own PINGRESP has come: the subscribers' are awaited
 	bool unsent;	     // a subscriber could not be asked yet
@@ -115,7 +115,7 @@ struct client {
 	struct payload *acks;	// struct acks; NULL: nothing waits
 	struct payload *fences; // struct fences; NULL: all clear
 	struct fence_run fence;
-	uint32_t ping_epoch, pong_epoch; // fences as a subscriber: asked, answered
+	uint64_t ping_epoch, pong_epoch; // fences as a subscriber: asked, answered
 	// The subscriber this publisher waits for: its index and serial (0: none).
 	uint32_t waits_index;
 	uint64_t waits_serial;

@@ -113,6 +113,9 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 		mqtt_publish_decode(client->version, &frame->header, body(frame), &publish);
 	int rc = 0;
 
+	// Stopping: what is not acknowledged is the client's to send again, to whoever comes next.
+	if (client->offload->draining)
+		return true;
 	if (error != MQTT_OK) {
 		// A head longer than what is contiguous of the packet, or no legal PUBLISH: its
 		// topic is not known.
@@ -296,7 +299,7 @@ static bool may_read(struct client *client)
 {
 	const struct offload *offload = client->offload;
 
-	if (client->failed || client->gone || offload->draining || list_linked(&client->fence.link))
+	if (client->failed || client->gone || list_linked(&client->fence.link))
 		return false;
 	if (client->waits_serial != 0) {
 		if (!capture_may_resume(client)) {

@@ -7,15 +7,15 @@
 
 #include "base/assert.h"
 
-void pings_sent(struct pings *pings, uint32_t what)
+void pings_sent(struct pings *pings, uint64_t what)
 {
 	ASSERT(!pings_full(pings));
 	pings->ring[(pings->head + pings->count++) % PINGS_MAX] = what;
 }
 
-uint32_t pings_answered(struct pings *pings)
+uint64_t pings_answered(struct pings *pings)
 {
-	uint32_t what;
+	uint64_t what;
 
 	if (pings->count == 0)
 		return PING_CLIENT;

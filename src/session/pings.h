@@ -20,7 +20,7 @@ enum {
 
 struct pings {
 	uint8_t head, count;
-	uint32_t ring[PINGS_MAX];
+	uint64_t ring[PINGS_MAX];
 };
 
 static inline bool pings_full(const struct pings *pings)
@@ -29,11 +29,11 @@ static inline bool pings_full(const struct pings *pings)
 }
 
 // A PINGREQ has been sent to the broker. Not when full.
-void pings_sent(struct pings *pings, uint32_t what);
+void pings_sent(struct pings *pings, uint64_t what);
 // What the next PINGRESP answers. PING_CLIENT when nothing was asked (let it pass).
-static inline uint32_t pings_first(const struct pings *pings)
+static inline uint64_t pings_first(const struct pings *pings)
 {
 	return pings->count > 0 ? pings->ring[pings->head] : PING_CLIENT;
 }
 // A PINGRESP has come: what it answers.
-uint32_t pings_answered(struct pings *pings);
+uint64_t pings_answered(struct pings *pings);

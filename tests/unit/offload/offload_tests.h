@@ -12,5 +12,6 @@ struct bed *bed_new(void **state);
 int bed_end(void **state);
 
 int test_capture(void);
+int test_fences(void);
 int test_output(void);
 int test_pending(void);
