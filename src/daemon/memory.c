@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,6 +24,16 @@ struct memory {
 	uint8_t *kept;
 	size_t size;
 };
+
+// The folder of the control socket, when only that is missing (/run starts empty).
+static void make_folder(const char *path)
+{
+	char *copy = strdup(path);
+
+	if (copy != NULL)
+		mkdir(dirname(copy), 0755);
+	free(copy);
+}
 
 static int map_file(struct memory *memory)
 {
@@ -56,6 +68,7 @@ int memory_open(const struct config *config, struct memory **ret_memory)
 		memory->path = NULL;
 		goto err;
 	}
+	make_folder(memory->path);
 	rc = map_file(memory);
 	if (rc < 0) {
 		log_error("daemon", "%s: %s", memory->path, strerror(-rc));
