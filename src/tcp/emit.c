@@ -103,7 +103,8 @@ bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
 		pcb->last_ack_sent = pcb->rcv_nxt;
 		pcb->rcv_segs = 0;
 		pcb->delack_us = WHEEL_NEVER;
-		pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK);
+		pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK |
+					  TCP_PCB_PUSHED);
 	}
 	frame_send(pcb->stack, &pcb->path, m, header_length, e->length);
 	return true;

@@ -46,6 +46,8 @@ static void text_in_sequence(struct tcp_pcb *pcb, struct tcp_arrival *a, const s
 	if (pcb->rcv_segs < UINT8_MAX)
 		pcb->rcv_segs++;
 	pcb->flags |= TCP_PCB_ACK_OWED;
+	if (a->seg.flags & TCP_FLAG_PSH)
+		pcb->flags |= TCP_PCB_PUSHED;
 	// The peer's fast recovery waits for the ACK of a hole that was filled (RFC 5681 4.2).
 	if (pcb->recvq.early) {
 		tcp_reassembly_join(pcb);

@@ -47,6 +47,7 @@ enum tcp_pcb_flag {
 	TCP_PCB_KARN = 1 << 15,	       // retransmitted since the last RTT sample
 	TCP_PCB_SYN_LOST = 1 << 16,    // the SYN or SYN-ACK was sent more than once
 	TCP_PCB_ABORT_LATER = 1 << 17, // tcp_abort_after_send()
+	TCP_PCB_PUSHED = 1 << 18,      // the text received last ended with PSH
 };
 
 enum tcp_timer {

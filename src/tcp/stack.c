@@ -15,6 +15,8 @@
 #include <string.h>
 
 #define ACKS_AT_ONCE 2 // RFC 9293 3.8.6.3: at least every second segment
+// A connection on which we have sent text within this time is a conversation.
+#define INTERACTIVE_US (200 * US_IN_MS)
 
 void tcp_config_init(struct tcp_config *config)
 {
@@ -139,6 +141,18 @@ void tcp_advance(struct tcp_stack *stack, uint64_t now_us)
 		tcp_timer_fire(container_of(timer, struct tcp_pcb, wheel));
 }
 
+// May the ACK wait for text that takes it along? Not for long: every second segment draws one. And
+// not when nothing of ours can be expected: a peer that pushes small messages at us, with Nagle's
+// algorithm on, holds the next one back until this one is acknowledged (Linux does the same).
+static bool ack_may_wait(const struct tcp_pcb *pcb)
+{
+	bool pushed = (pcb->flags & TCP_PCB_PUSHED) && pcb->unread == 0;
+
+	if ((pcb->flags & TCP_PCB_ACK_NOW) || pcb->rcv_segs >= ACKS_AT_ONCE)
+		return false;
+	return !pushed || pcb->stack->now_us - pcb->sent_us < INTERACTIVE_US;
+}
+
 // An ACK that no segment with text has carried. False when no frame was free.
 static bool ack_flush(struct tcp_pcb *pcb)
 {
@@ -147,7 +161,7 @@ static bool ack_flush(struct tcp_pcb *pcb)
 		pcb->dupacks_due = 0;
 		return true;
 	}
-	if (!(pcb->flags & TCP_PCB_ACK_NOW) && pcb->rcv_segs < ACKS_AT_ONCE) {
+	if (ack_may_wait(pcb)) {
 		tcp_timer_delack(pcb);
 		return true;
 	}

@@ -80,7 +80,8 @@ struct tcp_connect_options {
 	bool no_delay; // RFC 9293 3.7.4: Nagle off
 };
 
-// SYN-SENT from the given local address and port (port 0: an ephemeral one). -EADDRINUSE: the
+// SYN-SENT from the given local address (zeros: the one the route suggests) and port (0: an
+// ephemeral one). -EADDRINUSE: the
 // 4-tuple lives (a TIME-WAIT of ours is reused when RFC 6191 allows); -EHOSTUNREACH,
 // -EADDRNOTAVAIL, -ENOMEM. An unacceptable ACK is answered with RST and the SYN repeated at once
 // (the peer's TIME-WAIT, RFC 9293 3.10.7.3), connect_retries times, then REFUSED.

@@ -40,6 +40,33 @@ static void two_segments_are_acknowledged_at_once(void **state)
 	expect(f, ACK, 1, 401, 0);
 }
 
+static void a_one_way_peer_that_pushes_is_not_kept_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = established_passive(f);
+
+	pass(f, SECOND);
+	peer(f, ACK | PSH, 1, 1, 100);
+	flush(f);
+	expect_nothing(f); // not read yet
+	pass(f, f->config.delayed_ack_us + 2 * MS);
+	expect(f, ACK, 1, 101, 0);
+	expect_text(f, pcb, 1, 100);
+	peer(f, ACK | PSH, 101, 1, 100);
+	expect_text(f, pcb, 101, 100);
+	flush(f);
+	expect(f, ACK, 1, 201, 0); // its Nagle would hold back the next message
+	send_text(f, pcb, 1, 4);
+	flush(f);
+	expect(f, ACK, 1, 201, 4);
+	peer(f, ACK | PSH, 201, 5, 100);
+	expect_text(f, pcb, 201, 100);
+	flush(f);
+	expect_nothing(f); // a conversation: text will take it along
+	pass(f, f->config.delayed_ack_us + 2 * MS);
+	expect(f, ACK, 5, 301, 0);
+}
+
 static void an_ack_rides_on_text(void **state)
 {
 	struct fixture *f = *state;
@@ -282,6 +309,7 @@ int test_tcp_receive(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(text_is_readable_at_once_and_acknowledged_later),
 		FIXTURE_TEST(two_segments_are_acknowledged_at_once),
+		FIXTURE_TEST(a_one_way_peer_that_pushes_is_not_kept_waiting),
 		FIXTURE_TEST(an_ack_rides_on_text),
 		FIXTURE_TEST(unread_text_is_settled_and_joined),
 		FIXTURE_TEST(spans_show_settled_and_new_text_in_order),
