@@ -9,6 +9,7 @@ and Offramp's counters tell the modes apart.
 import itertools
 import os
 import threading
+import time
 
 import paho.mqtt.client as paho
 import pytest
@@ -266,6 +267,17 @@ def test_resubscribing_changes_the_qos(bed, make, topic):
         publisher.publish(topic, b"x", 1)
         assert subscriber.messages(1)[0].qos == options
     assert not subscriber.rest(0.2)
+
+
+def test_a_publisher_with_nagle_is_not_held_up(bed, make, topic):
+    """Its next small write waits for the ACK of the last: a delayed one costs 40 ms a message."""
+    publisher, subscriber = make(), make()
+    subscriber.subscribe(topic)
+    started = time.monotonic()
+    for text in texts(50):
+        publisher.publish(topic, text)
+        assert subscriber.payloads(1) == [text]
+    assert time.monotonic() - started < 1
 
 
 # Acknowledgements
@@ -597,7 +609,7 @@ def test_keep_alive_of_a_publisher_whose_traffic_is_captured(bed, make, topic):
     publisher = make(keep_alive=2, will=mqtt.Will(f"{topic}/will", "gone"))
     for text in texts(24):
         publisher.publish(topic, text)
-        threading.Event().wait(0.3)
+        time.sleep(0.3)
     publisher.ping()
     assert watcher.payloads(24) == texts(24)
     assert not publisher.rest(0.1)  # no PINGRESP that it did not ask for
@@ -611,7 +623,7 @@ def test_keep_alive_of_a_subscriber_that_only_acknowledges(bed, make, topic):
     for text in texts(16):
         publisher.publish(topic, text, 1)
         assert subscriber.payloads(1) == [text]
-        threading.Event().wait(0.3)
+        time.sleep(0.3)
     subscriber.ping()
 
 
@@ -637,6 +649,33 @@ def test_no_will_after_a_disconnect(bed, make, topic):
     assert not publisher.wait_closed()
     assert subscriber.payloads(50) == texts(50)
     assert not subscriber.rest(0.5)
+
+
+def test_a_disconnect_counts_though_a_reset_follows(bed, make, topic):
+    """Who closes with something unread resets the connection: the broker still reads what came."""
+    witness = make()
+    witness.subscribe(topic)
+    for turn in range(20):
+        client = make(will=mqtt.Will(topic, b"will"))
+        client.subscribe(f"{topic}/own")
+        client.send(mqtt.publish(f"{topic}/own", b"x"), mqtt.pingreq())
+        time.sleep(0.02)  # the answers are there, unread
+        client.send(mqtt.publish(topic, b"%d" % turn), mqtt.disconnect())
+        client.close()
+        assert witness.payloads(1) == [b"%d" % turn]
+    assert not witness.rest(0.5)
+
+
+def test_a_close_reaches_the_broker_before_later_connections(bed, make, topic):
+    """A share's member that has left gets nothing of what is published on a new connection."""
+    for turn in range(20):
+        publisher, member = make(), make()
+        member.subscribe(f"$share/g/{topic}", options=1)
+        for text in texts(4):
+            publisher.publish(topic, text, 1)
+        assert member.payloads(4, 5) == texts(4), turn
+        publisher.publish(topic, b"", 1, retain=True)  # is not read any more
+        member.leave()
 
 
 def test_publish_close_and_look(bed, topic):
@@ -679,7 +718,7 @@ def test_a_persistent_session_gets_what_came_meanwhile(bed, make, topic, version
     assert subscriber.payloads(1) == [b"online"]
     subscriber.ping()  # the PUBACK is through
     subscriber.close()
-    threading.Event().wait(0.3)
+    time.sleep(0.3)
     with bed.watch() as watch:
         for text in texts(10):
             publisher.publish(topic, text, 1)
@@ -702,7 +741,7 @@ def test_a_persistent_session_with_qos_0_loses_what_came_meanwhile(bed, make, to
     subscriber = make(4, name, clean=False)
     subscriber.subscribe(topic, options=0)
     subscriber.leave()
-    threading.Event().wait(0.3)
+    time.sleep(0.3)
     publisher.publish(topic, b"lost", 1)
     subscriber = make(4, name, clean=False)
     assert subscriber.connack.session_present
