@@ -7,7 +7,6 @@
 
 #include "tcp/input.h"
 
-#include "tcp/chunk.h"
 #include "tcp/stack.h"
 
 #include <rte_mbuf.h>
@@ -109,19 +108,23 @@ static bool fin_is_next(const struct tcp_pcb *pcb)
 	       tcp_state_receives(pcb->state);
 }
 
-static bool early_is_next(const struct tcp_pcb *pcb)
+// Text in sequence goes before early text, which the peer still has: it is not acknowledged.
+static bool settle_at_any_price(struct tcp_pcb *pcb)
 {
-	return pcb->recvq.early && seq_le(pcb->recvq.early->seq, pcb->rcv_nxt);
+	while (!tcp_recvq_settle(pcb))
+		if (!tcp_reassembly_shrink(pcb))
+			return false;
+	return true;
 }
 
 void tcp_text_settle(struct tcp_pcb *pcb)
 {
-	if (pcb->recvq.borrowed && !tcp_recvq_settle(pcb)) {
+	if (pcb->recvq.borrowed && !settle_at_any_price(pcb)) {
 		tcp_recvq_roll_back(pcb);
 		pcb->flags |= TCP_PCB_ACK_NOW;
 	}
 	// Both are late only when there was no memory to settle what precedes them.
-	if (early_is_next(pcb) && tcp_reassembly_join(pcb)) {
+	if (pcb->recvq.early && tcp_reassembly_join(pcb)) {
 		pcb->flags |= TCP_PCB_ACK_NOW;
 		tcp_pcb_raise(pcb, TCP_EVENT_READABLE);
 	}

@@ -228,6 +228,8 @@ bool tcp_reassembly_insert(struct tcp_pcb *pcb, uint32_t seq, const struct rte_m
 	uint32_t offset, uint32_t length);
 // Moves what is now in order over to the readable text; returns whether RCV.NXT moved.
 bool tcp_reassembly_join(struct tcp_pcb *pcb);
+// Gives up the last chunk, which the peer will send again; false when there is none.
+bool tcp_reassembly_shrink(struct tcp_pcb *pcb);
 void tcp_reassembly_clear(struct tcp_pcb *pcb);
 
 // --- input_text.c

@@ -17,6 +17,8 @@
 
 // A walk over the chunks is the one cost here that a peer can drive up.
 #define CHUNKS_MAX 256u
+// The last part of the payloads is for text in sequence: early text could be had again.
+#define PRESSURE_MAX 800u // permille
 // Room for two full segments: neighbours then mostly share a chunk.
 #define CHUNK_SIZE 4000u
 
@@ -69,7 +71,8 @@ static struct tcp_chunk *insert_behind(struct tcp_pcb *pcb, struct tcp_chunk *pr
 	struct tcp_chunk *chunk;
 	uint32_t wanted = n < pcb->mss ? n : CHUNK_SIZE;
 
-	if (q->early_count >= CHUNKS_MAX)
+	if (q->early_count >= CHUNKS_MAX ||
+		payload_pool_pressure(pcb->stack->payloads) > PRESSURE_MAX)
 		return NULL;
 	chunk = tcp_chunk_alloc(pcb->stack->payloads, wanted > n ? wanted : n);
 	if (!chunk)
@@ -147,17 +150,42 @@ static bool chunk_trim(struct tcp_pcb *pcb, struct tcp_chunk *chunk)
 	return true;
 }
 
+bool tcp_reassembly_shrink(struct tcp_pcb *pcb)
+{
+	struct tcp_recvq *q = &pcb->recvq;
+	struct tcp_chunk **link = &q->early;
+	struct tcp_chunk *last;
+
+	if (!q->early)
+		return false;
+	while ((*link)->next)
+		link = &(*link)->next;
+	last = *link;
+	*link = NULL;
+	q->early_count--;
+	q->early_bytes -= last->length;
+	tcp_chunk_free(last);
+	tcp_count_drop(pcb->stack, TCP_DROP_REASSEMBLY);
+	return true;
+}
+
+static bool early_is_next(const struct tcp_pcb *pcb)
+{
+	return pcb->recvq.early && seq_le(pcb->recvq.early->seq, pcb->rcv_nxt);
+}
+
 bool tcp_reassembly_join(struct tcp_pcb *pcb)
 {
 	struct tcp_recvq *q = &pcb->recvq;
 	uint32_t before = pcb->rcv_nxt;
 
-	while (q->early && seq_le(q->early->seq, pcb->rcv_nxt)) {
-		struct tcp_chunk *chunk = q->early;
+	while (early_is_next(pcb)) {
+		struct tcp_chunk *chunk;
 
 		// The order of readable text is chunks, then receive buffers: these come first.
 		if (q->borrowed && !tcp_recvq_settle(pcb))
 			break;
+		chunk = q->early;
 		chunk_pop(q);
 		if ((pcb->flags & TCP_PCB_ABORT_LATER) || !chunk_trim(pcb, chunk)) {
 			pcb->rcv_nxt = seq_max(pcb->rcv_nxt, chunk_end(chunk));

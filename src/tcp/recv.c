@@ -71,6 +71,14 @@ static void borrowed_pop(struct tcp_recvq *q)
 	rte_pktmbuf_free_seg(m);
 }
 
+// With room for `wanted` octets if there is one, else as it comes.
+static struct tcp_chunk *chunk_alloc(struct tcp_pcb *pcb, uint32_t wanted)
+{
+	struct tcp_chunk *chunk = tcp_chunk_alloc(pcb->stack->payloads, wanted);
+
+	return chunk ? chunk : tcp_chunk_alloc(pcb->stack->payloads, 1);
+}
+
 // The chunk that takes the next octets, with room; NULL without memory.
 static struct tcp_chunk *chunk_with_room(struct tcp_pcb *pcb, uint32_t wanted)
 {
@@ -83,7 +91,7 @@ static struct tcp_chunk *chunk_with_room(struct tcp_pcb *pcb, uint32_t wanted)
 	size = chunk ? 2 * chunk->length : 0;
 	if (size > CHUNK_GROWTH_MAX)
 		size = CHUNK_GROWTH_MAX;
-	chunk = tcp_chunk_alloc(pcb->stack->payloads, wanted > size ? wanted : size);
+	chunk = chunk_alloc(pcb, wanted > size ? wanted : size);
 	if (!chunk)
 		return NULL;
 	if (q->last)

@@ -127,6 +127,29 @@ static void early_text_joins_once_there_is_memory(void **state)
 	give_back(&hoard);
 }
 
+static void early_text_gives_way_to_text_in_sequence(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = established_passive(f);
+	struct hoard hoard;
+
+	for (unsigned i = 0; i < 8; i++) // far apart: a chunk each
+		peer(f, ACK, 1001 + 2000 * i, 1, 100);
+	hoard_payloads(f, &hoard);
+	peer(f, ACK | PSH, 1, 1, 1000);
+	flush(f); // not read in its turn, and yet kept
+	assert_int_equal(tcp_recv_readable(pcb), 1000);
+	drop_sent(f);
+	peer(f, ACK, 9001, 1, 100); // nothing new of that kind
+	flush(f);
+	give_back(&hoard);
+	for (unsigned i = 0; i < 10; i++)
+		peer(f, ACK, 1001 + 1000 * i, 1, 1000);
+	expect_text(f, pcb, 1, 11000);
+	flush(f);
+	drop_sent(f);
+}
+
 static void a_copy_without_memory_is_refused_whole(void **state)
 {
 	struct fixture *f = *state;
@@ -216,6 +239,7 @@ int test_tcp_memory(void)
 		FIXTURE_TEST(a_fin_without_memory_for_its_text_comes_again),
 		FIXTURE_TEST(a_fin_is_taken_once_its_text_was_read_without_memory),
 		FIXTURE_TEST(early_text_joins_once_there_is_memory),
+		FIXTURE_TEST(early_text_gives_way_to_text_in_sequence),
 		FIXTURE_TEST(a_copy_without_memory_is_refused_whole),
 		FIXTURE_TEST(a_chain_is_read_like_any_other_text),
 		FIXTURE_TEST(the_stack_frees_everything_when_it_goes),
