@@ -166,11 +166,13 @@ static int port_setup(
 	memcpy(port->mac, &mac, sizeof(port->mac));
 	port->if_index = info.if_index;
 	port_caps_detect(&info, &port->caps);
-	port->burst = (uint16_t)port->caps.burst;
-	port->tx_prepare = port->caps.tx_ip_checksum || port->caps.tx_tcp_checksum;
 	r = queues_suffice(config, &info, port->workers);
 	if (r == 0)
+		r = port_impair_open(port, config, rx_pools[0]);
+	if (r == 0)
 		r = port_mtu_choose(config, &info, &port->mtu);
+	port->burst = (uint16_t)port->caps.burst;
+	port->tx_prepare = port->caps.tx_ip_checksum || port->caps.tx_tcp_checksum;
 	if (r == 0)
 		r = device_configure(port, config, &info, rx_pools);
 	return r;
@@ -201,6 +203,7 @@ int port_open(const struct port_config *config, unsigned workers,
 		rte_zmalloc("port queues", workers * sizeof(*port->queues), RTE_CACHE_LINE_SIZE);
 	r = port->queues != NULL ? port_setup(port, config, rx_pools) : -ENOMEM;
 	if (r < 0) {
+		port_impair_close(port);
 		rte_free(port->queues);
 		rte_free(port);
 		return r;
@@ -238,6 +241,7 @@ void port_close(struct port *port)
 		rte_pktmbuf_free_bulk(port->queues[i].frames, port->queues[i].count);
 	rte_eth_dev_stop(port->id); // harmless when it is stopped
 	rte_eth_dev_close(port->id);
+	port_impair_close(port);
 	rte_free(port->queues);
 	rte_free(port);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/counters.h"
+#include "port/impair.h"
 
 struct rte_mbuf;
 struct rte_mempool;
@@ -47,6 +48,7 @@ struct port_config {
 	uint16_t mtu;
 	unsigned rx_ring, tx_ring; // descriptors; 0: driver default within 512..2048
 	bool promiscuous;	   // take frames for other stations too (bridging)
+	struct impair_config impair_rx, impair_tx; // all zero unless port_impair_built_in()
 };
 
 struct port_caps {
@@ -56,9 +58,13 @@ struct port_caps {
 
 struct port;
 
+// Is this the test build, whose ports can be made bad wires? (meson -Dimpair=true)
+bool port_impair_built_in(void);
+
 // `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers is
 // refused: -ENOTSUP; an MTU that device, interface and pools do not carry: -EINVAL; no such device:
-// -ENODEV. Logs what the port can do, or what is wrong, once.
+// -ENODEV; an impairment in a build without: -ENOTSUP. Logs what the port can do, or what is wrong,
+// once.
 int port_open(const struct port_config *config, unsigned workers,
 	struct rte_mempool *const *rx_pools, struct port **ret_port);
 int port_start(struct port *port);
@@ -81,7 +87,7 @@ void port_flush(struct port *port, unsigned queue);
 
 // Families: port_rx_packets_total{port}, port_tx_packets_total{port}, …_bytes_total, link_up{port},
 // packets_dropped_total{reason}: tx_full, tx_invalid (an offload the device refuses), tx_error,
-// rx_missed (device), rx_error, rx_nombuf.
+// rx_missed (device), rx_error, rx_nombuf. Of an impaired port also packets_impaired_total{kind}.
 // port_counters_update() (control thread) refreshes what comes from rte_eth_stats and the link.
 struct counter_set port_counters(const struct port *port);
 void port_counters_update(struct port *port);

@@ -19,7 +19,15 @@ static const char *const drop_reasons[] = {
 	"tx_full", "tx_invalid", "tx_error", "rx_missed", "rx_error", "rx_nombuf"};
 
 static_assert(
-	PORT_DROPPED_TX_FULL + RTE_DIM(drop_reasons) == PORT_COUNTERS, "a name for every reason");
+	PORT_DROPPED_TX_FULL + RTE_DIM(drop_reasons) == PORT_IMPAIRED, "a name for every reason");
+
+static const char *const impair_kinds[IMPAIR_KINDS] = {
+	[IMPAIR_LOST] = "lost",
+	[IMPAIR_DUPLICATED] = "duplicated",
+	[IMPAIR_REORDERED] = "reordered",
+	[IMPAIR_CORRUPTED] = "corrupted",
+	[IMPAIR_OVERFLOWED] = "overflowed",
+};
 
 static const struct counter_family families[PORT_FAMILIES] = {
 	{.name = "port_rx_packets_total", .help = "Frames received", .label = "port", .slots = 1},
@@ -36,6 +44,12 @@ static const struct counter_family families[PORT_FAMILIES] = {
 		.label = "reason",
 		.values = drop_reasons,
 		.slots = RTE_DIM(drop_reasons)},
+	// The last: left out where there is nothing to count.
+	{.name = "packets_impaired_total",
+		.help = "Packets that the test build's bad wire harmed, by kind",
+		.label = "kind",
+		.values = impair_kinds,
+		.slots = IMPAIR_KINDS},
 };
 
 void port_counters_init(struct port *port)
@@ -51,7 +65,7 @@ struct counter_set port_counters(const struct port *port)
 {
 	return (struct counter_set){
 		.families = port->families,
-		.families_count = PORT_FAMILIES,
+		.families_count = port->impair != NULL ? PORT_FAMILIES : PORT_FAMILIES - 1,
 		.values = port->counters,
 	};
 }
@@ -78,6 +92,8 @@ void port_counters_update(struct port *port)
 	}
 	counter_set_to(&counters[PORT_DROPPED_TX_FULL], tx_full);
 	counter_set_to(&counters[PORT_DROPPED_TX_INVALID], tx_invalid);
+	for (unsigned i = 0; i < IMPAIR_KINDS; i++)
+		counter_set_to(&counters[PORT_IMPAIRED + i], port_impair_count(port, i));
 	counter_set_to(&counters[PORT_LINK_UP], port_link_up(port));
 	if (rte_eth_stats_get(port->id, &stats) < 0)
 		return;

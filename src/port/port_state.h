@@ -26,10 +26,11 @@ enum port_counter {
 	PORT_DROPPED_RX_MISSED,
 	PORT_DROPPED_RX_ERROR,
 	PORT_DROPPED_RX_NOMBUF,
-	PORT_COUNTERS,
+	PORT_IMPAIRED, // one a kind
+	PORT_COUNTERS = PORT_IMPAIRED + IMPAIR_KINDS,
 };
 
-#define PORT_FAMILIES 6u
+#define PORT_FAMILIES 7u
 
 // Written by the worker that owns the queue; counters read by control threads.
 struct port_queue {
@@ -47,6 +48,7 @@ struct port {
 	uint16_t mtu;
 	uint16_t workers;
 	struct port_queue *queues;
+	struct port_impair *impair; // NULL: none
 	struct port_caps caps;
 	uint8_t mac[6];
 	unsigned if_index; // of the kernel's interface behind the port, 0: none
@@ -59,6 +61,13 @@ struct port {
 };
 
 void port_counters_init(struct port *port);
+
+// What lies between port and device in the test build; in a normal one a refusal and nothing.
+// Clears the capabilities that would hide corruption. On failure close it too. -ENOTSUP, -ENOMEM.
+int port_impair_open(
+	struct port *port, const struct port_config *config, const struct rte_mempool *rx_pool);
+void port_impair_close(struct port *port); // after the device
+uint64_t port_impair_count(const struct port *port, enum impair_kind kind);
 
 // What the device claims, less what is known to be wrong.
 void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret_caps);

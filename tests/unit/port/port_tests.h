@@ -15,4 +15,5 @@
 int test_port_arguments(void);
 int test_port_burst(void);
 int test_port_caps(void);
+int test_port_impair(void);
 int test_port_open(void);
