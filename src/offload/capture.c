@@ -65,9 +65,59 @@ static enum proof_reason judge_packet(const struct client *client, const struct 
 	return PROOF_CAPTURE;
 }
 
-// Nothing that has been begun here may fail half-way: see that there is room for all of it.
+// Payloads of at least `size` that are free.
+static uint64_t payloads_free(const struct offload *offload, uint32_t size)
+{
+	struct payload_pool_usage usage;
+	uint64_t count = 0;
+
+	payload_pool_usage(offload->payloads, &usage);
+	for (unsigned i = 0; i < PAYLOAD_CLASSES; i++)
+		if (usage.size[i] >= size)
+			count += usage.total[i] - usage.in_use[i];
+	return count;
+}
+
+// How many payloads the deliveries of a message may take: its forms and the table of its body; a
+// form for every subscription identifier; what a client keeps of its identifiers; a copy and its
+// table for who waits for a SUBACK.
+static uint64_t payloads_needed(const struct proof_route *route)
+{
+	uint64_t count = MESSAGE_FORMS + 1;
+
+	for (uint32_t i = 0; i < route->targets; i++) {
+		const struct proof_target *target = proof_route_target(route, i);
+		const struct client *subscriber = target->owner;
+
+		count += (target->id != 0) + (subscriber->identifiers == NULL) +
+			 (target->flags & ROUTE_PENDING ? 2 : 0);
+	}
+	return count;
+}
+
+static bool payloads_suffice(const struct offload *offload, const struct proof_route *route,
+	const struct mqtt_frame *frame, const struct message *message)
+{
+	uint32_t size = frame->length + MQTT_HEADER_MAX + 2 * MQTT_VARINT_MAX;
+	uint64_t count;
+
+	if (message->body_count > 0)
+		size -= message->publish->payload_length;
+	if (size < sizeof(struct identifiers))
+		size = sizeof(struct identifiers);
+	if (size < sizeof(struct piece_table) + message->body_count * sizeof(struct tcp_piece))
+		size = sizeof(struct piece_table) + message->body_count * sizeof(struct tcp_piece);
+	count = payloads_free(offload, size);
+	// Nearly always there is plenty, and nobody needs to count.
+	return count >= MESSAGE_FORMS + 1 + 4ull * route->targets ||
+	       count >= payloads_needed(route);
+}
+
+// Nothing that has been begun here may fail half-way: see that there is room for all of it. At QoS
+// 0 only pieces: what else is missing costs a delivery, which may be lost.
 static enum proof_reason judge_memory(const struct offload *offload,
-	const struct proof_route *route, const struct message *message)
+	const struct proof_route *route, const struct mqtt_frame *frame,
+	const struct message *message)
 {
 	struct tcp_usage usage;
 	uint32_t free_deliveries = slab_count(offload->deliveries) - slab_used(offload->deliveries);
@@ -75,7 +125,8 @@ static enum proof_reason judge_memory(const struct offload *offload,
 	tcp_stack_usage(offload->tcp, &usage);
 	if ((uint64_t)route->targets * (3 + message->body_count) > usage.pieces_max - usage.pieces)
 		return PROOF_NO_MEMORY;
-	if (message->publish->qos > 0 && route->targets > free_deliveries)
+	if (message->publish->qos > 0 && (route->targets > free_deliveries ||
+						 !payloads_suffice(offload, route, frame, message)))
 		return PROOF_NO_MEMORY;
 	return PROOF_CAPTURE;
 }
@@ -239,7 +290,7 @@ static int capture(struct client *client, struct proof_route *route, const struc
 	*ret_reason = PROOF_NO_MEMORY;
 	if (message_init(&message, client->offload, frame, publish) < 0)
 		return 0;
-	*ret_reason = judge_memory(client->offload, route, &message);
+	*ret_reason = judge_memory(client->offload, route, frame, &message);
 	if (*ret_reason == PROOF_CAPTURE) {
 		uint8_t reason = client->version == MQTT_VERSION_5 && route->targets == 0
 					 ? REASON_NO_MATCHING_SUBSCRIBERS

@@ -6,6 +6,7 @@
 #include "offload/client.h"
 
 #include "offload/output.h"
+#include "offload/pass.h"
 #include "offload/pending.h"
 
 void client_connect(struct client *client, const struct mqtt_connect *connect)
@@ -113,16 +114,58 @@ void client_subscribe(struct client *client, uint16_t packet_id, uint16_t index,
 		session_set_unknown(client->broker->map, client->session);
 }
 
+// A fixed header has begun and lies in the framer.
+static bool header_begun(const struct mqtt_framer *framer)
+{
+	return framer->error == MQTT_OK && framer->length == 0 && !mqtt_framer_idle(framer);
+}
+
+// What was kept as the beginning of a packet goes on as the bytes it is.
+static void up_flush(struct client *client)
+{
+	struct mqtt_framer *framer = &client->up;
+	struct mqtt_frame part;
+
+	if (mqtt_framer_spill(framer, &part))
+		client->failed |= pass_packet(client, &part) < 0;
+	else if (header_begun(framer))
+		pass_stream(client, mqtt_bytes(framer->head, framer->head_length));
+	else
+		return;
+	mqtt_framer_fini(framer);
+}
+
+static void down_flush(struct client *client)
+{
+	struct mqtt_framer *framer = &client->down;
+	struct mqtt_stream stream = {.bytes = {framer->head, framer->head_length}};
+	struct mqtt_frame part = {.parts_count = 0};
+
+	if (header_begun(framer))
+		output_broker_stream(client, &stream);
+	else if (!mqtt_framer_spill(framer, &part))
+		return;
+	for (unsigned i = 0; i < part.parts_count; i++) {
+		stream.bytes = mqtt_bytes(part.parts[i]->data, part.parts[i]->length);
+		output_broker_stream(client, &stream);
+	}
+	mqtt_framer_fini(framer);
+}
+
 void client_set_raw(struct client *client)
 {
-	enum client_state before = client->state;
-
-	if (before == CLIENT_RAW)
+	if (client->state != CLIENT_NEW && client->state != CLIENT_CONNECT)
 		return;
-	if (before == CLIENT_ACCEPTED)
-		client_set_unknown(client);
 	client->state = CLIENT_RAW;
-	pending_clear(client);
+	up_flush(client);
+	down_flush(client);
+}
+
+void client_set_broken(struct client *client)
+{
+	if (client->state == CLIENT_ACCEPTED)
+		client_set_unknown(client);
+	client_set_raw(client);
 }
 
 void client_raw_answered(struct client *client, struct mqtt_bytes bytes)

@@ -20,8 +20,12 @@ void client_end_session(struct client *client);
 void client_subscribe(struct client *client, uint16_t packet_id, uint16_t index,
 	const struct mqtt_subscribe_filter *filter, uint32_t subscription_id);
 
-// Its bytes are no MQTT that can be followed: they pass in both directions.
+// It is no MQTT client that can be followed: bytes pass in both directions. Only before its
+// CONNACK.
 void client_set_raw(struct client *client);
+// No packet can follow in one direction (MQTT 4.13): its bytes pass. Before the CONNACK the client
+// is raw; later the other direction goes on as it was, for what is on its way there is still owed.
+void client_set_broken(struct client *client);
 // The broker has answered such a client: unless it was a refusal, the broker serves a client whose
 // subscriptions nobody sees.
 void client_raw_answered(struct client *client, struct mqtt_bytes bytes);

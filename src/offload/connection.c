@@ -100,7 +100,7 @@ bool offload_client_failed(const struct client *client)
 bool offload_client_drained(const struct client *client)
 {
 	return list_empty(&client->waiting) && list_empty(&client->windowed) &&
-	       tcp_send_queued(client->pcb) == 0;
+	       list_empty(&client->pending) && tcp_send_queued(client->pcb) == 0;
 }
 
 void offload_client_close(struct client *client)

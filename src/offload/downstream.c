@@ -26,6 +26,8 @@
 #define QUANTUM (64u << 10)
 // More than this waits for the client: the broker is not read further.
 #define OUTPUT_HIGH_WATER (256u << 10)
+// So much of a PUBLISH surely holds its topic and identifier, or else its client suffers.
+#define SPILL_HEAD 512u
 
 static struct mqtt_bytes body(const struct mqtt_frame *frame)
 {
@@ -171,11 +173,40 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 
 // --- the run -------------------------------------------------------------------------------------
 
+// Memory is short: half a packet that is gathered goes on as a stream, lest half packets wait for
+// each other. Only where nothing else waits.
+static bool spill(struct client *client)
+{
+	const struct mqtt_header *header = &client->down.header;
+	struct mqtt_publish publish = {0};
+	struct mqtt_frame part;
+	bool identified = header->type == MQTT_PUBLISH && (header->flags & 6) != 0;
+
+	if ((identified && client->down.have < SPILL_HEAD) || client->waiting_count > 0 ||
+		client->windowed_count > 0 || !mqtt_framer_spill(&client->down, &part))
+		return false;
+	if (identified &&
+		(mqtt_publish_decode(client->version, header, body(&part), &publish) != MQTT_OK ||
+			!output_broker_stream_begin(client, &publish)))
+		client->failed = true;
+	for (unsigned i = 0; i < part.parts_count && !client->failed; i++) {
+		const struct mqtt_stream stream = {
+			.bytes = mqtt_bytes(part.parts[i]->data, part.parts[i]->length),
+			.type = part.header.type,
+		};
+
+		output_broker_stream(client, &stream);
+	}
+	framer_settle(&client->down);
+	return !client->failed;
+}
+
 static bool may_read(struct client *client)
 {
 	if (client->failed || tcp_send_queued(client->pcb) >= OUTPUT_HIGH_WATER)
 		return false;
 	if (offload_tight(client->offload)) {
+		spill(client);
 		client_pause(client);
 		return false;
 	}
@@ -235,6 +266,7 @@ static enum step step(struct client *client, uint32_t *budget)
 		if (!packet(client, &client->down_stuck))
 			return packet_waits(client);
 		client->has_down_stuck = false;
+		framer_settle(&client->down);
 		return STEP_ON;
 	}
 	if (client->link->peek(client, &span, 1) == 0)
@@ -250,8 +282,10 @@ static enum step step(struct client *client, uint32_t *budget)
 	case MQTT_FRAMER_MORE:
 		break;
 	case MQTT_FRAMER_PACKET:
-		if (packet(client, &frame))
+		if (packet(client, &frame)) {
+			framer_settle(&client->down);
 			break;
+		}
 		next = packet_waits(client);
 		if (frame.parts_count == 0)
 			return next;
@@ -260,10 +294,12 @@ static enum step step(struct client *client, uint32_t *budget)
 		break;
 	case MQTT_FRAMER_STREAM:
 		if (stream.type == MQTT_RESERVED)
-			client_set_raw(client);
+			client_set_broken(client);
 		output_broker_stream(client, &stream);
 		break;
 	case MQTT_FRAMER_NOMEM:
+		if (spill(client))
+			break;
 		return packet_waits(client);
 	}
 	client->link->consume(client, (uint32_t)used);

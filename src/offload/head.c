@@ -41,6 +41,9 @@ enum head_kind head_look(struct offload *offload, const struct tcp_span *spans, 
 	if (error != MQTT_OK || header.type != MQTT_PUBLISH ||
 		header.size + header.remaining <= framer->gather_max)
 		return HEAD_ORDINARY;
+	// Whole in one piece the framer shows it as a packet, however long.
+	if (spans[0].length >= header.size + header.remaining)
+		return HEAD_ORDINARY;
 	*ret_publish = (struct mqtt_publish){
 		.qos = (header.flags >> 1) & 3,
 		.dup = header.flags & 8,

@@ -480,7 +480,7 @@ int output_broker_stream(struct client *client, const struct mqtt_stream *stream
 {
 	int rc = tcp_send_copy(client->pcb, stream->bytes.data, stream->bytes.length);
 
-	client->in_packet = !stream->last && stream->type != MQTT_RESERVED;
+	client->in_packet = !stream->last;
 	if (rc == -ENOMEM)
 		client->failed = true;
 	return rc;

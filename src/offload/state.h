@@ -152,6 +152,17 @@ static inline void client_pause(struct client *client)
 	list_append(&client->offload->paused, &client->run_link);
 }
 
+// What the framer has shown is dealt with: its payloads go back now, not at the next byte, which
+// may never come.
+static inline void framer_settle(struct mqtt_framer *framer)
+{
+	struct mqtt_stream stream;
+	struct mqtt_frame frame;
+	size_t used;
+
+	mqtt_framer_push(framer, NULL, 0, &used, &frame, &stream);
+}
+
 static inline struct acks *client_acks(const struct client *client)
 {
 	return (struct acks *)client->acks->data;

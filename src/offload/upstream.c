@@ -270,11 +270,11 @@ static bool stream_begin(struct client *client, const struct mqtt_publish *publi
 static void stream(struct client *client, const struct mqtt_stream *stream)
 {
 	if (stream->type == MQTT_RESERVED || client->state == CLIENT_NEW)
-		client_set_raw(client);
+		client_set_broken(client);
 	else if (stream->first && stream->type != MQTT_PUBLISH)
 		client_set_unknown(client); // a SUBSCRIBE, perhaps, that cannot be followed
 	if (pass_stream(client, stream->bytes) == 0)
-		client->up_in_packet = !stream->last && stream->type != MQTT_RESERVED;
+		client->up_in_packet = !stream->last;
 }
 
 // Memory ran out in the middle of a packet: what is gathered goes on, and so will the rest.
@@ -289,7 +289,10 @@ static bool spill(struct client *client)
 		client_set_unknown(client);
 	if (begun && pass_packet(client, &frame) < 0)
 		client->failed = true;
-	client->up_in_packet = begun;
+	if (begun) {
+		client->up_in_packet = true;
+		framer_settle(&client->up);
+	}
 	return begun;
 }
 
@@ -309,6 +312,8 @@ static bool may_read(struct client *client)
 		client->waits_serial = 0;
 	}
 	if (offload_tight(offload)) {
+		// Half packets in memory would wait for each other.
+		spill(client);
 		client_pause(client);
 		return false;
 	}
@@ -330,6 +335,7 @@ static enum step step_stuck(struct client *client)
 	if (!packet(client, &client->stuck))
 		return packet_waits(client);
 	client->has_stuck = false;
+	framer_settle(&client->up);
 	return STEP_ON;
 }
 
@@ -354,7 +360,8 @@ static enum step step_head(struct client *client, const struct tcp_span *first)
 	case HEAD_LONG:
 		break;
 	}
-	if (client->state != CLIENT_NEW && !stream_begin(client, &publish))
+	if (client->offload->draining ||
+		(client->state != CLIENT_NEW && !stream_begin(client, &publish)))
 		return packet_waits(client);
 	return STEP_ON;
 }
@@ -386,8 +393,10 @@ static enum step step(struct client *client, uint32_t *budget)
 	case MQTT_FRAMER_MORE:
 		break;
 	case MQTT_FRAMER_PACKET:
-		if (packet(client, &frame))
+		if (packet(client, &frame)) {
+			framer_settle(&client->up);
 			break;
+		}
 		next = packet_waits(client);
 		// One that lies in place is simply seen again; a gathered one is kept.
 		if (frame.parts_count == 0)

@@ -19,6 +19,22 @@
 // that is remembered too long merely lets messages pass.
 #define EXPIRY_MARGIN_S 60
 
+static void session_end(struct session_map *map, struct session *session)
+{
+	session_drop_subscriptions(map, session);
+	if (session->unknown)
+		session_map_known_again(map);
+	if (session->owner != NULL)
+		map->online--;
+	else
+		map->offline--;
+	wheel_disarm(&map->expiries, &session->expiry);
+	list_remove(&session->hash_link);
+	if (session->client_id != NULL)
+		payload_put(session->client_id);
+	slab_give(map->sessions, session);
+}
+
 int session_map_create(const char *name, const struct session_map_config *config,
 	struct payload_pool *payloads, uint64_t now_us, struct session_map **ret_map)
 {
@@ -67,6 +83,13 @@ void session_map_destroy(struct session_map *map)
 {
 	if (map == NULL)
 		return;
+	// Those that are kept offline too.
+	for (uint32_t i = 0; map->sessions != NULL && i < slab_count(map->sessions); i++) {
+		struct session *session = slab_at(map->sessions, i);
+
+		if (session != NULL)
+			session_end(map, session);
+	}
 	mqtt_trie_destroy(map->trie);
 	slab_destroy(map->subscriptions);
 	slab_destroy(map->sessions);
@@ -125,22 +148,6 @@ static struct session *session_find(
 			return session;
 	}
 	return NULL;
-}
-
-static void session_end(struct session_map *map, struct session *session)
-{
-	session_drop_subscriptions(map, session);
-	if (session->unknown)
-		session_map_known_again(map);
-	if (session->owner != NULL)
-		map->online--;
-	else
-		map->offline--;
-	wheel_disarm(&map->expiries, &session->expiry);
-	list_remove(&session->hash_link);
-	if (session->client_id != NULL)
-		payload_put(session->client_id);
-	slab_give(map->sessions, session);
 }
 
 static struct session *session_new(

@@ -32,5 +32,6 @@ int main(void)
 
 	if (rte_eal_init(sizeof(arguments) / sizeof(arguments[0]), arguments) < 0)
 		return 1;
-	return test_capture() + test_fences() + test_output() + test_pending() != 0;
+	return test_capture() + test_fences() + test_output() + test_pending() + test_upstream() !=
+	       0;
 }

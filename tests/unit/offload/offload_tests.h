@@ -15,3 +15,4 @@ int test_capture(void);
 int test_fences(void);
 int test_output(void);
 int test_pending(void);
+int test_upstream(void);
