@@ -112,6 +112,24 @@ static bool resolve_port_address(struct config_document *document, const char *p
 	return true;
 }
 
+// A bad wire for tests, both ways or one.
+static void resolve_impair(struct config_document *document, const struct raw_impair *raw,
+	const char *path, struct port_config *port)
+{
+	struct impair_config impair;
+
+	if (!port_impair_built_in()) {
+		config_document_error(document, path,
+			"built without impairment; it is for tests (meson -Dimpair=true)");
+		return;
+	}
+	config_resolve_numbers(document, CONFIG_SECTION_IMPAIR, path, raw, &impair);
+	if (raw->direction != RAW_DIRECTION_TX)
+		port->impair_rx = impair;
+	if (raw->direction != RAW_DIRECTION_RX)
+		port->impair_tx = impair;
+}
+
 static int resolve_port(struct config_document *document, const struct raw_port *raw, unsigned i,
 	struct config *config)
 {
@@ -131,6 +149,9 @@ static int resolve_port(struct config_document *document, const struct raw_port 
 	}
 	config_resolve_numbers(
 		document, CONFIG_SECTION_PORT, config_path(path, "ports[%u]", i), raw, &port->port);
+	if (raw->impair)
+		resolve_impair(document, raw->impair, config_path(path, "ports[%u].impair", i),
+			&port->port);
 	config_path(path, "ports[%u].addresses", i);
 	if (raw->addresses_count == 0)
 		config_document_error(document, path,

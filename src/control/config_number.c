@@ -31,6 +31,17 @@ static const struct unit durations[] = {
 	{"us", 1},
 	{NULL, 0},
 };
+static const struct unit shares[] = {
+	{"%", 10000},
+	{NULL, 0},
+};
+static const struct unit rates[] = {
+	{"Gbit", 1000000000},
+	{"Mbit", 1000000},
+	{"kbit", 1000},
+	{"bit", 1},
+	{NULL, 0},
+};
 static const struct unit counts[] = {
 	{"", 1},
 	{NULL, 0},
@@ -43,13 +54,34 @@ static const struct {
 	[CONFIG_UNIT_COUNT] = {counts, "a whole number"},
 	[CONFIG_UNIT_SIZE] = {sizes, "a whole number of bytes, or one with KiB, MiB or GiB"},
 	[CONFIG_UNIT_DURATION] = {durations, "a whole number with us, ms, s, m or h"},
+	[CONFIG_UNIT_SHARE] = {shares, "a number with %"},
+	[CONFIG_UNIT_RATE] = {rates, "a whole number with bit, kbit, Mbit or Gbit"},
 };
+
+// "0.25%": digits after the point are taken into the number, and the unit shrinks with each.
+static bool share_parse(const char *text, uint64_t *ret_value)
+{
+	uint64_t value = 0, factor = shares[0].factor;
+	const char *p = text;
+
+	for (; *p >= '0' && *p <= '9' && value <= UINT32_MAX; p++)
+		value = 10 * value + (uint64_t)(*p - '0');
+	if (p > text && *p == '.' && p[1] != '%')
+		for (p++; *p >= '0' && *p <= '9' && factor > 1; p++, factor /= 10)
+			value = 10 * value + (uint64_t)(*p - '0');
+	if (p == text || (strcmp(p, shares[0].suffix) != 0 && strcmp(text, "0") != 0))
+		return false;
+	*ret_value = value * factor;
+	return true;
+}
 
 bool config_number_parse(enum config_unit unit, const char *text, uint64_t *ret_value)
 {
 	uint64_t value = 0;
 	const char *p = text;
 
+	if (unit == CONFIG_UNIT_SHARE)
+		return share_parse(text, ret_value);
 	if (*p < '0' || *p > '9')
 		return false;
 	for (; *p >= '0' && *p <= '9'; p++)
@@ -78,6 +110,10 @@ const char *config_number_format(
 {
 	const struct unit *u = kinds[unit].units;
 
+	if (unit == CONFIG_UNIT_SHARE) {
+		snprintf(text, CONFIG_NUMBER_STRLEN, "%g%%", (double)value / (double)u->factor);
+		return text;
+	}
 	while (value % u->factor != 0)
 		u++;
 	if (value == 0 || (unit == CONFIG_UNIT_SIZE && u->factor == 1))

@@ -12,6 +12,8 @@ enum config_unit {
 	CONFIG_UNIT_COUNT,    // no unit
 	CONFIG_UNIT_SIZE,     // bytes: none or B, KiB, MiB, GiB
 	CONFIG_UNIT_DURATION, // microseconds: us, ms, s, m, h
+	CONFIG_UNIT_SHARE,    // parts of a million: %, with up to four decimals
+	CONFIG_UNIT_RATE,     // bits a second: bit, kbit, Mbit, Gbit
 };
 
 // False when the text is not a number of that kind, or too large for 64 bits. A duration needs its

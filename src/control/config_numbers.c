@@ -30,6 +30,19 @@ static const struct config_number port_numbers[] = {
 	PORT(tx_ring, COUNT, 64, 0, 32768),
 };
 
+// Shares in parts of a million.
+#define IMPAIR(member, field, kind, ...) \
+	NUMBER(raw_impair, member, impair_config, field, kind, __VA_ARGS__)
+static const struct config_number impair_numbers[] = {
+	IMPAIR(loss, loss, SHARE, 0, 0, IMPAIR_MILLION),
+	IMPAIR(duplicate, duplicate, SHARE, 0, 0, IMPAIR_MILLION),
+	IMPAIR(reorder, reorder, SHARE, 0, 0, IMPAIR_MILLION),
+	IMPAIR(corrupt, corrupt, SHARE, 0, 0, IMPAIR_MILLION),
+	IMPAIR(delay, delay_us, DURATION, 0, 0, 10 * S),
+	IMPAIR(rate, rate, RATE, 8000, 0, 1000000000000), // 0: no limit
+	IMPAIR(seed, seed, COUNT, 0, 1, UINT32_MAX),
+};
+
 static const struct config_number broker_numbers[] = {
 	NUMBER(raw_broker, connect_timeout, offload_broker_config, connect_timeout_us, DURATION,
 		100 * MS, 10 * S, 5 * MIN),
@@ -90,6 +103,7 @@ static const struct config_number tcp_numbers[] = {
 	}
 const struct config_section config_sections[CONFIG_SECTIONS] = {
 	[CONFIG_SECTION_PORT] = SECTION("ports[]", port_numbers),
+	[CONFIG_SECTION_IMPAIR] = SECTION("ports[].impair", impair_numbers),
 	[CONFIG_SECTION_BROKER] = SECTION("brokers[]", broker_numbers),
 	[CONFIG_SECTION_CAPTURE] = SECTION("brokers[].capture", capture_numbers),
 	[CONFIG_SECTION_CLIENT] = SECTION("brokers[].client", client_numbers),

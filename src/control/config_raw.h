@@ -18,8 +18,16 @@
 
 // Texts are NULL where the key is absent. Enums start with their default.
 
+enum raw_direction { RAW_DIRECTION_BOTH, RAW_DIRECTION_RX, RAW_DIRECTION_TX };
+
+struct raw_impair {
+	char *loss, *duplicate, *reorder, *corrupt, *delay, *rate, *seed;
+	enum raw_direction direction;
+};
+
 struct raw_port {
 	char *name, *device, *mtu, *rx_ring, *tx_ring;
+	struct raw_impair *impair;
 	char **addresses;
 	unsigned addresses_count;
 };
@@ -120,6 +128,7 @@ struct config_section {
 
 enum config_section_id {
 	CONFIG_SECTION_PORT,	// raw_port → port_config
+	CONFIG_SECTION_IMPAIR,	// raw_impair → impair_config
 	CONFIG_SECTION_BROKER,	// raw_broker → offload_broker_config
 	CONFIG_SECTION_CAPTURE, // raw_capture → offload_capture_config
 	CONFIG_SECTION_CLIENT,	// raw_client → offload_client_config

@@ -59,6 +59,24 @@ static const cyaml_strval_t log_levels[] = {
 	{"debug", LOG_LEVEL_DEBUG},
 };
 
+static const cyaml_strval_t directions[] = {
+	{"both", RAW_DIRECTION_BOTH},
+	{"rx", RAW_DIRECTION_RX},
+	{"tx", RAW_DIRECTION_TX},
+};
+
+static const cyaml_schema_field_t impair_fields[] = {
+	OPTIONAL_TEXT(struct raw_impair, loss),
+	OPTIONAL_TEXT(struct raw_impair, duplicate),
+	OPTIONAL_TEXT(struct raw_impair, reorder),
+	OPTIONAL_TEXT(struct raw_impair, corrupt),
+	OPTIONAL_TEXT(struct raw_impair, delay),
+	OPTIONAL_TEXT(struct raw_impair, rate),
+	OPTIONAL_TEXT(struct raw_impair, seed),
+	CHOICE(struct raw_impair, direction, directions),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t port_fields[] = {
 	TEXT(struct raw_port, name),
 	TEXT(struct raw_port, device),
@@ -66,6 +84,7 @@ static const cyaml_schema_field_t port_fields[] = {
 	OPTIONAL_TEXT(struct raw_port, rx_ring),
 	OPTIONAL_TEXT(struct raw_port, tx_ring),
 	LIST(struct raw_port, addresses, OPTIONAL, &text_entry, 0),
+	CYAML_FIELD_MAPPING_PTR("impair", OPTIONAL, struct raw_port, impair, impair_fields),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t port_entry = {

@@ -227,7 +227,7 @@ static const struct mistake mistakes[] = {
 		"17:12: brokers[0].fence: 'pong' is not known; valid choices: ping, none\n"},
 	{"mtu: 1400", "mttu: 1400",
 		"5:5: ports[0].mttu: no such key; valid choices: name, device, mtu, rx_ring, "
-		"tx_ring, addresses\n"},
+		"tx_ring, addresses, impair\n"},
 	{"log: {level: debug}", "log: {level: debug, level: info}",
 		"27:21: log.level: given twice; the first stands on line 27\n"},
 	{"log: {level: debug}", "log: debug", "27:6: log: must hold keys; valid choices: level\n"},
@@ -365,6 +365,34 @@ static void all_mistakes_are_told_at_once_within_bounds(void **state)
 	free(text);
 }
 
+// Either build is tested: one refuses, the other resolves.
+static void impairment_is_for_test_builds(void **state)
+{
+	static const char impaired[] =
+		"mtu: 1400\n    impair: {loss: 2.5%, delay: 1ms, rate: 100Mbit, direction: tx}";
+	struct config *config;
+	char *text, *errors;
+
+	(void)state;
+	text = replaced("mtu: 1400", impaired);
+	if (port_impair_built_in()) {
+		assert_int_equal(load(text, &config, &errors), 0);
+		assert_false(impair_wanted(&config->ports[0].port.impair_rx));
+		assert_int_equal(config->ports[0].port.impair_tx.loss, 25000);
+		assert_int_equal(config->ports[0].port.impair_tx.delay_us, 1000);
+		assert_int_equal(config->ports[0].port.impair_tx.rate, 100000000);
+		assert_int_equal(config->ports[0].port.impair_tx.seed, 1);
+		config_free(config);
+	} else {
+		assert_int_equal(load(text, &config, &errors), -EINVAL);
+		assert_string_equal(errors,
+			"6:13: ports[0].impair: built without impairment; it is for tests (meson "
+			"-Dimpair=true)\n");
+	}
+	free(errors);
+	free(text);
+}
+
 static void what_cannot_be_read_is_told(void **state)
 {
 	struct config *config;
@@ -415,6 +443,19 @@ static const struct {
 	{CONFIG_UNIT_DURATION, "2h", true, 7200000000, NULL},
 	{CONFIG_UNIT_DURATION, "2 weeks", false, 0, NULL},
 	{CONFIG_UNIT_DURATION, "", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, "0", true, 0, "0%"},
+	{CONFIG_UNIT_SHARE, "2%", true, 20000, NULL},
+	{CONFIG_UNIT_SHARE, "0.5%", true, 5000, NULL},
+	{CONFIG_UNIT_SHARE, "12.3456%", true, 123456, "12.3456%"},
+	{CONFIG_UNIT_SHARE, "0.00001%", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, "2", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, "2.%", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, ".5%", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, "%", false, 0, NULL},
+	{CONFIG_UNIT_SHARE, "99999999999999999999%", false, 0, NULL},
+	{CONFIG_UNIT_RATE, "100Mbit", true, 100000000, NULL},
+	{CONFIG_UNIT_RATE, "1500kbit", true, 1500000, NULL},
+	{CONFIG_UNIT_RATE, "100", false, 0, NULL},
 };
 
 static void numbers_have_their_units(void **state)
@@ -444,6 +485,7 @@ int test_config(const char *root)
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once_within_bounds),
+		cmocka_unit_test(impairment_is_for_test_builds),
 		cmocka_unit_test(what_cannot_be_read_is_told),
 		cmocka_unit_test(numbers_have_their_units),
 	};

@@ -42,8 +42,8 @@ static struct rte_mbuf *frame_make(uint32_t number, uint16_t ether_type)
 	struct rte_ether_hdr *ether;
 
 	assert_non_null(m);
-	ether = (void *)rte_pktmbuf_append(m, FRAME_BYTES);
-	assert_non_null(ether);
+	assert_non_null(rte_pktmbuf_append(m, FRAME_BYTES));
+	ether = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 	memset(ether, 0, FRAME_BYTES);
 	ether->ether_type = rte_cpu_to_be_16(ether_type);
 	memcpy(ether->dst_addr.addr_bytes, &number, sizeof(number));

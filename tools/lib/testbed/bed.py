@@ -77,7 +77,8 @@ class Bed:
 
     # Up and down
 
-    def up(self, mode, io, port, broker=None, config=None, clients=0, seconds=30):
+    def up(self, mode, io, port, broker=None, config=None, clients=0, seconds=30,
+           impair=None):
         self.clean()
         os.makedirs(self.directory)
         self.state = {
@@ -91,7 +92,7 @@ class Bed:
         self._raise_file_limit()
         self.state["commands"]["broker"] = self._broker_command(broker)
         if mode != "direct":
-            self.state["commands"]["daemon"] = self._daemon_command(config)
+            self.state["commands"]["daemon"] = self._daemon_command(config, impair)
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
@@ -108,12 +109,12 @@ class Bed:
         return {"argv": [path, "-c", configs.mosquitto(self.directory, self.state["port"])],
                 "cwd": "/"}
 
-    def _daemon_command(self, config):
+    def _daemon_command(self, config, impair):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["io"], self.state["port"],
-                              self.control_socket, config)
+                              self.control_socket, config, impair)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

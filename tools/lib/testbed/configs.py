@@ -23,8 +23,11 @@ def mosquitto(directory, port):
     return path
 
 
-def daemon(directory, io, port, control_socket, overlay_path=None):
-    """Writes the daemon's configuration, with the file at overlay_path laid over it."""
+def daemon(directory, io, port, control_socket, overlay_path=None, impair=None):
+    """Writes the daemon's configuration, with the file at overlay_path laid over it.
+
+    `impair` is what each of its ports does to packets (ports[].impair).
+    """
     cores = sorted(os.sched_getaffinity(0))
     prefix = hosts.PREFIX_LENGTH
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
@@ -52,6 +55,9 @@ def daemon(directory, io, port, control_socket, overlay_path=None):
     }
     if overlay_path:
         config = merge(config, load(overlay_path))
+    if impair:
+        for port in config["ports"]:
+            port["impair"] = {**impair, **port.get("impair", {})}
     path = os.path.join(directory, "offrampd.yaml")
     with open(path, "w", encoding="utf-8") as file:
         yaml.safe_dump(config, file, sort_keys=False)
