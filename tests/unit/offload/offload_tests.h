@@ -5,7 +5,7 @@
 
 #pragma once
 
-#include "bed.h"
+#include "packets.h"
 
 // A bed with the usual configuration, not started yet; *state keeps it for bed_end().
 struct bed *bed_new(void **state);
