@@ -22,7 +22,7 @@ struct proof_routes {
 	struct proof_routes_config config;
 	struct session_map *map;
 	struct payload_pool *payloads;
-	uint64_t serial; // of the match under way
+	uint64_t serial;  // of the match under way
 	struct list used; // slots that hold something
 	uint32_t mask;
 	struct proof_route slots[];
@@ -78,8 +78,7 @@ void proof_routes_sweep(struct proof_routes *table)
 {
 	unsigned dropped = 0;
 
-	list_for_each_safe(link, &table->used)
-	{
+	list_for_each_safe (link, &table->used) {
 		struct proof_route *route = container_of(link, struct proof_route, link);
 
 		if (route->version == table->map->version)
@@ -177,6 +176,8 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 			if (sub->qos > target->qos)
 				target->qos = sub->qos;
 			if (session->version == MQTT_VERSION_5 && (sub->id != 0 || target->id != 0))
+				route->reason = PROOF_OVERLAP;
+			if (sub->no_local != ((target->flags & ROUTE_NO_LOCAL) != 0))
 				route->reason = PROOF_OVERLAP;
 			continue;
 		}

@@ -64,7 +64,8 @@ void proof_routes_destroy(struct proof_routes *table); // accepts NULL
 // when memory ran out (the message passes).
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);
 
-// Gives back the memory of routes that the map has outdated; some at a time, call it once a second or so.
+// Gives back the memory of routes that the map has outdated; some at a time, call it once a second
+// or so.
 void proof_routes_sweep(struct proof_routes *routes);
 
 // Does a client of this version get one copy, however many of its subscriptions match?

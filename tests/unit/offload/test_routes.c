@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Whom a topic reaches, or why it must pass.
+
+#include "offload_tests.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proof/route.h"
+
+#define SESSIONS 3000
+
+struct fixture {
+	struct payload_pool *payloads;
+	struct session_map *map;
+	struct proof_routes *routes;
+	char owners[SESSIONS];
+};
+
+static int setup_overlap(void **state, enum proof_overlap overlap)
+{
+	static const char *const pass[] = {"op/#"};
+	const struct payload_pool_config payloads = {{4095, 255, 63, 31}, -1};
+	const struct session_map_config map = {.sessions_max = SESSIONS,
+		.subscriptions_max = 2 * SESSIONS,
+		.subscriptions_per_session = 10};
+	const struct proof_routes_config routes = {
+		.slots = 4, .overlap = overlap, .pass = pass, .pass_count = 1};
+	struct fixture *f = malloc(sizeof(*f));
+
+	assert_int_equal(payload_pool_create("routes", &payloads, &f->payloads), 0);
+	assert_int_equal(session_map_create("routes", &map, f->payloads, 0, &f->map), 0);
+	assert_int_equal(proof_routes_create(&routes, f->map, f->payloads, &f->routes), 0);
+	*state = f;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_overlap(state, PROOF_OVERLAP_MOSQUITTO);
+}
+
+static int setup_one(void **state)
+{
+	return setup_overlap(state, PROOF_OVERLAP_ONE);
+}
+
+static int setup_each(void **state)
+{
+	return setup_overlap(state, PROOF_OVERLAP_EACH);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	proof_routes_destroy(f->routes);
+	session_map_destroy(f->map); // with whatever sessions there are
+	payload_pool_check(f->payloads);
+	payload_pool_destroy(f->payloads);
+	free(f);
+	return 0;
+}
+
+static struct session *connect(
+	struct fixture *f, unsigned i, enum mqtt_version version, uint32_t expiry_s, bool bridge)
+{
+	char id[16];
+	struct session_bind bind = {
+		.version = version, .expiry_s = expiry_s, .bridge = bridge, .owner = &f->owners[i]};
+	struct session *session;
+	void *previous;
+
+	snprintf(id, sizeof(id), "c%u", i);
+	bind.client_id = mqtt_bytes(id, strlen(id));
+	assert_int_equal(session_bind(f->map, &bind, &session, &previous), 0);
+	return session;
+}
+
+enum { PENDING = 1, NO_LOCAL = 2 };
+
+static void subscribe(struct fixture *f, struct session *session, const char *filter, uint8_t qos,
+	uint32_t id, unsigned flags)
+{
+	const struct mqtt_subscribe_filter one = {.filter = mqtt_bytes(filter, strlen(filter)),
+		.qos = qos,
+		.no_local = flags & NO_LOCAL};
+
+	assert_int_equal(session_subscribe(f->map, session, 7, 0, &one, id), 0);
+	if (!(flags & PENDING))
+		session_granted(f->map, session, 7, mqtt_bytes(&qos, 1), NULL, NULL);
+}
+
+static struct proof_route *find(struct fixture *f, const char *topic)
+{
+	return proof_route_find(f->routes, mqtt_bytes(topic, strlen(topic)));
+}
+
+static const struct proof_target *target_of(
+	const struct fixture *f, const struct proof_route *route, unsigned i, unsigned nth)
+{
+	for (uint32_t t = 0; t < route->targets; t++)
+		if (proof_route_target(route, t)->owner == &f->owners[i] && nth-- == 0)
+			return proof_route_target(route, t);
+	return NULL;
+}
+
+static void one_copy_in_v3_one_a_subscription_in_v5(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+	struct session *b = connect(f, 1, MQTT_VERSION_5, 0, false);
+	struct proof_route *route;
+
+	subscribe(f, a, "t", 0, 0, 0);
+	subscribe(f, a, "#", 2, 0, 0);
+	subscribe(f, b, "t", 0, 5, 0);
+	subscribe(f, b, "+", 1, 0, NO_LOCAL);
+	route = find(f, "t");
+	assert_int_equal(route->reason, PROOF_CAPTURE);
+	assert_int_equal(route->targets, 3);
+	assert_int_equal(target_of(f, route, 0, 0)->qos, 2);
+	for (unsigned nth = 0; nth < 2; nth++) {
+		const struct proof_target *target = target_of(f, route, 1, nth);
+
+		assert_int_equal(target->qos, target->id == 5 ? 0 : 1);
+		assert_int_equal(target->flags, target->id == 5 ? 0 : ROUTE_NO_LOCAL);
+	}
+	assert_int_equal(find(f, "nobody/here")->targets, 1); // "#"
+}
+
+static void one_copy_always(void **state)
+{
+	struct fixture *f = *state;
+	struct session *b = connect(f, 1, MQTT_VERSION_5, 0, false);
+
+	subscribe(f, b, "t", 0, 0, 0);
+	subscribe(f, b, "+", 1, 0, 0);
+	assert_int_equal(find(f, "t")->targets, 1);
+	assert_int_equal(target_of(f, find(f, "t"), 1, 0)->qos, 1);
+	// One copy would need both identifiers.
+	subscribe(f, b, "#", 0, 5, 0);
+	assert_int_equal(find(f, "t")->reason, PROOF_OVERLAP);
+	assert_int_equal(find(f, "u/v")->targets, 1);
+	assert_int_equal(target_of(f, find(f, "u/v"), 1, 0)->id, 5);
+}
+
+// Its own message matches one subscription, others' match two: no single target says that.
+static void one_copy_with_mixed_no_local_passes(void **state)
+{
+	struct fixture *f = *state;
+	struct session *b = connect(f, 1, MQTT_VERSION_5, 0, false);
+
+	subscribe(f, b, "t", 1, 0, NO_LOCAL);
+	assert_int_equal(find(f, "t")->reason, PROOF_CAPTURE);
+	assert_int_equal(target_of(f, find(f, "t"), 1, 0)->flags, ROUTE_NO_LOCAL);
+	subscribe(f, b, "+", 0, 0, 0);
+	assert_int_equal(find(f, "t")->reason, PROOF_OVERLAP);
+	assert_int_equal(find(f, "u")->reason, PROOF_CAPTURE);
+}
+
+static void each_subscription_always(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, a, "t", 0, 0, 0);
+	subscribe(f, a, "#", 1, 0, 0);
+	assert_int_equal(find(f, "t")->targets, 2);
+}
+
+static void reasons_to_pass(void **state)
+{
+	struct fixture *f = *state;
+	struct session *kept = connect(f, 0, MQTT_VERSION_5, 100, false);
+	struct session *bridge = connect(f, 1, MQTT_VERSION_3_1_1, 0, true);
+	struct session *sharer = connect(f, 2, MQTT_VERSION_5, 0, false);
+	char deep[400];
+
+	subscribe(f, kept, "k/0", 0, 0, 0);
+	subscribe(f, kept, "k/1", 1, 0, 0);
+	subscribe(f, bridge, "b", 0, 0, 0);
+	subscribe(f, sharer, "$share/g/s", 0, 0, 0);
+	assert_int_equal(find(f, "op/1")->reason, PROOF_OPERATOR);
+	assert_int_equal(find(f, "b")->reason, PROOF_BRIDGE);
+	assert_int_equal(find(f, "s")->reason, PROOF_SHARE);
+	assert_int_equal(find(f, "s")->targets, 0);
+	assert_int_equal(find(f, "k/0")->reason_qos1, PROOF_CAPTURE);
+	assert_int_equal(find(f, "k/1")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_PERSISTENT);
+	assert_int_equal(find(f, "k/1")->targets, 1);
+	session_unbind(f->map, kept, 0);
+	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_OFFLINE);
+	assert_int_equal(find(f, "k/1")->targets, 0);
+	assert_int_equal(find(f, "k/0")->reason, PROOF_CAPTURE);
+	memset(deep, '/', sizeof(deep));
+	deep[sizeof(deep) - 1] = '\0';
+	assert_int_equal(find(f, deep)->reason, PROOF_LEVELS);
+}
+
+static void pending_counts_for_the_whole_client(void **state)
+{
+	struct fixture *f = *state;
+	struct session *b = connect(f, 1, MQTT_VERSION_5, 0, false);
+	struct proof_route *route;
+
+	subscribe(f, b, "t", 0, 0, 0);
+	subscribe(f, b, "+", 0, 0, PENDING);
+	subscribe(f, connect(f, 2, MQTT_VERSION_5, 0, false), "t", 0, 0, 0);
+	route = find(f, "t");
+	assert_int_equal(route->targets, 2);
+	assert_int_equal(route->pending, 1);
+	assert_int_equal(target_of(f, route, 1, 0)->flags, ROUTE_PENDING);
+	assert_int_equal(target_of(f, route, 2, 0)->flags, 0);
+}
+
+// Every change of the map shows, also in a slot that topics share.
+static void routes_follow_the_map(void **state)
+{
+	struct fixture *f = *state;
+	struct random rng;
+	struct session *sessions[8];
+	bool subscribed[8][8] = {{false}};
+
+	random_init(&rng, 3);
+	for (unsigned i = 0; i < 8; i++)
+		sessions[i] = connect(f, i, MQTT_VERSION_3_1_1, 0, false);
+	for (unsigned step = 0; step < 5000; step++) {
+		unsigned i = random_below(&rng, 8), t = random_below(&rng, 8), expected = 0;
+		char topic[] = {'t', '0' + (char)t, 0};
+
+		if (random_below(&rng, 3) == 0 && !subscribed[i][t]) {
+			subscribe(f, sessions[i], topic, 0, 0, 0);
+			subscribed[i][t] = true;
+		} else if (subscribed[i][t]) {
+			session_unsubscribe(f->map, sessions[i], 9, 0, mqtt_bytes(topic, 2));
+			session_unsubscribed(
+				f->map, sessions[i], 9, mqtt_bytes(NULL, 0), NULL, NULL);
+			subscribed[i][t] = false;
+		}
+		topic[1] = '0' + (char)random_below(&rng, 8);
+		for (unsigned n = 0; n < 8; n++)
+			expected += subscribed[n][topic[1] - '0'];
+		assert_int_equal(find(f, topic)->targets, expected);
+	}
+}
+
+static void more_targets_than_a_chunk_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct proof_route *route;
+	struct payload_pool_usage usage;
+	static unsigned seen[SESSIONS];
+
+	memset(seen, 0, sizeof(seen));
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		struct session *s = connect(f, i, MQTT_VERSION_3_1_1, 0, false);
+
+		subscribe(f, s, "t", 0, 0, 0);
+		subscribe(f, s, "+", 1, 0, 0);
+	}
+	route = find(f, "t");
+	assert_int_equal(route->targets, SESSIONS);
+	assert_int_equal(route->chunks_count, (SESSIONS + ROUTE_CHUNK - 1) / ROUTE_CHUNK);
+	for (uint32_t t = 0; t < route->targets; t++) {
+		const struct proof_target *target = proof_route_target(route, t);
+
+		assert_int_equal(target->qos, 1);
+		seen[(char *)target->owner - f->owners]++;
+	}
+	for (unsigned i = 0; i < SESSIONS; i++)
+		assert_int_equal(seen[i], 1);
+	// What was needed only while it was made is back.
+	payload_pool_usage(f->payloads, &usage);
+	assert_int_equal(usage.in_use[3], route->chunks_count);
+}
+
+static void without_memory_it_passes_and_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	struct payload *taken[4096];
+	unsigned count = 0;
+
+	subscribe(f, connect(f, 0, MQTT_VERSION_5, 0, false), "t", 0, 0, 0);
+	find(f, "u");
+	while ((taken[count] = payload_alloc(f->payloads, PAYLOAD_LARGEST)) != NULL)
+		count++;
+	assert_int_equal(find(f, "t")->reason, PROOF_NO_MEMORY);
+	assert_int_equal(find(f, "t")->targets, 0);
+	while (count > 0)
+		payload_put(taken[--count]);
+	assert_int_equal(find(f, "t")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "t")->targets, 1);
+}
+
+#define ROUTES_TEST(name, before) cmocka_unit_test_setup_teardown(name, before, teardown)
+
+int test_routes(void)
+{
+	const struct CMUnitTest tests[] = {
+		ROUTES_TEST(one_copy_in_v3_one_a_subscription_in_v5, setup),
+		ROUTES_TEST(one_copy_always, setup_one),
+		ROUTES_TEST(one_copy_with_mixed_no_local_passes, setup_one),
+		ROUTES_TEST(each_subscription_always, setup_each),
+		ROUTES_TEST(reasons_to_pass, setup),
+		ROUTES_TEST(pending_counts_for_the_whole_client, setup),
+		ROUTES_TEST(routes_follow_the_map, setup),
+		ROUTES_TEST(more_targets_than_a_chunk_holds, setup),
+		ROUTES_TEST(without_memory_it_passes_and_is_tried_again, setup),
+	};
+
+	return cmocka_run_group_tests_name("routes", tests, NULL, NULL);
+}
