@@ -94,6 +94,16 @@ class Bed:
         limit = ["-n", lines] if lines else []
         return self.tool("log", who, *limit, check=False).stdout
 
+    def evidence(self):
+        """(title, text) of what helps to understand a failure."""
+        texts = [("broker", self.log("broker", 60))]
+        if self.is_stack:
+            texts.append(("daemon", self.log("daemon", 60)))
+            for what in ("connections", "counters"):
+                done = self.run(os.path.join(BUILD, "offramp"), what, host="offramp", timeout=20)
+                texts.append((what, done.stdout if done.returncode == 0 else ""))
+        return [(title, text) for title, text in texts if text]
+
     def rss_kb(self, who):
         with open(f"/proc/{self.pid(who)}/status", encoding="ascii") as status:
             return int(next(line.split()[1] for line in status if line.startswith("VmRSS")))

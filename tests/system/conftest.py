@@ -55,10 +55,8 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for bed in _open:
             bed.is_spoilt = True
-            for who in ("broker", "daemon")[:2 if bed.is_stack else 1]:
-                text = bed.log(who, 60)
-                if text:
-                    report.sections.append((f"{who} of {bed.name}", text))
+            for title, text in bed.evidence():
+                report.sections.append((f"{title} of {bed.name}", text))
 
 
 def take_down(bed):

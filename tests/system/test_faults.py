@@ -375,7 +375,7 @@ def test_a_crowd_comes_and_goes(bed, topic, others):
                 assert client.payloads(1) == [b"all"]
             publisher.send(mqtt.disconnect())
         if bed.is_stack:
-            assert bed.counters()["connections"] >= CROWD
+            assert eventually(lambda: bed.counters()["connections"] >= CROWD, 5)
         for number, client in enumerate(crowd):
             (client.leave, client.close, client.reset)[number % 3]()
         others()
