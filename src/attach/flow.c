@@ -301,7 +301,8 @@ static void open_terminal(struct flow *flow, bool is_down)
 
 void flow_event(struct flow *flow, bool is_down, uint32_t events)
 {
-	uint64_t serial = flow->stack->freed;
+	const struct stack *stack = flow->stack;
+	uint64_t freed = stack->freed;
 
 	switch (flow->state) {
 	case FLOW_OPENING:
@@ -314,7 +315,8 @@ void flow_event(struct flow *flow, bool is_down, uint32_t events)
 		break;
 	}
 	offload_client_run(flow->client);
-	if ((events & TCP_EVENTS_TERMINAL) && serial == flow->stack->freed)
+	// The flow may be gone by now.
+	if ((events & TCP_EVENTS_TERMINAL) && freed == stack->freed)
 		open_terminal(flow, is_down);
 }
 

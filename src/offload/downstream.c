@@ -234,8 +234,9 @@ static enum step step_head(struct client *client, const struct tcp_span *first)
 	case HEAD_ORDINARY:
 		return STEP_ON;
 	case HEAD_MORE:
-		if (client->link->eof(client))
-			client->link->consume(client, first->length);
+		// What never gets longer than a header is nothing.
+		for (unsigned i = 0; i < count && client->link->eof(client); i++)
+			client->link->consume(client, spans[i].length);
 		return STEP_STOP;
 	case HEAD_LONG:
 		break;

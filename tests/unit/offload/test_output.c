@@ -230,6 +230,22 @@ static void what_the_broker_sent_before_its_end_goes_out(void **state)
 	assert_int_equal(bed_counters(bed)->dropped[OFFLOAD_DROP_CLOSED], 0);
 }
 
+// Less than a fixed header, in two segments, and then the end: it is carried on all the same.
+static void a_stump_of_a_packet_does_not_hold_back_the_end(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	two_clients(bed);
+	tcp_double_arrive(&bed->up[0], "\x30", 1);
+	tcp_double_arrive(&bed->up[0], "\xff", 1);
+	broker_ends(bed, 0);
+	assert_true(bed->down[0].shut);
+	tcp_double_arrive(&bed->down[1], "\x30", 1);
+	tcp_double_arrive(&bed->down[1], "\xff", 1);
+	client_ends(bed, 1);
+	assert_true(bed->up[1].shut);
+}
+
 // Memory for pieces ends and comes back: who waits is not forgotten, though nobody acknowledges.
 static void deliveries_that_waited_for_memory_go_on(void **state)
 {
@@ -308,6 +324,7 @@ int test_output(void)
 			a_packet_that_never_ends_holds_no_more_than_its_share, bed_end),
 		cmocka_unit_test_teardown(the_brokers_last_word_comes_last, bed_end),
 		cmocka_unit_test_teardown(what_the_broker_sent_before_its_end_goes_out, bed_end),
+		cmocka_unit_test_teardown(a_stump_of_a_packet_does_not_hold_back_the_end, bed_end),
 		cmocka_unit_test_teardown(deliveries_that_waited_for_memory_go_on, bed_end),
 		cmocka_unit_test_teardown(a_slow_subscriber_loses_what_its_bounds_say, bed_end),
 		cmocka_unit_test_teardown(a_publisher_that_does_not_read_is_not_read, bed_end),
