@@ -58,7 +58,8 @@ static void timer_check(const struct tcp_pcb *pcb)
 		ASSERT(pcb->timer == TCP_TIMER_REXMIT);
 	// What is not sent has a reason to be sent later: a flush, an ACK to come, or a probe.
 	if (tcp_state_sends(pcb->state) && pcb->sendq.bytes > 0)
-		ASSERT(pcb->timer != TCP_TIMER_NONE || list_linked(&pcb->flush));
+		ASSERT((pcb->timer != TCP_TIMER_NONE && pcb->timer != TCP_TIMER_KEEP_ALIVE) ||
+			list_linked(&pcb->flush));
 }
 
 static void membership_check(const struct tcp_pcb *pcb)

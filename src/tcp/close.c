@@ -57,15 +57,28 @@ void tcp_abort(struct tcp_pcb *pcb)
 	tcp_pcb_finish(pcb, 0);
 }
 
+// Whatever is under way has this long to arrive.
+static void linger(struct tcp_pcb *pcb)
+{
+	struct tcp_stack *stack = pcb->stack;
+
+	pcb->linger_until_ms = stack->now_ms + pcb->linger_s * 1000u;
+	if (pcb->timer == TCP_TIMER_REXMIT || pcb->timer == TCP_TIMER_PERSIST)
+		tcp_timer_set(pcb, pcb->timer, pcb->timer_us - stack->now_us);
+}
+
 void tcp_close(struct tcp_pcb *pcb)
 {
 	// A peer whose text nobody read must not think that it was (RFC 2525 2.17).
-	if (pcb->state < TCP_SYN_RECEIVED || pcb->unread > 0) {
+	if (pcb->state < TCP_SYN_RECEIVED || pcb->unread > 0 ||
+		((pcb->flags & TCP_PCB_LINGER) && pcb->linger_s == 0)) {
 		tcp_abort(pcb);
 		return;
 	}
 	tcp_pcb_disown(pcb);
 	fin_queue(pcb);
+	if (pcb->flags & TCP_PCB_LINGER)
+		linger(pcb);
 	if (pcb->state == TCP_FIN_WAIT_2)
 		tcp_timer_set(pcb, TCP_TIMER_FIN_WAIT, pcb->stack->config.fin_wait_us);
 }

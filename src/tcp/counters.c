@@ -58,6 +58,7 @@ static const struct counter_family families[] = {
 		1, COUNTER_MONOTONIC},
 	{"tcp_zero_window_probes_total", "Probes of closed windows.", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"tcp_keep_alives_total", "Keep-alive probes sent.", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_resets_sent_total", "RST sent.", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_resets_received_total", "RST that ended a connection.", NULL, NULL, 1,
 		COUNTER_MONOTONIC},

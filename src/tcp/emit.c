@@ -53,7 +53,7 @@ static void syn_options(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_opt
 	options->wscale = pcb->stack->rcv_wscale;
 	if (!(flags & TCP_FLAG_ACK))
 		options->present |= TCP_OPTION_WSCALE | TCP_OPTION_TIMESTAMPS;
-	else if (pcb->wscale_ok)
+	else if (pcb->flags & TCP_PCB_WSCALE)
 		options->present |= TCP_OPTION_WSCALE;
 }
 
@@ -116,6 +116,14 @@ bool tcp_emit_ack(struct tcp_pcb *pcb)
 	struct tcp_emission e = {.seq = pcb->snd_max, .flags = TCP_FLAG_ACK, .control = true};
 
 	return tcp_emit(pcb, &e);
+}
+
+void tcp_emit_keep_alive(struct tcp_pcb *pcb)
+{
+	struct tcp_emission e = {.seq = pcb->snd_una - 1, .flags = TCP_FLAG_ACK, .control = true};
+
+	tcp_count(pcb->stack, TCP_COUNTER_KEEP_ALIVES);
+	tcp_emit(pcb, &e);
 }
 
 void tcp_emit_reset(struct tcp_pcb *pcb)

@@ -98,6 +98,8 @@ static bool fin_acked(struct tcp_pcb *pcb)
 		tcp_pcb_set_state(pcb, TCP_FIN_WAIT_2);
 		if (!(pcb->flags & TCP_PCB_OWNED))
 			tcp_timer_set(pcb, TCP_TIMER_FIN_WAIT, pcb->stack->config.fin_wait_us);
+		else
+			tcp_timer_idle(pcb);
 		return true;
 	case TCP_CLOSING:
 		tcp_pcb_enter_time_wait(pcb);
@@ -128,7 +130,7 @@ static bool una_advance(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (fin && !fin_acked(pcb))
 		return false;
 	if (pcb->timer == TCP_TIMER_PERSIST && !tcp_output_waits(pcb))
-		tcp_timer_stop(pcb);
+		tcp_timer_idle(pcb);
 	if ((pcb->flags & TCP_PCB_ABORT_LATER) && pcb->sendq.bytes == 0) {
 		tcp_emit_reset(pcb);
 		tcp_pcb_finish(pcb, 0);
@@ -147,6 +149,7 @@ bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (!acceptable(pcb, seg))
 		return false;
 	timestamp_update(pcb, seg);
+	pcb->heard_ms = pcb->stack->now_ms;
 	if (pcb->timer == TCP_TIMER_PERSIST) // the peer lives
 		pcb->tries = 0;
 	advanced = seq_gt(seg->ack, pcb->snd_una);

@@ -35,7 +35,8 @@ static struct tcp_pcb *child_alloc(
 	}
 	pcb->listener = listener;
 	listener->children++;
-	pcb->flags = TCP_PCB_OWNED | TCP_PCB_PASSIVE;
+	pcb->flags |= TCP_PCB_OWNED | TCP_PCB_PASSIVE;
+	tcp_options_inherit(pcb, listener);
 	return pcb;
 }
 

@@ -92,16 +92,15 @@ void tcp_table_insert(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
 	struct tcp_table *table = &stack->table;
-	uint32_t i;
+	uint32_t hash = tuple_hash(table, &pcb->local, &pcb->remote);
+	uint32_t i = hash & table->mask;
 
 	DASSERT(!tcp_table_find(stack, &pcb->local, &pcb->remote));
 	ASSERT(table->used <= table->mask / 2);
-	pcb->hash = tuple_hash(table, &pcb->local, &pcb->remote);
-	i = pcb->hash & table->mask;
 	while (table->slots[i].pcb)
 		i = (i + 1) & table->mask;
 	table->slots[i] = (struct tcp_slot){
-		.hash = pcb->hash,
+		.hash = hash,
 		.pcb = (uint32_t)(pcb - stack->pcbs) + 1,
 	};
 	table->used++;
@@ -112,10 +111,12 @@ void tcp_table_remove(struct tcp_pcb *pcb)
 {
 	struct tcp_table *table = &pcb->stack->table;
 	uint32_t self = (uint32_t)(pcb - pcb->stack->pcbs) + 1;
-	uint32_t hole = pcb->hash & table->mask;
+	uint32_t hole;
 
 	if (!(pcb->flags & TCP_PCB_HASHED))
 		return;
+	// Not kept in the pcb: a connection ends once.
+	hole = tuple_hash(table, &pcb->local, &pcb->remote) & table->mask;
 	while (table->slots[hole].pcb != self)
 		hole = (hole + 1) & table->mask;
 	// Whoever was pushed past the hole by it moves into it: an entry may move when the hole

@@ -56,6 +56,16 @@ void tcp_mss_update(struct tcp_pcb *pcb)
 	pcb->mss = (uint16_t)mss;
 }
 
+void tcp_mss_limit(struct tcp_pcb *pcb, uint16_t mss)
+{
+	uint32_t mtu = headers_size(pcb) + (mss < MSS_LEAST ? MSS_LEAST : mss);
+
+	if (mtu >= pcb->path.mtu)
+		return;
+	pcb->path.mtu = (uint16_t)mtu;
+	tcp_mss_update(pcb);
+}
+
 bool tcp_mss_lower(struct tcp_pcb *pcb, uint16_t mtu)
 {
 	// An old router does not tell (RFC 1191 5): the next plateau of that RFC's table.

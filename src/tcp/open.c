@@ -54,7 +54,7 @@ int tcp_pcb_open_path(struct tcp_pcb *pcb)
 
 	if (err)
 		return err;
-	pcb->path_open = true;
+	pcb->flags |= TCP_PCB_PATH_OPEN;
 	tcp_mss_update(pcb);
 	return 0;
 }
@@ -103,9 +103,11 @@ void tcp_pcb_learn_syn(struct tcp_pcb *pcb, const struct tcp_segment *syn)
 	pcb->snd_wl1 = syn->seq;
 	pcb->snd_wl2 = syn->ack;
 	pcb->peer_mss = options->present & TCP_OPTION_MSS ? options->mss : 0;
-	pcb->wscale_ok = (options->present & TCP_OPTION_WSCALE) != 0;
-	pcb->snd_wscale = pcb->wscale_ok ? options->wscale : 0;
-	pcb->rcv_wscale = pcb->wscale_ok ? pcb->stack->rcv_wscale : 0;
+	if (options->present & TCP_OPTION_WSCALE) {
+		pcb->flags |= TCP_PCB_WSCALE;
+		pcb->snd_wscale = options->wscale;
+		pcb->rcv_wscale = pcb->stack->rcv_wscale;
+	}
 	if (options->present & TCP_OPTION_TIMESTAMPS) {
 		pcb->flags |= TCP_PCB_TIMESTAMPS;
 		pcb->ts_recent = options->tsval;

@@ -66,6 +66,7 @@ struct tcp_pcb *tcp_pcb_alloc(struct tcp_stack *stack)
 	pcb->timer_us = pcb->delack_us = WHEEL_NEVER;
 	pcb->congestion = &tcp_congestion_newreno;
 	tcp_rtt_init(pcb);
+	tcp_set_keep_alive(pcb, &stack->config.keep_alive);
 	stack->pcbs_used++;
 	return pcb;
 }
@@ -90,9 +91,9 @@ static void pcb_release(struct tcp_pcb *pcb)
 	wheel_disarm(&stack->wheel, &pcb->wheel);
 	tcp_sendq_clear(&stack->pieces, &pcb->sendq);
 	tcp_reassembly_clear(pcb);
-	if (pcb->path_open) {
+	if (pcb->flags & TCP_PCB_PATH_OPEN) {
 		net_path_close(&pcb->path);
-		pcb->path_open = false;
+		pcb->flags &= ~(uint32_t)TCP_PCB_PATH_OPEN;
 	}
 	tcp_pcb_set_state(pcb, TCP_CLOSED);
 }
@@ -188,8 +189,12 @@ void tcp_pcb_established(struct tcp_pcb *pcb)
 	pcb->recover = pcb->iss;
 	pcb->progress_us = pcb->stack->now_us;
 	pcb->tries = 0;
+	pcb->probes = 0;
+	pcb->heard_ms = pcb->stack->now_ms;
 	pcb->congestion->init(pcb);
 	tcp_pcb_set_state(pcb, pcb->flags & TCP_PCB_FIN_QUEUED ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED);
+	if (pcb->timer == TCP_TIMER_NONE)
+		tcp_timer_idle(pcb);
 	tcp_pcb_raise(pcb, TCP_EVENT_ESTABLISHED);
 	tcp_pcb_mark_flush(pcb);
 }

@@ -48,14 +48,19 @@ enum tcp_pcb_flag {
 	TCP_PCB_SYN_LOST = 1 << 16,    // the SYN or SYN-ACK was sent more than once
 	TCP_PCB_ABORT_LATER = 1 << 17, // tcp_abort_after_send()
 	TCP_PCB_PUSHED = 1 << 18,      // the text received last ended with PSH
+	TCP_PCB_LINGER = 1 << 27,      // tcp_set_linger() is on
+	TCP_PCB_ADOPTED = 1 << 28,     // half of a connection that others opened
+	TCP_PCB_WSCALE = 1 << 29,      // the peer's SYN had the option
+	TCP_PCB_PATH_OPEN = 1 << 30,
 };
 
 enum tcp_timer {
 	TCP_TIMER_NONE,
-	TCP_TIMER_REXMIT,    // RFC 6298
-	TCP_TIMER_PERSIST,   // RFC 9293 3.8.6.1
-	TCP_TIMER_FIN_WAIT,  // FIN-WAIT-2 of nobody's
-	TCP_TIMER_TIME_WAIT, // 2 MSL
+	TCP_TIMER_REXMIT,     // RFC 6298
+	TCP_TIMER_PERSIST,    // RFC 9293 3.8.6.1
+	TCP_TIMER_FIN_WAIT,   // FIN-WAIT-2 of nobody's
+	TCP_TIMER_KEEP_ALIVE, // nothing is under way (RFC 1122 4.2.3.6)
+	TCP_TIMER_TIME_WAIT,  // 2 MSL
 };
 
 // Text received and not consumed. Only one turn's receive buffers are borrowed; tcp_flush()
@@ -119,29 +124,42 @@ struct tcp_pcb {
 	uint64_t sent_us;     // when text was last sent
 	uint64_t progress_us; // when the peer last acknowledged something new
 	void *user;
-	struct tcp_pcb *listener; // whose child this is; keeps it in memory
+	union {
+		struct tcp_pcb *listener; // whose child this is; keeps it in memory
+		struct tcp_pcb *twin;	  // TCP_PCB_ADOPTED: the other half; NULL once it is gone
+	};
+	uint64_t bytes_in, bytes_out;
 	const struct tcp_congestion_ops *congestion;
 	union tcp_congestion_state congestion_state;
 	uint32_t recover; // RFC 6582
-	uint32_t iss, irs;
-	uint32_t rcv_fin; // TCP_PCB_EARLY_FIN
-	uint32_t ts_offset;
-	uint32_t ts_recent_ms;	// stack->now_ms when ts_recent was set
+	uint32_t iss;
+	union {
+		uint32_t irs;	  // until ESTABLISHED
+		uint32_t rcv_fin; // TCP_PCB_EARLY_FIN
+	};
+	uint32_t ts_offset;    // of our timestamps to stack->now_ms; TCP_PCB_ADOPTED: the timestamp
+	uint32_t ts_recent_ms; // stack->now_ms when ts_recent was set
 	uint32_t challenged_ms; // when a challenge ACK was last sent
-	uint32_t low_water;
+	union {
+		uint32_t low_water;	  // while there is an owner
+		uint32_t linger_until_ms; // TCP_PCB_LINGER, when there is none any more
+	};
+	uint32_t heard_ms; // stack->now_ms when the peer last sent something acceptable
 	uint32_t retransmits;
 	uint32_t children; // of a listener: pcbs whose `listener` it is
-	uint32_t hash;
-	uint64_t bytes_in, bytes_out;
 	uint16_t peer_mss; // as announced
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t backoff;     // RTO is rto_us << backoff
 	uint8_t tries;	     // transmissions of one segment (or probes) without an answer
-	uint8_t probes;	     // since the window closed
+	uint8_t probes;	     // since the window closed, or since the peer fell silent
 	uint8_t retries;     // RST + SYN again after an unacceptable ACK
 	uint8_t dupacks_due; // duplicate ACKs to send beside the next one
-	bool path_open;
-	bool wscale_ok; // the peer's SYN had the option
+	uint8_t keep_probes;
+	uint8_t keep_interval_s;
+	uint16_t keep_idle_s; // 0: no keep-alives
+	uint16_t linger_s;    // TCP_PCB_LINGER
+	uint16_t receive_kib; // receive buffer; 0: the stack's
+	uint16_t send_kib;    // send buffer; 0: as much as the pool of pieces holds
 };
 
 _Static_assert(offsetof(struct tcp_pcb, snd_una) == 64, "line 1");
@@ -210,6 +228,17 @@ uint16_t tcp_mss_announced(const struct tcp_pcb *pcb);
 // "Fragmentation needed" said `mtu`: false when that is nothing new.
 bool tcp_mss_lower(struct tcp_pcb *pcb, uint16_t mtu);
 
+// The user wants no segment to carry more than this. Lowers the path's MTU, so that all else
+// follows.
+void tcp_mss_limit(struct tcp_pcb *pcb, uint16_t mss);
+
+// --- options.c
+// Whatever was set on the listener.
+void tcp_options_inherit(struct tcp_pcb *pcb, const struct tcp_pcb *listener);
+uint32_t tcp_receive_buffer(const struct tcp_pcb *pcb);
+// -EAGAIN when the send buffer has no room for `length` octets.
+int tcp_send_room_check(const struct tcp_pcb *pcb, uint64_t length);
+
 // --- recv.c
 // Takes over m (or frees it): `length` octets from `offset` on are the text at RCV.NXT.
 void tcp_recvq_append(struct tcp_pcb *pcb, struct rte_mbuf *m, uint32_t offset, uint32_t length);
@@ -257,6 +286,8 @@ struct tcp_emission {
 };
 bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *emission);
 bool tcp_emit_ack(struct tcp_pcb *pcb);
+// An ACK before the window, which draws one from a peer that lives (RFC 1122 4.2.3.6).
+void tcp_emit_keep_alive(struct tcp_pcb *pcb);
 // RST at SND.NXT, for an abort. Lost when no frame is free: the peer's next segment draws another.
 void tcp_emit_reset(struct tcp_pcb *pcb);
 // The RST that RFC 9293 3.5.2 and 3.10.7 prescribe as the answer to a segment.
@@ -269,6 +300,8 @@ void tcp_challenge_ack(struct tcp_pcb *pcb);
 // --- timer.c
 void tcp_timer_set(struct tcp_pcb *pcb, enum tcp_timer timer, uint64_t delay_us);
 void tcp_timer_stop(struct tcp_pcb *pcb);
+// Nothing is under way any more: only a keep-alive may be due some day.
+void tcp_timer_idle(struct tcp_pcb *pcb);
 void tcp_timer_rexmit(struct tcp_pcb *pcb); // (re)starts the retransmission timer
 void tcp_timer_delack(struct tcp_pcb *pcb); // starts the delayed ACK timer unless it runs
 void tcp_timer_fire(struct tcp_pcb *pcb);

@@ -206,7 +206,7 @@ static uint32_t borrowed_consume(struct tcp_recvq *q, uint32_t n)
 // How much new room is worth a segment of its own to tell the peer.
 static uint32_t update_worth(const struct tcp_pcb *pcb)
 {
-	uint32_t half = pcb->stack->config.receive_buffer / 2;
+	uint32_t half = tcp_receive_buffer(pcb) / 2;
 
 	return 2u * pcb->mss < half ? 2u * pcb->mss : half;
 }
@@ -240,7 +240,7 @@ uint32_t tcp_recvq_edge(const struct tcp_pcb *pcb)
 {
 	// A SYN-ACK that is sent again could not repeat a larger window than its field holds.
 	uint32_t limit = 65535u << (pcb->state < TCP_ESTABLISHED ? 0 : pcb->rcv_wscale);
-	uint32_t buffer = pcb->stack->config.receive_buffer;
+	uint32_t buffer = tcp_receive_buffer(pcb);
 	uint32_t room = pcb->unread < buffer ? buffer - pcb->unread : 0;
 	uint32_t step = pcb->mss < buffer / 2 ? pcb->mss : buffer / 2;
 	uint32_t edge = pcb->rcv_nxt + (room < limit ? room : limit);

@@ -24,6 +24,15 @@ static bool may_send(const struct tcp_pcb *pcb)
 	return pcb->state >= TCP_SYN_DEFERRED && pcb->state <= TCP_CLOSE_WAIT;
 }
 
+static uint64_t pieces_length(const struct tcp_piece *pieces, unsigned count)
+{
+	uint64_t length = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		length += pieces[i].length;
+	return length;
+}
+
 int tcp_send(struct tcp_pcb *pcb, const struct tcp_piece *pieces, unsigned count)
 {
 	struct tcp_piece_pool *pool = &pcb->stack->pieces;
@@ -32,6 +41,8 @@ int tcp_send(struct tcp_pcb *pcb, const struct tcp_piece *pieces, unsigned count
 		return -EPIPE;
 	if (count > pool->pieces_max - pool->pieces)
 		return -ENOMEM;
+	if (pcb->send_kib && tcp_send_room_check(pcb, pieces_length(pieces, count)))
+		return -EAGAIN;
 	for (unsigned i = 0; i < count; i++) {
 		if (pieces[i].length == 0)
 			continue;
@@ -118,6 +129,8 @@ int tcp_send_copy(struct tcp_pcb *pcb, const void *data, size_t length)
 
 	if (!may_send(pcb))
 		return -EPIPE;
+	if (tcp_send_room_check(pcb, length))
+		return -EAGAIN;
 	if (room > length)
 		room = (uint32_t)length;
 	length -= room;
@@ -172,14 +185,4 @@ unsigned tcp_pieces_pressure(const struct tcp_stack *stack)
 	if (pool->pieces_max == 0)
 		return 1000;
 	return (unsigned)(pool->pieces * UINT64_C(1000) / pool->pieces_max);
-}
-
-void tcp_set_no_delay(struct tcp_pcb *pcb, bool on)
-{
-	if (on)
-		pcb->flags |= TCP_PCB_NO_DELAY;
-	else
-		pcb->flags &= ~(uint32_t)TCP_PCB_NO_DELAY;
-	if (on && pcb->sendq.bytes > 0)
-		tcp_pcb_mark_flush(pcb);
 }

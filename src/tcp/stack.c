@@ -36,6 +36,8 @@ void tcp_config_init(struct tcp_config *config)
 		.connect_retries = 1,
 		.resets_per_s = 1000,
 		.challenge_acks_per_s = 1000,
+		.syn_cookies = true,
+		.keep_alive = {.idle_s = 0, .interval_s = 75, .probes = 9},
 	};
 }
 

@@ -37,6 +37,13 @@ struct random;
 struct tcp_pcb;
 struct tcp_stack;
 
+// RFC 1122 4.2.3.6: what asks a silent peer whether it is still there.
+struct tcp_keep_alive {
+	uint32_t idle_s;     // silence before the first probe; 0: never; at most 65535
+	uint32_t interval_s; // between probes without an answer; at most 255
+	uint32_t probes;     // without an answer, before TIMEOUT; at most 255
+};
+
 struct tcp_config {
 	uint32_t connections_max; // pcbs, TIME-WAIT and half-open ones included
 	uint32_t pieces_max;	  // pieces in all send queues together
@@ -54,7 +61,9 @@ struct tcp_config {
 				       // REFUSED; 1
 	uint32_t resets_per_s;	       // RSTs for segments of no connection; 1000
 	uint32_t challenge_acks_per_s; // RFC 5961 (7); 1000
-	uint8_t secret[16];	       // ISNs (RFC 6528) and timestamp offsets; survives restarts
+	bool syn_cookies; // past the backlog (RFC 4987 3.6), else SYNs are dropped there; true
+	struct tcp_keep_alive keep_alive; // of new connections; {0, 75, 9}: off, as RFC 1122 asks
+	uint8_t secret[16]; // ISNs (RFC 6528) and timestamp offsets; survives restarts
 };
 
 // Defaults for every number above.
@@ -174,7 +183,26 @@ uint64_t tcp_send_progress_us(const struct tcp_pcb *pcb);
 // pieces in all queues together, permille of pieces_max.
 unsigned tcp_pieces_pressure(const struct tcp_stack *stack);
 
+// --- options -------------------------------------------------------------------------------------
+//
+// At any time; those of a listener are inherited by the connections that come to it.
+
+// Nagle's algorithm (RFC 9293 3.7.4) off. Off by default: small segments wait.
 void tcp_set_no_delay(struct tcp_pcb *pcb, bool on);
+// Larger values are cut to what struct tcp_keep_alive says.
+void tcp_set_keep_alive(struct tcp_pcb *pcb, const struct tcp_keep_alive *keep_alive);
+// What tcp_close() does with what is queued: < 0: sends it, however long it takes (default); 0: RST
+// at once; else RST when it is not acknowledged within so many seconds (at most 65535).
+void tcp_set_linger(struct tcp_pcb *pcb, int seconds);
+// Octets that may wait unread, in units of 1024; 0: config.receive_buffer, which is also what the
+// window scale is made for. A right edge once advertised stays.
+void tcp_set_receive_buffer(struct tcp_pcb *pcb, uint32_t bytes);
+// tcp_send() and tcp_send_copy() return -EAGAIN when more octets than this would be queued (one
+// call always fits an empty queue), in units of 1024; 0: no bound but pieces_max and the payloads.
+void tcp_set_send_buffer(struct tcp_pcb *pcb, uint32_t bytes);
+// No segment carries more text in either direction (RFC 9293 3.7.1); announced to the peer when set
+// before the SYN or SYN-ACK is flushed. Can only be lowered.
+void tcp_set_mss(struct tcp_pcb *pcb, uint16_t mss);
 
 // --- ending --------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // The timers of a connection: one wheel timer for two deadlines, the delayed ACK and one of
-// {retransmission, persist, FIN-WAIT, TIME-WAIT}, of which only one can run. The wheel
+// {retransmission, persist, FIN-WAIT, TIME-WAIT, keep-alive}, of which only one can run. The wheel
 // timer is never disarmed or put off: it fires early, finds nothing due and is armed anew,
 // so an ACK that restarts the retransmission timer costs one store. Runs on the worker.
 
@@ -10,6 +10,7 @@
 #include "tcp/stack.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 #define PROBE_SHIFT_MAX 16u
 
@@ -19,8 +20,27 @@ static void wheel_bring_forward(struct tcp_pcb *pcb, uint64_t deadline_us)
 		wheel_arm(&pcb->stack->wheel, &pcb->wheel, deadline_us);
 }
 
+// Who waits for the peer, but not beyond the time that tcp_set_linger() gave a closed connection?
+static bool lingers(const struct tcp_pcb *pcb, enum tcp_timer timer)
+{
+	return (pcb->flags & (TCP_PCB_LINGER | TCP_PCB_OWNED)) == TCP_PCB_LINGER &&
+	       (timer == TCP_TIMER_REXMIT || timer == TCP_TIMER_PERSIST);
+}
+
+static int32_t linger_left_ms(const struct tcp_pcb *pcb)
+{
+	return (int32_t)(pcb->linger_until_ms - pcb->stack->now_ms);
+}
+
 void tcp_timer_set(struct tcp_pcb *pcb, enum tcp_timer timer, uint64_t delay_us)
 {
+	if (lingers(pcb, timer)) {
+		int32_t left = linger_left_ms(pcb);
+		uint64_t left_us = left > 0 ? (uint64_t)left * US_IN_MS : 0;
+
+		if (delay_us > left_us)
+			delay_us = left_us;
+	}
 	pcb->timer = (uint8_t)timer;
 	pcb->timer_us = pcb->stack->now_us + delay_us;
 	wheel_bring_forward(pcb, pcb->timer_us);
@@ -32,12 +52,27 @@ void tcp_timer_stop(struct tcp_pcb *pcb)
 	pcb->timer_us = WHEEL_NEVER;
 }
 
+// RFC 1122 4.2.3.6. The deadline does not move when the peer is heard: an early expiry looks again.
+void tcp_timer_idle(struct tcp_pcb *pcb)
+{
+	uint32_t since_ms = pcb->stack->now_ms - pcb->heard_ms;
+	uint64_t due_ms = (pcb->keep_idle_s + (uint64_t)pcb->probes * pcb->keep_interval_s) * 1000;
+
+	tcp_timer_stop(pcb);
+	if (pcb->keep_idle_s == 0 ||
+		(pcb->state != TCP_ESTABLISHED && pcb->state != TCP_FIN_WAIT_2 &&
+			pcb->state != TCP_CLOSE_WAIT))
+		return;
+	tcp_timer_set(
+		pcb, TCP_TIMER_KEEP_ALIVE, due_ms > since_ms ? (due_ms - since_ms) * US_IN_MS : 0);
+}
+
 void tcp_timer_rexmit(struct tcp_pcb *pcb)
 {
 	if (pcb->snd_una != pcb->snd_max)
 		tcp_timer_set(pcb, TCP_TIMER_REXMIT, tcp_rtt_timeout_us(pcb));
 	else if (pcb->timer == TCP_TIMER_REXMIT)
-		tcp_timer_stop(pcb);
+		tcp_timer_idle(pcb);
 }
 
 void tcp_timer_delack(struct tcp_pcb *pcb)
@@ -107,11 +142,32 @@ static void persist_expired(struct tcp_pcb *pcb)
 	tcp_output_probe(pcb);
 }
 
+// RFC 1122 4.2.3.6.
+static void keep_alive_expired(struct tcp_pcb *pcb)
+{
+	uint32_t silent_ms = pcb->stack->now_ms - pcb->heard_ms;
+
+	if (silent_ms < pcb->keep_idle_s * 1000u) {
+		pcb->probes = 0;
+	} else if (pcb->probes >= pcb->keep_probes) {
+		give_up(pcb);
+		return;
+	} else {
+		pcb->probes++;
+		tcp_emit_keep_alive(pcb);
+	}
+	tcp_timer_idle(pcb);
+}
+
 static void timer_expired(struct tcp_pcb *pcb)
 {
 	enum tcp_timer timer = pcb->timer;
 
 	tcp_timer_stop(pcb);
+	if (lingers(pcb, timer) && linger_left_ms(pcb) <= 0) {
+		give_up(pcb);
+		return;
+	}
 	switch (timer) {
 	case TCP_TIMER_REXMIT:
 		rexmit_expired(pcb);
@@ -122,6 +178,9 @@ static void timer_expired(struct tcp_pcb *pcb)
 	case TCP_TIMER_FIN_WAIT:
 	case TCP_TIMER_TIME_WAIT:
 		tcp_pcb_finish(pcb, 0);
+		break;
+	case TCP_TIMER_KEEP_ALIVE:
+		keep_alive_expired(pcb);
 		break;
 	case TCP_TIMER_NONE:
 		break;

@@ -140,3 +140,4 @@ int test_tcp_window(void);
 int test_tcp_close(void);
 int test_tcp_attack(void);
 int test_tcp_memory(void);
+int test_tcp_options(void);
