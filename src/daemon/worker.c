@@ -248,8 +248,8 @@ static unsigned poll_burst(struct worker *worker, struct worker_port *wp, uint64
 	return count;
 }
 
-// Takes what has arrived: after a large fan-out, acknowledgements come by the thousand, and what stays
-// in the port's ring is lost when the ring is full.
+// Takes what has arrived: after a large fan-out, acknowledgements come by the thousand, and what
+// stays in the port's ring is lost when the ring is full.
 static unsigned poll_port(struct worker *worker, struct worker_port *wp, uint64_t now_us)
 {
 	unsigned total = 0, count;

@@ -73,11 +73,6 @@ void port_flush(struct port *port, unsigned queue)
 
 // --- open and close ------------------------------------------------------------------------------
 
-bool port_impair_built_in(void)
-{
-	return true;
-}
-
 static bool queue_init(struct port *port, const struct port_config *config, unsigned queue)
 {
 	struct port_impair_queue *q = &port->impair->queues[queue];
