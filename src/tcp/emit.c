@@ -27,18 +27,26 @@ static struct rte_mbuf *frame_alloc(const struct net_if *netif, bool control)
 	return m;
 }
 
+uint16_t tcp_window_of_syn(const struct tcp_pcb *pcb)
+{
+	uint32_t wnd = tcp_recvq_edge(pcb) - pcb->rcv_nxt;
+
+	if (wnd > UINT16_MAX)
+		wnd = UINT16_MAX;
+	// Whole units of the scale, so that a later ACK can repeat exactly this edge.
+	return (uint16_t)(wnd & ~((1u << pcb->stack->rcv_wscale) - 1));
+}
+
 // The window field of the next segment; moves the advertised right edge. Rounding to the scale goes
 // up where the edge would shrink otherwise.
 static uint16_t window_advertise(struct tcp_pcb *pcb, bool syn)
 {
 	uint8_t shift = syn ? 0 : pcb->rcv_wscale; // never scaled in a SYN (RFC 7323 2.2)
 	uint32_t edge = tcp_recvq_edge(pcb);
-	uint32_t wnd = (edge - pcb->rcv_nxt) >> shift;
+	uint32_t wnd = syn ? tcp_window_of_syn(pcb) : (edge - pcb->rcv_nxt) >> shift;
 
 	if (wnd > UINT16_MAX)
 		wnd = UINT16_MAX;
-	if (syn) // whole units of the scale, so that a later ACK can repeat exactly this edge
-		wnd &= ~((1u << pcb->stack->rcv_wscale) - 1);
 	if (!syn && seq_lt(pcb->rcv_nxt + (wnd << shift), pcb->rcv_adv) && wnd < UINT16_MAX)
 		wnd++;
 	pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + (wnd << shift));

@@ -54,11 +54,11 @@ static void input_unmatched(struct tcp_stack *stack, struct tcp_arrival *a,
 {
 	struct tcp_pcb *listener = NULL;
 
-	if (opens(&a->seg))
+	if (opens(&a->seg) || tcp_cookie_expected(stack))
 		listener = tcp_table_find_listener(stack, local);
-	if (listener)
+	if (listener && opens(&a->seg))
 		tcp_input_listen(stack, listener, a, beyond);
-	else
+	else if (!listener || !tcp_cookie_accept(stack, listener, a))
 		refuse(stack, a, local, remote);
 }
 

@@ -30,6 +30,22 @@ void tcp_input_listen(struct tcp_stack *stack, struct tcp_pcb *listener, struct 
 void tcp_input_deferred(struct tcp_pcb *pcb, struct tcp_arrival *a);
 void tcp_input_syn_sent(struct tcp_pcb *pcb, struct tcp_arrival *a);
 
+// Address, path and the listener's options of a connection to be; errors of net_path_open().
+int tcp_input_child_open(
+	struct tcp_pcb *pcb, const struct tcp_pcb *listener, const struct tcp_arrival *a);
+// The same on a pcb of its own, the user's; NULL (counted) when there is none or no way back.
+struct tcp_pcb *tcp_input_child_alloc(
+	struct tcp_stack *stack, struct tcp_pcb *listener, const struct tcp_arrival *a);
+
+// cookie.c
+// SYN-ACK to a SYN that is not going to be remembered.
+void tcp_cookie_answer(
+	struct tcp_stack *stack, const struct tcp_pcb *listener, const struct tcp_arrival *a);
+// Were cookies given out lately?
+bool tcp_cookie_expected(const struct tcp_stack *stack);
+// A segment of no connection: if it brings a cookie back it is processed, and true.
+bool tcp_cookie_accept(struct tcp_stack *stack, struct tcp_pcb *listener, struct tcp_arrival *a);
+
 // input_synchronized.c: SYN-RECEIVED and all states from ESTABLISHED on
 void tcp_input_synchronized(struct tcp_pcb *pcb, struct tcp_arrival *a);
 

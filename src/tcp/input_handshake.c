@@ -10,43 +10,57 @@
 #include "net/net.h"
 #include "tcp/stack.h"
 
-static struct tcp_pcb *child_alloc(
-	struct tcp_stack *stack, struct tcp_pcb *listener, const struct tcp_arrival *a)
+int tcp_input_child_open(
+	struct tcp_pcb *pcb, const struct tcp_pcb *listener, const struct tcp_arrival *a)
 {
-	struct tcp_pcb *pcb;
+	int err;
 
-	if (stack->half_open >= stack->config.backlog) {
-		tcp_count_syn_drop(stack, TCP_SYN_DROP_BACKLOG);
-		return NULL;
-	}
-	pcb = tcp_pcb_alloc(stack);
-	if (!pcb) {
-		tcp_count_syn_drop(stack, TCP_SYN_DROP_CONNECTIONS);
-		return NULL;
-	}
 	pcb->local.address = a->delivery->destination;
 	pcb->local.port = a->seg.destination;
 	pcb->remote.address = a->delivery->source;
 	pcb->remote.port = a->seg.source;
-	if (tcp_pcb_open_path(pcb)) {
+	err = tcp_pcb_open_path(pcb);
+	if (err)
+		return err;
+	pcb->flags |= TCP_PCB_PASSIVE;
+	tcp_options_inherit(pcb, listener);
+	return 0;
+}
+
+struct tcp_pcb *tcp_input_child_alloc(
+	struct tcp_stack *stack, struct tcp_pcb *listener, const struct tcp_arrival *a)
+{
+	struct tcp_pcb *pcb = tcp_pcb_alloc(stack);
+
+	if (!pcb) {
+		tcp_count_syn_drop(stack, TCP_SYN_DROP_CONNECTIONS);
+		return NULL;
+	}
+	if (tcp_input_child_open(pcb, listener, a)) {
 		tcp_count_syn_drop(stack, TCP_SYN_DROP_NO_ROUTE);
 		tcp_pcb_free(pcb);
 		return NULL;
 	}
 	pcb->listener = listener;
 	listener->children++;
-	pcb->flags |= TCP_PCB_OWNED | TCP_PCB_PASSIVE;
-	tcp_options_inherit(pcb, listener);
+	pcb->flags |= TCP_PCB_OWNED;
 	return pcb;
 }
 
-// Past the backlog SYNs are dropped; SYN cookies (RFC 4987 3.6) would answer here. Text and FIN on
-// a SYN are left to the peer to send again.
+// Text and FIN on a SYN are left to the peer to send again.
 void tcp_input_listen(struct tcp_stack *stack, struct tcp_pcb *listener, struct tcp_arrival *a,
 	const uint32_t *beyond)
 {
-	struct tcp_pcb *pcb = child_alloc(stack, listener, a);
+	struct tcp_pcb *pcb;
 
+	if (stack->half_open >= stack->config.backlog) {
+		if (stack->config.syn_cookies)
+			tcp_cookie_answer(stack, listener, a);
+		else
+			tcp_count_syn_drop(stack, TCP_SYN_DROP_BACKLOG);
+		return;
+	}
+	pcb = tcp_input_child_alloc(stack, listener, a);
 	if (!pcb)
 		return;
 	tcp_pcb_choose_isn(pcb, beyond);

@@ -285,6 +285,8 @@ struct tcp_emission {
 	bool control; // may use the reserved frames
 };
 bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *emission);
+// The window field of a SYN or SYN-ACK.
+uint16_t tcp_window_of_syn(const struct tcp_pcb *pcb);
 bool tcp_emit_ack(struct tcp_pcb *pcb);
 // An ACK before the window, which draws one from a peer that lives (RFC 1122 4.2.3.6).
 void tcp_emit_keep_alive(struct tcp_pcb *pcb);

@@ -108,6 +108,9 @@ int tcp_stack_create(const char *name, const struct tcp_config *config, struct n
 	stack->resets.per_s = config->resets_per_s;
 	stack->challenges.per_s = config->challenge_acks_per_s;
 	stack->rcv_wscale = wscale_for(config->receive_buffer);
+	// RFC 4987 3.6: cookies need not survive a restart.
+	for (unsigned i = 0; i < sizeof(stack->cookie_secret); i++)
+		stack->cookie_secret[i] = config->secret[i] ^ (uint8_t)random_next(rng);
 	err = tables_init(stack);
 	if (err) {
 		tcp_stack_destroy(stack);

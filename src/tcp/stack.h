@@ -43,7 +43,9 @@ struct tcp_stack {
 	struct list pcbs_free; // by pcb->flush
 	uint32_t pcbs_fresh;   // pcbs never used begin here: their memory is untouched
 	uint32_t pcbs_used;
-	uint8_t rcv_wscale; // what receive_buffer asks for
+	uint8_t rcv_wscale;	// what receive_buffer asks for
+	uint64_t cookie_period; // in which the last SYN cookie was sent; 0: never
+	uint8_t cookie_secret[16];
 
 	uint64_t counters[TCP_COUNTERS];
 	struct wheel wheel;

@@ -14,11 +14,11 @@
 //   tcp_flush()                      builds and sends segments, settles what was not read
 //   sleep until tcp_next_deadline()  at the latest
 //
-// Ownership. A pcb belongs to the user from the call (or TCP_EVENT_SYN) that made it until exactly
-// one of tcp_close(), tcp_abort(), tcp_abort_after_send(), tcp_refuse(); after that the pointer
-// must not be used, no further event names it, and the engine finishes alone (FIN handshake,
-// TIME-WAIT). Also a pcb that has reported RESET, TIMEOUT, REFUSED or UNREACHABLE stays the user's
-// until then.
+// Ownership. A pcb belongs to the user from the call (or TCP_EVENT_SYN or COOKIE) that made it
+// until exactly one of tcp_close(), tcp_abort(), tcp_abort_after_send(), tcp_refuse(); after that
+// the pointer must not be used, no further event names it, and the engine finishes alone (FIN
+// handshake, TIME-WAIT). Also a pcb that has reported RESET, TIMEOUT, REFUSED or UNREACHABLE stays
+// the user's until then.
 
 #pragma once
 
@@ -79,7 +79,8 @@ void tcp_stack_destroy(struct tcp_stack *stack);
 // --- opening -------------------------------------------------------------------------------------
 
 // LISTEN on local (all zero address: every address of ours). SYNs become TCP_EVENT_SYN on a new pcb
-// whose tcp_pcb_listener() is this one. -EADDRINUSE, -ENOMEM.
+// whose tcp_pcb_listener() is this one; past the backlog, SYN cookies answer at once and the
+// connection begins with TCP_EVENT_COOKIE. -EADDRINUSE, -ENOMEM.
 int tcp_listen(struct tcp_stack *stack, const struct net_endpoint *local, void *user,
 	struct tcp_pcb **ret_listener);
 
@@ -117,6 +118,10 @@ enum tcp_event {
 	TCP_EVENT_REFUSED = 1 << 6,  // terminal: RST while connecting
 	TCP_EVENT_TIMEOUT = 1 << 7,  // terminal: retransmissions used up
 	TCP_EVENT_UNREACHABLE = 1 << 8, // terminal while connecting: no neighbour, ICMP
+	// A client that was answered with a SYN cookie has come back: a new pcb with a
+	// tcp_pcb_listener() and no user, together with ESTABLISHED (and with all that follows it).
+	// SYN was not and will not be reported: tcp_abort() is the way to turn it away.
+	TCP_EVENT_COOKIE = 1 << 9,
 };
 #define TCP_EVENTS_TERMINAL \
 	(TCP_EVENT_RESET | TCP_EVENT_REFUSED | TCP_EVENT_TIMEOUT | TCP_EVENT_UNREACHABLE)

@@ -35,6 +35,7 @@ int main(void)
 	failed += test_tcp_attack();
 	failed += test_tcp_memory();
 	failed += test_tcp_options();
+	failed += test_tcp_cookie();
 	rte_eal_cleanup();
 	return failed != 0;
 }

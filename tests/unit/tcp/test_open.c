@@ -78,6 +78,7 @@ static void the_backlog_bounds_what_is_half_open(void **state)
 	struct tcp_pcb *first, *second, *pcb;
 
 	f->config.backlog = 2;
+	f->config.syn_cookies = false;
 	fixture_restart(f);
 	first = knock(f);
 	f->remote.port++;
