@@ -94,6 +94,14 @@ static uint32_t expiry_find(const uint8_t *properties, uint32_t length)
 	return UINT32_MAX;
 }
 
+// The properties that go on; most messages have none, those of v3 publishers never.
+static uint32_t properties_forward(const struct mqtt_publish *publish, uint8_t *out)
+{
+	if (publish->properties.length == 0)
+		return 0;
+	return mqtt_publish_properties_forward(publish, publish->message_expiry, out);
+}
+
 // Properties of a v5 delivery; returns where they end.
 static uint8_t *form_encode_properties(
 	struct form *form, const struct mqtt_publish *publish, uint32_t length, uint8_t *p)
@@ -101,7 +109,7 @@ static uint8_t *form_encode_properties(
 	uint32_t forwarded;
 
 	p += mqtt_varint_encode(length, p);
-	forwarded = mqtt_publish_properties_forward(publish, publish->message_expiry, p);
+	forwarded = properties_forward(publish, p);
 	if (publish->has_message_expiry)
 		form->expiry_offset = p - form->payload->data + expiry_find(p, forwarded);
 	p += forwarded;
@@ -138,8 +146,7 @@ static bool form_make(struct form *form, const struct message *message)
 	uint32_t properties = 0, remaining, prefix, in_payload;
 
 	if (form->v5) {
-		properties =
-			mqtt_publish_properties_forward(publish, publish->message_expiry, NULL);
+		properties = properties_forward(publish, NULL);
 		if (form->id != 0)
 			properties += 1 + mqtt_varint_size(form->id);
 	}

@@ -277,7 +277,7 @@ size_t got_take(struct tcp_pcb *pcb, const uint8_t **ret_data)
 {
 	size_t length = pcb->got_length - pcb->got_read;
 
-	*ret_data = pcb->got + pcb->got_read;
+	*ret_data = length > 0 ? pcb->got + pcb->got_read : NULL;
 	pcb->got_read = pcb->got_length;
 	return length;
 }
