@@ -82,13 +82,9 @@ static void flow_free(struct flow *flow)
 void flow_abort(struct flow *flow)
 {
 	struct tcp_pcb *down = flow->down.pcb, *up = flow->up.pcb;
-	bool deciding = flow->state == FLOW_OPENING;
 
 	flow_free(flow);
-	if (deciding)
-		tcp_refuse(down);
-	else
-		tcp_abort(down);
+	tcp_abort(down);
 	if (up != NULL)
 		tcp_abort(up);
 }
@@ -194,7 +190,7 @@ static enum stack_refusal refusal_of(int error)
 	}
 }
 
-void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb)
+void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb, bool late)
 {
 	struct flow *flow = stack->draining ? NULL : slab_take(stack->flows);
 	int rc;
@@ -202,11 +198,12 @@ void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb)
 	if (flow == NULL) {
 		counter_inc(&stack->counters.refused[stack->draining ? STACK_REFUSED_DRAINING
 								     : STACK_REFUSED_FULL]);
-		tcp_refuse(pcb);
+		tcp_abort(pcb);
 		return;
 	}
 	flow->stack = stack;
 	flow->broker = broker;
+	flow->state = late ? FLOW_LATE : FLOW_OPENING;
 	flow->down = (struct leg){flow, pcb};
 	flow->up = (struct leg){flow, NULL};
 	wheel_timer_init(&flow->timer);
@@ -241,32 +238,11 @@ static void opening_failed(struct flow *flow, uint32_t events)
 				  : STACK_REFUSED_UNREACHABLE);
 }
 
-static void opening_event(struct flow *flow, bool is_down, uint32_t events)
-{
-	if (events & TCP_EVENTS_TERMINAL) {
-		if (is_down)
-			flow_abort(flow); // the client has given up
-		else
-			opening_failed(flow, events);
-		return;
-	}
-	if (!is_down && (events & TCP_EVENT_ESTABLISHED)) {
-		flow->state = FLOW_ACCEPTED;
-		offload_broker_reachable(flow->stack->offload, flow->broker, true);
-		tcp_accept(flow->down.pcb);
-	}
-}
-
-static void accepted_event(struct flow *flow, bool is_down, uint32_t events)
+// Client and broker are connected: the offload takes over.
+static void both_stand(struct flow *flow)
 {
 	struct stack *stack = flow->stack;
 
-	if (events & TCP_EVENTS_TERMINAL) {
-		flow_abort(flow);
-		return;
-	}
-	if (!is_down || !(events & TCP_EVENT_ESTABLISHED))
-		return;
 	flow->client = offload_client_open(
 		stack->offload, flow->broker, flow->down.pcb, &flow_link_ops, flow);
 	if (flow->client == NULL) {
@@ -280,6 +256,34 @@ static void accepted_event(struct flow *flow, bool is_down, uint32_t events)
 	tcp_set_no_delay(flow->down.pcb, true);
 	tcp_set_low_water(flow->up.pcb, OFFLOAD_LINK_LOW_WATER);
 	offload_client_run(flow->client);
+}
+
+static void opening_event(struct flow *flow, bool is_down, uint32_t events)
+{
+	if (events & TCP_EVENTS_TERMINAL) {
+		if (is_down)
+			flow_abort(flow); // the client has given up
+		else
+			opening_failed(flow, events);
+		return;
+	}
+	if (is_down || !(events & TCP_EVENT_ESTABLISHED))
+		return;
+	offload_broker_reachable(flow->stack->offload, flow->broker, true);
+	if (flow->state == FLOW_LATE) {
+		both_stand(flow);
+	} else {
+		flow->state = FLOW_ACCEPTED;
+		tcp_accept(flow->down.pcb);
+	}
+}
+
+static void accepted_event(struct flow *flow, bool is_down, uint32_t events)
+{
+	if (events & TCP_EVENTS_TERMINAL)
+		flow_abort(flow);
+	else if (is_down && (events & TCP_EVENT_ESTABLISHED))
+		both_stand(flow);
 }
 
 // --- open ----------------------------------------------------------------------------------------
@@ -306,6 +310,7 @@ void flow_event(struct flow *flow, bool is_down, uint32_t events)
 
 	switch (flow->state) {
 	case FLOW_OPENING:
+	case FLOW_LATE:
 		opening_event(flow, is_down, events);
 		return;
 	case FLOW_ACCEPTED:
@@ -324,6 +329,7 @@ void flow_timeout(struct flow *flow)
 {
 	switch (flow->state) {
 	case FLOW_OPENING:
+	case FLOW_LATE:
 		offload_broker_reachable(flow->stack->offload, flow->broker, false);
 		flow_refuse(flow, STACK_REFUSED_UNREACHABLE);
 		break;

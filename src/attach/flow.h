@@ -5,6 +5,8 @@
 // broker. Internal to the floor.
 //
 //   OPENING   SYN held, the broker's leg connects
+//   LATE      past the backlog: the client's leg stands (SYN cookie), the broker's leg connects;
+//             what the client sends meanwhile waits in its receive queue
 //   ACCEPTED  SYN-ACK sent, the client's ACK is awaited
 //   OPEN      both legs stand, the offload has them
 //
@@ -50,7 +52,7 @@ struct stack {
 	struct stack_counters counters;
 };
 
-enum flow_state { FLOW_OPENING, FLOW_ACCEPTED, FLOW_OPEN };
+enum flow_state { FLOW_OPENING, FLOW_LATE, FLOW_ACCEPTED, FLOW_OPEN };
 
 // What a pcb's user pointer refers to: a side of a flow.
 struct leg {
@@ -70,8 +72,8 @@ struct flow {
 	bool up_ended;	 // the broker's
 };
 
-// A client knocks. Takes the pcb.
-void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb);
+// A client knocks, or stands there already (`late`). Takes the pcb.
+void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb, bool late);
 // Something happened to a leg.
 void flow_event(struct flow *flow, bool is_down, uint32_t events);
 // The flow's timer fired.

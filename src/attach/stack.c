@@ -102,13 +102,18 @@ static unsigned listener_broker(const struct stack *stack, const struct tcp_pcb 
 
 static void stack_event(struct stack *stack, struct tcp_pcb *pcb, uint32_t events)
 {
-	if (events & TCP_EVENT_SYN) {
-		flow_open(stack, listener_broker(stack, tcp_pcb_listener(pcb)), pcb);
-	} else {
-		struct leg *leg = tcp_pcb_user(pcb);
+	struct leg *leg;
 
-		flow_event(leg->flow, leg == &leg->flow->down, events);
+	if (events & (TCP_EVENT_SYN | TCP_EVENT_COOKIE)) {
+		if (events & TCP_EVENTS_TERMINAL) // it has changed its mind already
+			tcp_abort(pcb);
+		else
+			flow_open(stack, listener_broker(stack, tcp_pcb_listener(pcb)), pcb,
+				(events & TCP_EVENT_COOKIE) != 0);
+		return;
 	}
+	leg = tcp_pcb_user(pcb);
+	flow_event(leg->flow, leg == &leg->flow->down, events);
 }
 
 static void stack_drain_flows(struct stack *stack)
