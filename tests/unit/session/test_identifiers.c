@@ -75,13 +75,13 @@ static void nobody_gets_what_another_has(void **state)
 	struct random rng;
 	uint16_t broker = 1;
 
-	for (uint64_t seed = 0; seed < 20; seed++) {
+	for (uint64_t seed = 0; seed < 8; seed++) {
 		unsigned greed = 1 + seed % 4;
 
 		memset(&twin, 0, sizeof(twin));
 		random_init(&rng, seed);
 		identifiers_init(&ids, (uint16_t)random_below(&rng, 65536), broker);
-		for (unsigned step = 0; step < 20000; step++) {
+		for (unsigned step = 0; step < 8000; step++) {
 			unsigned what = random_below(&rng, 10);
 
 			if (what < 2 + greed)

@@ -490,7 +490,7 @@ static void agrees_with_the_model(void **state)
 
 	m = (struct model){.f = *state};
 	random_init(&m.rng, 7);
-	for (unsigned step = 0; step < 15000; step++) {
+	for (unsigned step = 0; step < 8000; step++) {
 		unsigned id = random_below(&m.rng, IDS);
 		struct model_session *s = &m.sessions[id];
 		unsigned what = random_below(&m.rng, 24);
