@@ -43,6 +43,13 @@ struct mqtt_frame {
 	unsigned parts_count; // 0: in place, everything is in `head`
 };
 
+// What follows the fixed header, as far as it is contiguous.
+static inline struct mqtt_bytes mqtt_frame_body(const struct mqtt_frame *frame)
+{
+	return mqtt_bytes(
+		frame->head.data + frame->header.size, frame->head.length - frame->header.size);
+}
+
 struct mqtt_stream {
 	// In `data`; or, when the fixed header had been split, the whole header, in the framer.
 	struct mqtt_bytes bytes;

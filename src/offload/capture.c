@@ -12,13 +12,10 @@
 #include "base/assert.h"
 #include "offload/fencing.h"
 #include "offload/output.h"
+#include "offload/pace.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
 
-// A subscriber that has acknowledged nothing for so long is stalled: nobody waits for it.
-#define STALLED_US (200 * US_IN_MS)
-// How long publishers wait for one subscriber that lags behind the others, until it has caught up.
-#define PATIENCE_US (250 * US_IN_MS)
 // Targets fetched ahead of their turn.
 #define PREFETCH 4
 
@@ -47,7 +44,8 @@ static enum proof_reason judge_packet(const struct client *client, const struct 
 	if (client->disordered)
 		return PROOF_FENCE;
 	// Legal, but the specification lets the broker refuse it (1.5.4).
-	if (publish->text_discouraged || publish->has_subscription_id)
+	if (publish->text_discouraged || publish->has_subscription_id ||
+		publish->qos > client->broker_qos) // [MQTT-3.2.2-11]
 		return PROOF_MALFORMED;
 	if (publish->retain)
 		return PROOF_RETAIN;
@@ -176,68 +174,6 @@ static enum proof_reason judge_order(
 }
 
 // --- the fan-out ---------------------------------------------------------------------------------
-
-// A publisher faster than most of its subscribers waits for them, as it would for a broker that is
-// busy writing to them. For a few that lag behind the rest it waits a little, once, before their
-// bounds make them lose messages; then it goes on without regard to them until they have caught up.
-// A subscriber that does not move at all is not waited for.
-struct pace {
-	uint32_t below, above;	// the soft mark
-	struct client *slow;	// one above it
-	struct client *lagging; // one about to lose messages
-};
-
-static bool stalled(const struct client *subscriber)
-{
-	return subscriber->offload->now_us - tcp_send_progress_us(subscriber->pcb) >= STALLED_US;
-}
-
-static void pace_look(struct pace *pace, struct client *subscriber)
-{
-	if (!output_above_soft_mark(subscriber)) {
-		subscriber->patience_us = 0;
-		pace->below++;
-		return;
-	}
-	if (stalled(subscriber))
-		return;
-	pace->above++;
-	pace->slow = subscriber;
-	if (output_above_hard_mark(subscriber))
-		pace->lagging = subscriber;
-}
-
-static void pace_apply(const struct pace *pace, struct client *publisher)
-{
-	uint64_t now_us = publisher->offload->now_us, until_us = UINT64_MAX;
-	struct client *slow = pace->slow;
-
-	if (pace->above <= pace->below) {
-		slow = pace->lagging;
-		if (slow == NULL)
-			return;
-		if (slow->patience_us == 0)
-			slow->patience_us = now_us + PATIENCE_US;
-		until_us = slow->patience_us;
-		if (now_us >= until_us)
-			return;
-	}
-	publisher->waits_index = slab_index(publisher->offload->clients, slow);
-	publisher->waits_serial = slow->serial;
-	publisher->waits_until_us = until_us;
-	counter_inc(&publisher->offload->counters.paused);
-}
-
-bool capture_may_resume(const struct client *client)
-{
-	struct offload *offload = client->offload;
-	const struct client *slow = slab_at(offload->clients, client->waits_index);
-
-	if (slow == NULL || slow->serial != client->waits_serial)
-		return true;
-	return offload->now_us >= client->waits_until_us || !output_above_soft_mark(slow) ||
-	       stalled(slow);
-}
 
 static void distribute(struct client *publisher, const struct proof_route *route,
 	const struct mqtt_frame *frame, struct message *message)

@@ -17,6 +17,3 @@ int capture_publish(struct client *client, const struct mqtt_frame *frame,
 // empty: unknown.
 void capture_passed(
 	struct client *client, struct mqtt_bytes topic, uint8_t qos, enum proof_reason reason);
-
-// The subscriber that this publisher waited for has caught up, stalled, or gone.
-bool capture_may_resume(const struct client *client);

@@ -29,12 +29,6 @@
 // So much of a PUBLISH surely holds its topic and identifier, or else its client suffers.
 #define SPILL_HEAD 512u
 
-static struct mqtt_bytes body(const struct mqtt_frame *frame)
-{
-	return mqtt_bytes(
-		frame->head.data + frame->header.size, frame->head.length - frame->header.size);
-}
-
 // --- what each packet teaches --------------------------------------------------------------------
 // True: dealt with. False: not now, nothing has happened.
 
@@ -56,7 +50,8 @@ static bool pass_malformed(struct client *client, const struct mqtt_frame *frame
 static bool on_connack(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connack connack;
-	bool legal = mqtt_connack_decode(client->version, body(frame), &connack) == MQTT_OK;
+	bool legal =
+		mqtt_connack_decode(client->version, mqtt_frame_body(frame), &connack) == MQTT_OK;
 
 	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
 		return false;
@@ -73,7 +68,8 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_publish publish;
 
-	if (mqtt_publish_decode(client->version, &frame->header, body(frame), &publish) != MQTT_OK)
+	if (mqtt_publish_decode(
+		    client->version, &frame->header, mqtt_frame_body(frame), &publish) != MQTT_OK)
 		return pass_malformed(client, frame);
 	return output_broker_packet(client, frame, &publish) == 0;
 }
@@ -97,7 +93,8 @@ static bool on_puback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
 
-	if (mqtt_ack_decode(client->version, frame->header.type, body(frame), &ack) != MQTT_OK)
+	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
+		MQTT_OK)
 		return pass_malformed(client, frame);
 	if (!pass(client, frame))
 		return false;
@@ -110,7 +107,7 @@ static bool on_suback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback suback;
 
-	if (mqtt_suback_decode(client->version, body(frame), &suback) != MQTT_OK)
+	if (mqtt_suback_decode(client->version, mqtt_frame_body(frame), &suback) != MQTT_OK)
 		return pass_malformed(client, frame);
 	if (!pass(client, frame))
 		return false;
@@ -125,7 +122,7 @@ static bool on_unsuback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback unsuback;
 
-	if (mqtt_unsuback_decode(client->version, body(frame), &unsuback) != MQTT_OK)
+	if (mqtt_unsuback_decode(client->version, mqtt_frame_body(frame), &unsuback) != MQTT_OK)
 		return pass_malformed(client, frame);
 	if (!pass(client, frame))
 		return false;
@@ -185,9 +182,9 @@ static bool spill(struct client *client)
 	if ((identified && client->down.have < SPILL_HEAD) || client->waiting_count > 0 ||
 		client->windowed_count > 0 || !mqtt_framer_spill(&client->down, &part))
 		return false;
-	if (identified &&
-		(mqtt_publish_decode(client->version, header, body(&part), &publish) != MQTT_OK ||
-			!output_broker_stream_begin(client, &publish)))
+	if (identified && (mqtt_publish_decode(client->version, header, mqtt_frame_body(&part),
+				   &publish) != MQTT_OK ||
+				  !output_broker_stream_begin(client, &publish)))
 		client->failed = true;
 	for (unsigned i = 0; i < part.parts_count && !client->failed; i++) {
 		const struct mqtt_stream stream = {

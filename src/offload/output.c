@@ -5,9 +5,9 @@
 
 #include "offload/output.h"
 
-#include <errno.h>
+#include "offload/window.h"
 
-#include "base/assert.h"
+#include <errno.h>
 
 // PUBLISHes of the broker that may wait behind the window; more wait in the broker.
 #define WINDOWED_BROKER_MAX 64
@@ -65,89 +65,6 @@ bool output_above_hard_mark(const struct client *client)
 uint32_t output_waiting(const struct client *client)
 {
 	return client->windowed_count + client->pending_count;
-}
-
-// --- identifiers ---------------------------------------------------------------------------------
-
-static struct identifiers *identifiers_get(struct client *client)
-{
-	if (client->identifiers == NULL) {
-		client->identifiers =
-			payload_alloc(client->offload->payloads, sizeof(struct identifiers));
-		if (client->identifiers == NULL)
-			return NULL;
-		identifiers_init(client_identifiers(client), client->identifier_next,
-			client->identifier_broker);
-	}
-	return client_identifiers(client);
-}
-
-static void identifiers_release(struct client *client)
-{
-	if (client->identifiers == NULL || !identifiers_empty(client_identifiers(client)))
-		return;
-	client->identifier_next = identifiers_next(client_identifiers(client));
-	payload_put(client->identifiers);
-	client->identifiers = NULL;
-}
-
-uint32_t output_inflight(const struct client *client)
-{
-	return client->identifiers == NULL ? 0 : client_identifiers(client)->inflight;
-}
-
-bool output_broker_settled(const struct client *client)
-{
-	return client->windowed_broker == 0 &&
-	       (client->identifiers == NULL || client_identifiers(client)->broker_count == 0);
-}
-
-// Room in the client's Receive Maximum, which counts the broker's and ours ([MQTT-3.3.4-9]).
-static bool budget_left(const struct client *client, const struct identifiers *ids)
-{
-	return ids->inflight + ids->broker_count < client->receive_maximum;
-}
-
-// An identifier for a delivery of ours; 0: not now.
-static uint16_t identifier_take(struct client *client)
-{
-	struct identifiers *ids = identifiers_get(client);
-
-	if (ids == NULL || !budget_left(client, ids) ||
-		ids->inflight >= client->broker->config->client.inflight)
-		return 0;
-	return identifiers_take(ids);
-}
-
-// The broker's PUBLISH may go out under its identifier.
-static bool identifier_broker_take(struct client *client, uint16_t id)
-{
-	struct identifiers *ids = identifiers_get(client);
-
-	if (ids == NULL || !budget_left(client, ids) || identifiers_broker_take(ids, id) < 0)
-		return false;
-	client->identifier_broker = id;
-	return true;
-}
-
-bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type)
-{
-	return type == MQTT_PUBACK && client->identifiers != NULL &&
-	       identifiers_ours(client_identifiers(client), packet_id);
-}
-
-void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type)
-{
-	struct identifiers *ids;
-
-	if (client->identifiers == NULL)
-		return;
-	ids = client_identifiers(client);
-	if (output_is_ours(client, ack->packet_id, type))
-		identifiers_give(ids, ack->packet_id);
-	else if (type != MQTT_PUBREC || ack->reason >= 0x80)
-		identifiers_broker_give(ids, ack->packet_id);
-	identifiers_release(client);
 }
 
 // --- waiting -------------------------------------------------------------------------------------
@@ -251,14 +168,14 @@ static void deliver_qos1(struct client *client, struct message *message, const s
 	uint16_t id = 0;
 
 	if (!client->in_packet && client->windowed_count == 0 && output_has_room(client))
-		id = identifier_take(client);
+		id = window_take(client);
 	if (id != 0) {
 		if (send_message(client, message, form, id) == 0) {
 			delivered(client, 1);
 			return;
 		}
 		identifiers_give(client_identifiers(client), id);
-		identifiers_release(client);
+		window_release(client);
 	}
 	if (client->windowed_count < client->broker->config->client.queued_qos1 &&
 		wait_message(client, message, form))
@@ -354,10 +271,10 @@ static int pump_one(struct client *client, struct delivery *delivery)
 		wait_drop(client, delivery);
 		return 0;
 	}
-	if (ours_windowed && (!output_has_room(client) || (id = identifier_take(client)) == 0))
+	if (ours_windowed && (!output_has_room(client) || (id = window_take(client)) == 0))
 		return -EAGAIN;
 	if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0 &&
-		!identifier_broker_take(client, delivery->id))
+		!window_broker_take(client, delivery->id))
 		return -EAGAIN;
 	count = delivery_pieces(delivery, id, (uint32_t)waited_s, pieces);
 	rc = tcp_send(client->pcb, pieces, count);
@@ -458,7 +375,7 @@ int output_broker_packet(
 		return send_frame(client, frame);
 	if (client->windowed_broker > 0 || (publish->qos > 0 && client->windowed_count > 0))
 		return wait_frame(client, frame, publish);
-	if (publish->qos > 0 && !identifier_broker_take(client, publish->packet_id))
+	if (publish->qos > 0 && !window_broker_take(client, publish->packet_id))
 		return wait_frame(client, frame, publish);
 	if (send_frame(client, frame) < 0) {
 		if (publish->qos > 0)
@@ -473,7 +390,7 @@ bool output_broker_stream_begin(struct client *client, const struct mqtt_publish
 	if (client->waiting_count > 0 || client->windowed_broker > 0 ||
 		(publish->qos > 0 && client->windowed_count > 0))
 		return false;
-	return publish->qos == 0 || identifier_broker_take(client, publish->packet_id);
+	return publish->qos == 0 || window_broker_take(client, publish->packet_id);
 }
 
 int output_broker_stream(struct client *client, const struct mqtt_stream *stream)

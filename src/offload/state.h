@@ -94,10 +94,11 @@ struct client {
 	enum client_state state;
 	enum mqtt_version version;
 	bool clean, bridge;
-	bool unknown;	 // counted as unknown in the map
-	bool gone;	 // the client's direction has ended
-	bool disordered; // what passed could not be remembered: nothing is captured any more
-	bool failed;	 // memory ran out where nothing may be lost
+	bool unknown;	    // counted as unknown in the map
+	bool gone;	    // the client's direction has ended
+	bool disordered;    // what passed could not be remembered: nothing is captured any more
+	bool failed;	    // memory ran out where nothing may be lost
+	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
 	uint16_t receive_maximum; // the client's
 	uint32_t session_expiry;

@@ -24,16 +24,11 @@
 #include "offload/client.h"
 #include "offload/head.h"
 #include "offload/output.h"
+#include "offload/pace.h"
 #include "offload/pass.h"
 
 // Bytes of one client dealt with before others get their turn.
 #define QUANTUM (64u << 10)
-
-static struct mqtt_bytes body(const struct mqtt_frame *frame)
-{
-	return mqtt_bytes(
-		frame->head.data + frame->header.size, frame->head.length - frame->header.size);
-}
 
 // --- what each packet teaches --------------------------------------------------------------------
 // True: dealt with. False: not now, nothing has happened.
@@ -56,7 +51,7 @@ static bool pass_malformed(struct client *client, const struct mqtt_frame *frame
 static bool on_connect(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connect connect;
-	enum mqtt_error error = mqtt_connect_decode(body(frame), &connect);
+	enum mqtt_error error = mqtt_connect_decode(mqtt_frame_body(frame), &connect);
 
 	if (!pass(client, frame))
 		return false;
@@ -109,8 +104,8 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_publish publish = {0};
 	enum proof_reason reason = PROOF_MALFORMED;
-	enum mqtt_error error =
-		mqtt_publish_decode(client->version, &frame->header, body(frame), &publish);
+	enum mqtt_error error = mqtt_publish_decode(
+		client->version, &frame->header, mqtt_frame_body(frame), &publish);
 	int rc = 0;
 
 	// Stopping: what is not acknowledged is the client's to send again, to whoever comes next.
@@ -138,7 +133,8 @@ static bool on_ack(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
 
-	if (mqtt_ack_decode(client->version, frame->header.type, body(frame), &ack) != MQTT_OK)
+	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
+		MQTT_OK)
 		return pass_malformed(client, frame);
 	if (frame->header.type == MQTT_PUBREL)
 		return pass(client, frame);
@@ -156,7 +152,8 @@ static bool on_subscribe(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_subscribe subscribe;
 	struct mqtt_subscribe_filter filter;
-	bool legal = mqtt_subscribe_decode(client->version, body(frame), &subscribe) == MQTT_OK;
+	bool legal = mqtt_subscribe_decode(client->version, mqtt_frame_body(frame), &subscribe) ==
+		     MQTT_OK;
 	uint16_t index = 0;
 
 	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
@@ -176,7 +173,8 @@ static bool on_unsubscribe(struct client *client, const struct mqtt_frame *frame
 	struct mqtt_unsubscribe unsubscribe;
 	struct mqtt_bytes filter;
 	uint16_t index = 0;
-	bool legal = mqtt_unsubscribe_decode(client->version, body(frame), &unsubscribe) == MQTT_OK;
+	bool legal = mqtt_unsubscribe_decode(
+			     client->version, mqtt_frame_body(frame), &unsubscribe) == MQTT_OK;
 
 	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
 		return false;
@@ -203,7 +201,7 @@ static bool on_disconnect(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_disconnect disconnect;
 
-	if (mqtt_disconnect_decode(client->version, body(frame), &disconnect) != MQTT_OK)
+	if (mqtt_disconnect_decode(client->version, mqtt_frame_body(frame), &disconnect) != MQTT_OK)
 		return pass_malformed(client, frame);
 	if (!pass(client, frame))
 		return false;
@@ -305,7 +303,7 @@ static bool may_read(struct client *client)
 	if (client->failed || client->gone || list_linked(&client->fence.link))
 		return false;
 	if (client->waits_serial != 0) {
-		if (!capture_may_resume(client)) {
+		if (!pace_may_resume(client)) {
 			client_pause(client);
 			return false;
 		}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The window lives in a payload while something is unacknowledged; where it goes on when it
+// is made anew is remembered in the client.
+
+#include "offload/window.h"
+#include "offload/output.h"
+
+static struct identifiers *window_get(struct client *client)
+{
+	if (client->identifiers == NULL) {
+		client->identifiers =
+			payload_alloc(client->offload->payloads, sizeof(struct identifiers));
+		if (client->identifiers == NULL)
+			return NULL;
+		identifiers_init(client_identifiers(client), client->identifier_next,
+			client->identifier_broker);
+	}
+	return client_identifiers(client);
+}
+
+void window_release(struct client *client)
+{
+	if (client->identifiers == NULL || !identifiers_empty(client_identifiers(client)))
+		return;
+	client->identifier_next = identifiers_next(client_identifiers(client));
+	payload_put(client->identifiers);
+	client->identifiers = NULL;
+}
+
+uint32_t output_inflight(const struct client *client)
+{
+	return client->identifiers == NULL ? 0 : client_identifiers(client)->inflight;
+}
+
+bool output_broker_settled(const struct client *client)
+{
+	return client->windowed_broker == 0 &&
+	       (client->identifiers == NULL || client_identifiers(client)->broker_count == 0);
+}
+
+// Room in the client's Receive Maximum, which counts the broker's and ours ([MQTT-3.3.4-9]).
+static bool budget_left(const struct client *client, const struct identifiers *ids)
+{
+	return ids->inflight + ids->broker_count < client->receive_maximum;
+}
+
+uint16_t window_take(struct client *client)
+{
+	struct identifiers *ids = window_get(client);
+
+	if (ids == NULL || !budget_left(client, ids) ||
+		ids->inflight >= client->broker->config->client.inflight)
+		return 0;
+	return identifiers_take(ids);
+}
+
+bool window_broker_take(struct client *client, uint16_t id)
+{
+	struct identifiers *ids = window_get(client);
+
+	if (ids == NULL || !budget_left(client, ids) || identifiers_broker_take(ids, id) < 0)
+		return false;
+	client->identifier_broker = id;
+	return true;
+}
+
+bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type)
+{
+	return type == MQTT_PUBACK && client->identifiers != NULL &&
+	       identifiers_ours(client_identifiers(client), packet_id);
+}
+
+void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type)
+{
+	struct identifiers *ids;
+
+	if (client->identifiers == NULL)
+		return;
+	ids = client_identifiers(client);
+	if (output_is_ours(client, ack->packet_id, type))
+		identifiers_give(ids, ack->packet_id);
+	else if (type != MQTT_PUBREC || ack->reason >= 0x80)
+		identifiers_broker_give(ids, ack->packet_id);
+	window_release(client);
+}
