@@ -65,13 +65,18 @@ static void syn_options(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_opt
 		options->present |= TCP_OPTION_WSCALE;
 }
 
+uint32_t tcp_pcb_timestamp(const struct tcp_pcb *pcb)
+{
+	return pcb->ts_offset + (pcb->flags & TCP_PCB_ADOPTED ? 0 : pcb->stack->now_ms);
+}
+
 static void options_fill(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_options *options)
 {
 	if (pcb->flags & TCP_PCB_TIMESTAMPS)
 		options->present |= TCP_OPTION_TIMESTAMPS;
 	if (flags & TCP_FLAG_SYN)
 		syn_options(pcb, flags, options);
-	options->tsval = pcb->stack->now_ms + pcb->ts_offset;
+	options->tsval = tcp_pcb_timestamp(pcb);
 	options->tsecr = flags & TCP_FLAG_ACK ? pcb->ts_recent : 0;
 }
 

@@ -20,7 +20,9 @@ void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user)
 struct tcp_pcb *tcp_pcb_listener(const struct tcp_pcb *pcb)
 {
 	// A listener that its user has closed is there only for its children.
-	return pcb->listener && pcb->listener->state == TCP_LISTEN ? pcb->listener : NULL;
+	if ((pcb->flags & TCP_PCB_ADOPTED) || !pcb->listener)
+		return NULL;
+	return pcb->listener->state == TCP_LISTEN ? pcb->listener : NULL;
 }
 
 const struct net_endpoint *tcp_pcb_local(const struct tcp_pcb *pcb)

@@ -31,6 +31,8 @@ static void timestamp_update(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (seq_le(seg->seq, pcb->last_ack_sent)) {
 		pcb->ts_recent = seg->options.tsval;
 		pcb->ts_recent_ms = pcb->stack->now_ms;
+		if ((pcb->flags & TCP_PCB_ADOPTED) && pcb->twin)
+			tcp_adopted_clock(pcb->twin, pcb->ts_recent);
 	}
 }
 

@@ -80,6 +80,13 @@ static void listener_put(struct tcp_pcb *listener)
 		tcp_pcb_free(listener);
 }
 
+static void twin_part(struct tcp_pcb *pcb)
+{
+	if (pcb->twin)
+		pcb->twin->twin = NULL;
+	pcb->twin = NULL;
+}
+
 static void pcb_release(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
@@ -101,8 +108,11 @@ static void pcb_release(struct tcp_pcb *pcb)
 void tcp_pcb_free(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
-	struct tcp_pcb *listener = pcb->listener;
+	struct tcp_pcb *listener;
 
+	if (pcb->flags & TCP_PCB_ADOPTED)
+		twin_part(pcb);
+	listener = pcb->listener;
 	pcb_release(pcb);
 	tcp_recvq_clear(pcb);
 	list_remove(&pcb->ready);

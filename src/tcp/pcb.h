@@ -206,6 +206,9 @@ static inline bool tcp_pcb_owes_ack(const struct tcp_pcb *pcb)
 {
 	return (pcb->flags & (TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW)) != 0;
 }
+// What our next segment says of the time. An adopted connection has no clock of its own: its
+// timestamps are those that the end it stands for was last seen with, so they tell no RTT.
+uint32_t tcp_pcb_timestamp(const struct tcp_pcb *pcb);
 // An ACK leaves at the next flush.
 void tcp_pcb_ack_now(struct tcp_pcb *pcb);
 

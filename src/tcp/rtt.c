@@ -69,7 +69,8 @@ void tcp_rtt_acked(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 			return;
 		pcb->flags &= ~(uint32_t)TCP_PCB_TIMING;
 		elapsed = pcb->stack->now_us - pcb->rtt_us;
-	} else if ((pcb->flags & TCP_PCB_KARN) && (pcb->flags & TCP_PCB_TIMESTAMPS) &&
+	} else if ((pcb->flags & (TCP_PCB_KARN | TCP_PCB_TIMESTAMPS | TCP_PCB_ADOPTED)) ==
+			   (TCP_PCB_KARN | TCP_PCB_TIMESTAMPS) &&
 		   seg->options.tsecr != 0) {
 		uint32_t ms = pcb->stack->now_ms + pcb->ts_offset - seg->options.tsecr;
 

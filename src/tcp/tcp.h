@@ -31,6 +31,7 @@
 
 struct net;
 struct net_delivery;
+struct net_path;
 struct payload;
 struct payload_pool;
 struct random;
@@ -98,6 +99,35 @@ struct tcp_connect_options {
 int tcp_connect(struct tcp_stack *stack, const struct net_endpoint *local,
 	const struct net_endpoint *remote, const struct tcp_connect_options *options, void *user,
 	struct tcp_pcb **ret_pcb);
+
+// One end of a connection, as the handshake on the wire has shown it.
+struct tcp_adopted_end {
+	struct net_endpoint endpoint;
+	uint32_t isn;
+	uint32_t right_edge; // the highest ACK + (scaled) window that it has sent
+	uint32_t tsval;	     // the latest it has sent
+	uint16_t mss;	     // options of its SYN; 0: none
+	uint8_t wscale;
+	bool has_wscale, sack_permitted, timestamps;
+};
+
+struct tcp_adoption {
+	struct tcp_adopted_end self; // whose place is taken
+	struct tcp_adopted_end peer; // who is spoken to, and must not notice
+	struct tcp_pcb *twin; // the half that speaks to `self` (adopted with the ends exchanged),
+			      // which hears its clock; NULL: it does not exist (yet)
+};
+
+// ESTABLISHED in the place of an end whose handshake is complete and of which nothing is in flight;
+// the role that it had in the handshake does not matter. Nothing is sent and no event reported. The
+// pcb takes over the opened `path`, whose L2 header, TTL and TOS are the caller's to choose and
+// whose local address need not be ours. Handshake segments that are repeated draw an ACK.
+// Timestamps stand still between those that `self` sends through its twin, so they never run ahead
+// of its clock. -EADDRINUSE, -ENOMEM (the path stays the caller's).
+int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
+	const struct net_path *path, void *user, struct tcp_pcb **ret_pcb);
+// `self` was seen with this timestamp elsewhere.
+void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval);
 
 // The deferred decision on a SYN (after TCP_EVENT_SYN). Until it is made, repeats of the SYN are
 // ignored and counted.

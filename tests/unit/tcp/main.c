@@ -36,6 +36,7 @@ int main(void)
 	failed += test_tcp_memory();
 	failed += test_tcp_options();
 	failed += test_tcp_cookie();
+	failed += test_tcp_adopt();
 	rte_eal_cleanup();
 	return failed != 0;
 }

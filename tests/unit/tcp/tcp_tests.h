@@ -142,3 +142,4 @@ int test_tcp_attack(void);
 int test_tcp_memory(void);
 int test_tcp_options(void);
 int test_tcp_cookie(void);
+int test_tcp_adopt(void);

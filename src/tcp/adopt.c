@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The third constructor: a connection that two others have opened, taken over in the place of one
+// of them. Nothing is sent; the sequence space, the options, the windows and the timestamp clock go
+// on where that end has left them (RFC 9293 3.5, RFC 7323 5.4). Runs on the worker.
+
+#include "tcp/pcb.h"
+#include "tcp/segment.h"
+#include "tcp/stack.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+
+// What both ends have offered holds; as a SYN of the peer's would tell it.
+static struct tcp_segment negotiated(const struct tcp_adoption *adoption)
+{
+	const struct tcp_adopted_end *self = &adoption->self;
+	const struct tcp_adopted_end *peer = &adoption->peer;
+	struct tcp_segment syn = {.seq = peer->isn, .flags = TCP_FLAG_SYN};
+
+	if (peer->mss != 0) {
+		syn.options.present |= TCP_OPTION_MSS;
+		syn.options.mss = peer->mss;
+	}
+	if (self->has_wscale && peer->has_wscale) {
+		syn.options.present |= TCP_OPTION_WSCALE;
+		syn.options.wscale = peer->wscale;
+	}
+	if (self->sack_permitted && peer->sack_permitted)
+		syn.options.present |= TCP_OPTION_SACK_PERMITTED;
+	if (self->timestamps && peer->timestamps) {
+		syn.options.present |= TCP_OPTION_TIMESTAMPS;
+		syn.options.tsval = peer->tsval;
+	}
+	return syn;
+}
+
+static void windows_continue(struct tcp_pcb *pcb, const struct tcp_adoption *adoption)
+{
+	if (pcb->flags & TCP_PCB_WSCALE)
+		pcb->rcv_wscale = adoption->self.wscale;
+	pcb->rcv_adv = seq_max(adoption->self.right_edge, pcb->rcv_nxt);
+	pcb->snd_wnd = seq_max(adoption->peer.right_edge, pcb->snd_una) - pcb->snd_una;
+	pcb->snd_wnd_max = pcb->snd_wnd;
+	pcb->snd_wl1 = adoption->peer.isn;
+	pcb->snd_wl2 = pcb->snd_una;
+}
+
+static void twins_join(struct tcp_pcb *pcb, struct tcp_pcb *twin)
+{
+	pcb->twin = twin;
+	if (!twin)
+		return;
+	ASSERT((twin->flags & TCP_PCB_ADOPTED) && !twin->twin);
+	twin->twin = pcb;
+}
+
+int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
+	const struct net_path *path, void *user, struct tcp_pcb **ret_pcb)
+{
+	const struct tcp_adopted_end *self = &adoption->self;
+	const struct tcp_segment syn = negotiated(adoption);
+	struct tcp_pcb *pcb;
+
+	if (tcp_table_find(stack, &self->endpoint, &adoption->peer.endpoint))
+		return -EADDRINUSE;
+	pcb = tcp_pcb_alloc(stack);
+	if (!pcb)
+		return -ENOMEM;
+	pcb->local = self->endpoint;
+	pcb->remote = adoption->peer.endpoint;
+	pcb->path = *path;
+	pcb->user = user;
+	pcb->flags |= TCP_PCB_ADOPTED | TCP_PCB_PATH_OPEN;
+	pcb->iss = self->isn;
+	pcb->snd_una = pcb->snd_nxt = pcb->snd_max = self->isn + 1;
+	pcb->ts_offset = self->tsval;
+	tcp_pcb_learn_syn(pcb, &syn);
+	windows_continue(pcb, adoption);
+	twins_join(pcb, adoption->twin);
+	tcp_table_insert(pcb);
+	tcp_pcb_established(pcb); // no event: the user knows, and owns it only from here on
+	pcb->flags |= TCP_PCB_OWNED;
+	*ret_pcb = pcb;
+	return 0;
+}
+
+void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval)
+{
+	if (pcb->flags & TCP_PCB_ADOPTED)
+		pcb->ts_offset = seq_max(pcb->ts_offset, tsval);
+}
