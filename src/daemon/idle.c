@@ -10,10 +10,25 @@
 
 #include "base/clock.h"
 
-#define SPIN_US	     50
-#define SHORT_NAP_US 20
-#define SHORT_FOR_US (50 * US_IN_MS)
-#define LONG_NAP_US  250
+#define SPIN_US 50
+
+// The longer it has been quiet, the longer the naps: what arrives waits for the end of one.
+static const struct {
+	uint64_t quiet_us, nap_us;
+} naps[] = {
+	{50 * US_IN_MS, 20},
+	{1 * US_IN_S, 100},
+	{UINT64_MAX, 250},
+};
+
+static uint64_t nap_after(uint64_t quiet_us)
+{
+	unsigned i = 0;
+
+	while (quiet_us >= naps[i].quiet_us)
+		i++;
+	return naps[i].nap_us;
+}
 
 void idle_init(struct idle *idle, bool busy, uint64_t now_us)
 {
@@ -32,7 +47,7 @@ bool idle_turn(struct idle *idle, bool worked, uint64_t now_us, uint64_t deadlin
 	quiet_us = now_us - idle->traffic_us;
 	if (idle->busy || quiet_us < SPIN_US || deadline_us <= now_us)
 		return false;
-	nap_us = quiet_us < SHORT_FOR_US ? SHORT_NAP_US : LONG_NAP_US;
+	nap_us = nap_after(quiet_us);
 	if (nap_us > deadline_us - now_us)
 		nap_us = deadline_us - now_us;
 	nap.tv_nsec = (long)(nap_us * 1000);
