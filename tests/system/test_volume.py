@@ -219,11 +219,15 @@ def message_of(publisher, number):
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_bench_sees_nothing_wrong(bed, version, qos):
-    """offramp-bench stamps every message and counts what is wrong with any."""
+    """offramp-bench stamps every message and counts what is wrong with any.
+
+    Never more than 20 QoS 1 messages are on their way to one subscriber: what had to queue beyond
+    its in-flight window, mosquitto 2.0.11 counts for the life of a client, and drops from 1,000 on.
+    """
     if not os.access(os.path.join(BUILD, "offramp-bench"), os.X_OK):
         pytest.fail(f"{BUILD}/offramp-bench is not there")
     for shape in (["-P", 1, "-S", 100, "-t", "one-to-many", "-n", 300],
-                  ["-P", 50, "-S", 1, "-t", "many-to-one", "-n", 40],
+                  ["-P", 15, "-S", 1, "-t", "many-to-one", "-n", 40],
                   ["-P", 20, "-S", 20, "-t", "pairs", "-n", 100],
                   ["-P", 10, "-S", 10, "-t", "all-to-all", "-n", 50]):
         result = bed.bench(*shape, "-q", qos, "-V", version, "--nagle", "--closed", "--warmup", 0,
