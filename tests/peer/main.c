@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The floors of tcp-peer and its loop, which is a worker's without what stands above TCP. Prints
+// "ready" when it serves.
+
+#include "peer.h"
+
+#include "base/clock.h"
+#include "base/payload.h"
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define BURST	     64
+#define FRAMES	     8191
+#define JUMBO_FRAMES 2047
+#define RESERVE	     255
+#define MEMORY_MB    256
+#define SAMPLE_US    1000
+#define NAP_US	     100
+#define PIECES	     65536
+// After the last connection the engine has FINs to send, and to answer.
+#define LAST_WORDS_US (5 * US_IN_S)
+
+static int start_eal(const struct options *options)
+{
+	const struct port_eal_config eal = {
+		.devices = (const char *const[]){options->interface},
+		.devices_count = 1,
+		.memory_mb = MEMORY_MB,
+		.control_core = options->core,
+		.worker_cores = &options->core,
+		.workers = 1,
+	};
+
+	return port_eal_init(&eal);
+}
+
+// The device string stands where the interface's name was.
+static int device_make(struct options *options)
+{
+	char *device;
+
+	if (asprintf(&device, "net_af_packet0,iface=%s%s%s", options->interface,
+		    options->device_arguments != NULL ? "," : "",
+		    options->device_arguments != NULL ? options->device_arguments : "") < 0)
+		return -ENOMEM;
+	options->interface = device;
+	return 0;
+}
+
+static int start_port(struct peer *peer)
+{
+	const struct options *options = &peer->options;
+	const char *framesz = strstr(options->interface, "framesz=");
+	uint16_t room = framesz != NULL
+				? (uint16_t)(strtoul(framesz + 8, NULL, 10) + RTE_PKTMBUF_HEADROOM)
+				: 0;
+	unsigned frames = framesz != NULL ? JUMBO_FRAMES : FRAMES;
+	const struct port_config config = {
+		.name = "peer",
+		.device = options->interface,
+		.impair_rx = options->impair_rx,
+		.impair_tx = options->impair_tx,
+	};
+	int r;
+
+	peer->rx = port_frame_pool_create("rx", frames, room);
+	peer->tx = port_frame_pool_create("tx", frames, room);
+	peer->reserve = port_frame_pool_create("reserve", RESERVE, 0);
+	if (peer->rx == NULL || peer->tx == NULL || peer->reserve == NULL)
+		return -ENOMEM;
+	r = port_open(&config, 1, &peer->rx, &peer->port);
+	return r < 0 ? r : port_start(peer->port);
+}
+
+static void transmit(void *ctx, struct rte_mbuf *m)
+{
+	port_tx(ctx, 0, m);
+}
+
+static int start_net(struct peer *peer)
+{
+	const struct port_caps *caps = port_get_caps(peer->port);
+	const struct net_interface_config interface = {
+		.netif = &peer->netif,
+		.addresses = peer->options.addresses,
+		.addresses_count = peer->options.addresses_count,
+	};
+	struct net_config config;
+	const char *error = NULL;
+	int r;
+
+	peer->netif = (struct net_if){
+		.name = "peer",
+		.mtu = port_mtu(peer->port),
+		.caps = {.rx_checksum = caps->rx_checksum,
+			.tx_ip_checksum = caps->tx_ip_checksum,
+			.tx_tcp_checksum = caps->tx_tcp_checksum,
+			.tso = caps->tso,
+			.multi_segment = caps->multi_segment},
+		.tx_pool = peer->tx,
+		.tx_reserve = peer->reserve,
+		.tx = transmit,
+		.ctx = peer->port,
+	};
+	port_mac(peer->port, peer->netif.mac);
+	net_config_init(&config);
+	config.interfaces = &interface;
+	config.interfaces_count = 1;
+	r = net_create(&config, &peer->rng, peer->now_us, &peer->net, &error);
+	if (r < 0)
+		fprintf(stderr, "net: %s\n", error != NULL ? error : strerror(-r));
+	return r;
+}
+
+static int start_tcp(struct peer *peer)
+{
+	const struct payload_pool_config payloads = {
+		.count = {8191, 8191, 4095, 1023}, .socket = -1};
+	struct options *options = &peer->options;
+	int r = payload_pool_create("payloads", &payloads, &peer->payloads);
+
+	options->tcp.connections_max = 2 * options->connections_max + options->tcp.backlog + 64;
+	options->tcp.pieces_max = PIECES;
+	if (r == 0)
+		r = tcp_stack_create("tcp", &options->tcp, peer->net, peer->payloads, &peer->rng,
+			peer->now_us, &peer->tcp);
+	for (unsigned i = 0; r == 0 && i < options->listens_count; i++) {
+		const struct net_endpoint any = {.port = options->listens[i].port};
+		struct tcp_pcb *listener;
+
+		r = tcp_listen(peer->tcp, &any, &options->listens[i], &listener);
+	}
+	for (unsigned i = 0; r == 0 && i < options->connects_count; i++)
+		r = app_connect(peer, &options->connects[i]);
+	return r;
+}
+
+static int start(struct peer *peer)
+{
+	int r;
+
+	sigemptyset(&peer->signals);
+	sigaddset(&peer->signals, SIGTERM);
+	sigaddset(&peer->signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &peer->signals, NULL);
+	pattern_init(&peer->pattern);
+	random_init(&peer->rng, (uint64_t)time(NULL));
+	peer->apps = calloc(peer->options.connections_max, sizeof(*peer->apps));
+	if (peer->apps == NULL || device_make(&peer->options) < 0)
+		return -ENOMEM;
+	r = start_eal(&peer->options);
+	if (r == 0)
+		r = start_port(peer);
+	peer->now_us = clock_now_us();
+	if (r == 0)
+		r = start_net(peer);
+	return r == 0 ? start_tcp(peer) : r;
+}
+
+// --- the loop ------------------------------------------------------------------------------------
+
+static unsigned poll_port(struct peer *peer)
+{
+	struct net_delivery deliveries[BURST];
+	struct rte_mbuf *frames[BURST];
+	unsigned total = 0, count, delivered;
+
+	do {
+		count = port_rx(peer->port, 0, frames, BURST);
+		delivered =
+			net_input(peer->net, &peer->netif, frames, count, peer->now_us, deliveries);
+		for (unsigned i = 0; i < delivered; i++)
+			tcp_input(peer->tcp, &deliveries[i]);
+		total += count;
+	} while (count == BURST && total < 16 * BURST);
+	return total;
+}
+
+static unsigned turn(struct peer *peer)
+{
+	struct tcp_pcb *pcb;
+	uint32_t events;
+	unsigned work;
+
+	peer->now_us = clock_now_us();
+	tcp_advance(peer->tcp, peer->now_us);
+	work = poll_port(peer);
+	while ((pcb = tcp_ready_next(peer->tcp, &events)) != NULL)
+		app_events(peer, pcb, events);
+	tcp_flush(peer->tcp);
+	if (peer->now_us >= net_next_deadline(peer->net))
+		net_timers(peer->net, peer->now_us);
+	port_flush(peer->port, 0);
+	return work;
+}
+
+// Everything that was to be said is said: only listeners and TIME-WAITs are left.
+static bool silent(const struct peer *peer)
+{
+	uint64_t time_wait = counter_read(&tcp_counters(peer->tcp).values[TCP_TIME_WAIT]);
+	struct tcp_usage usage;
+
+	tcp_stack_usage(peer->tcp, &usage);
+	return usage.pcbs <= peer->options.listens_count + time_wait;
+}
+
+static bool enough(const struct peer *peer)
+{
+	return peer->options.connections != 0 && peer->ended >= peer->options.connections;
+}
+
+static void run(struct peer *peer)
+{
+	const struct timespec nap = {.tv_nsec = NAP_US * 1000}, at_once = {0};
+	uint64_t sample_us = 0, enough_us = 0;
+
+	for (;;) {
+		if (turn(peer) == 0)
+			nanosleep(&nap, NULL);
+		if (peer->now_us < sample_us)
+			continue;
+		sample_us = peer->now_us + SAMPLE_US;
+		app_sample(peer);
+		if (sigtimedwait(&peer->signals, NULL, &at_once) > 0)
+			return;
+		if (enough(peer) && enough_us == 0)
+			enough_us = peer->now_us;
+		if (enough(peer) && (silent(peer) || peer->now_us - enough_us > LAST_WORDS_US))
+			return;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct peer *peer = calloc(1, sizeof(*peer));
+	int r;
+
+	if (peer == NULL)
+		return EXIT_FAILURE;
+	options_parse(argc, argv, &peer->options);
+	r = start(peer);
+	if (r < 0) {
+		fprintf(stderr, "tcp-peer: %s\n", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	puts("ready");
+	fflush(stdout);
+	run(peer);
+	report_print(peer);
+	tcp_stack_check(peer->tcp);
+	tcp_stack_destroy(peer->tcp);
+	net_destroy(peer->net);
+	payload_pool_destroy(peer->payloads);
+	port_close(peer->port);
+	port_eal_cleanup();
+	free((char *)peer->options.interface);
+	free(peer->apps);
+	free(peer);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// tcp-peer: the engine as one end of real TCP connections, with nothing of Offramp above it. One
+// port (af_packet on a veth, perhaps a bad wire), net, tcp, and small applications: a sink that
+// verifies, a source, an echo. The other end is a kernel's. It ends after --connections of them
+// or on SIGTERM, with one JSON object on stdout.
+//
+//   options.c  the command line         app.c     what a connection does
+//   main.c     floors and the loop      report.c  the JSON
+//   pattern.c  the bytes that travel
+
+#pragma once
+
+#include "base/random.h"
+#include "net/net.h"
+#include "port/port.h"
+#include "tcp/tcp.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct payload_pool;
+
+// --- pattern.c -----------------------------------------------------------------------------------
+
+// The bytes of a stream follow from their place in it: PATTERN_PERIOD pseudo-random ones, again and
+// again, each time with another value added (exclusive or). A prime period: what is lost or moved
+// by any length of segments shows.
+#define PATTERN_PERIOD 65521u
+
+struct pattern {
+	uint8_t bytes[PATTERN_PERIOD];
+};
+
+void pattern_init(struct pattern *pattern);
+void pattern_fill(const struct pattern *pattern, uint64_t offset, uint8_t *into, uint32_t length);
+// How many bytes are right before the first that is not.
+uint32_t pattern_match(
+	const struct pattern *pattern, uint64_t offset, const uint8_t *bytes, uint32_t length);
+
+// --- options.c -----------------------------------------------------------------------------------
+
+enum role { ROLE_SINK, ROLE_SOURCE, ROLE_ECHO, ROLES };
+extern const char *const role_names[ROLES];
+
+#define ENDPOINTS_MAX 8
+#define ADDRESSES_MAX 4
+
+struct options {
+	const char *interface;
+	const char *device_arguments; // of the vdev: "framesz=9216,blocksz=36864"
+	struct net_interface_address addresses[ADDRESSES_MAX];
+	unsigned addresses_count;
+	struct listen_option {
+		enum role role;
+		uint16_t port;
+	} listens[ENDPOINTS_MAX];
+	unsigned listens_count;
+	struct connect_option {
+		enum role role;
+		struct net_endpoint remote;
+	} connects[ENDPOINTS_MAX];
+	unsigned connects_count;
+	uint64_t bytes;		  // that a source sends
+	unsigned connections;	  // end after so many; 0: never
+	unsigned connections_max; // at once
+	unsigned core;
+	struct impair_config impair_rx, impair_tx;
+	struct tcp_config tcp;
+};
+
+// Exits with a line when they are wrong.
+void options_parse(int argc, char **argv, struct options *options);
+
+// --- app.c ---------------------------------------------------------------------------------------
+
+enum outcome {
+	OUTCOME_OPEN,
+	OUTCOME_DONE, // all bytes, and FINs, went both ways
+	OUTCOME_RESET,
+	OUTCOME_REFUSED,
+	OUTCOME_TIMEOUT,
+	OUTCOME_UNREACHABLE,
+	OUTCOMES,
+};
+extern const char *const outcome_names[OUTCOMES];
+
+// A connection; what is left of it when it has ended is for the report.
+struct app {
+	struct tcp_pcb *pcb; // NULL: ended
+	enum role role;
+	enum outcome outcome;
+	struct net_endpoint remote;
+	bool established, shut;
+	uint64_t received, wrong_at; // bytes; where the first wrong one was, UINT64_MAX: nowhere
+	uint64_t sent;		     // bytes queued
+	uint64_t begun_us, ended_us;
+	// Looked at every millisecond.
+	uint64_t progress_us; // the last step forward, of whoever has to make one
+	uint64_t stall_us;    // the longest time without, while there was something to do
+	uint32_t rto_max_us;
+	struct tcp_info info;
+};
+
+struct peer {
+	struct options options;
+	struct pattern pattern;
+	struct random rng;
+	struct rte_mempool *rx, *tx, *reserve;
+	struct port *port;
+	struct net_if netif;
+	struct net *net;
+	struct payload_pool *payloads;
+	struct tcp_stack *tcp;
+	struct app *apps; // options.connections_max, used again when the rest is busy
+	unsigned apps_used, apps_open;
+	uint64_t ended, outcomes[OUTCOMES]; // of all connections there ever were
+	uint64_t wrong;
+	uint64_t stall_us; // the longest of all
+	uint32_t rto_max_us;
+	uint64_t now_us;
+	sigset_t signals;
+};
+
+int app_connect(struct peer *peer, const struct connect_option *option);
+void app_events(struct peer *peer, struct tcp_pcb *pcb, uint32_t events);
+// Looks at every open connection: stalls, timers.
+void app_sample(struct peer *peer);
+
+// --- report.c ------------------------------------------------------------------------------------
+
+void report_print(const struct peer *peer);
