@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// RFC 9293 3.10.7.4 (and 3.10.7.3) as a table: every state, every kind of segment, the
-// reply and the state that follow.
+// RFC 9293 3.10 as tables: every state against every kind of segment (3.10.7), every call of the
+// user (3.10.1 to 3.10.6) and the timeouts (3.10.8): the reply and the state that follow. Longer
+// than other files because the tables belong together.
 
 #include "tcp_tests.h"
 
 #include <rte_mbuf.h>
+
+#include <errno.h>
 
 // Our stream: octet 1 is sent and not acknowledged, where the state sends; then our FIN, where it
 // has one. The peer's next sequence number is 1, or 2 behind its FIN.
@@ -24,12 +27,17 @@ enum kind {
 	TEXT_BEYOND, // beyond the window
 	FIN_NEXT,    // in sequence, acknowledging nothing new
 	NO_ACK,	     // text without the ACK bit
+	SYN_ACK,     // its SYN again, with an ACK of everything sent
+	ACK_ANCIENT, // of what was sent more than a window ago
+	TEXT_EARLY,  // in the window, behind a hole
+	FIN_EARLY,   // likewise
+	FIN_ALL,     // in sequence, acknowledging everything sent
 	KINDS,
 };
 
 static const char *const kind_names[KINDS] = {"OLD_SYN", "NEW_SYN", "RST_EXACT", "RST_INSIDE",
 	"RST_OUTSIDE", "ACK_OLD", "ACK_ALL", "ACK_AHEAD", "TEXT_NEXT", "TEXT_OLD", "TEXT_BEYOND",
-	"FIN_NEXT", "NO_ACK"};
+	"FIN_NEXT", "NO_ACK", "SYN_ACK", "ACK_ANCIENT", "TEXT_EARLY", "FIN_EARLY", "FIN_ALL"};
 
 struct expectation {
 	char reply; // '-' none, 'A' ACK, 'R' RST, 'S' SYN or SYN-ACK
@@ -62,6 +70,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('-'),
 				[FIN_NEXT] = STAYS('-'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('-'),
+				[ACK_ANCIENT] = STAYS('-'),
+				[TEXT_EARLY] = STAYS('-'),
+				[FIN_EARLY] = STAYS('-'),
+				[FIN_ALL] = STAYS('-'),
 			},
 		[TCP_SYN_SENT] =
 			{
@@ -78,6 +91,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('R'),
 				[FIN_NEXT] = STAYS('R'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = GOES('A', ESTABLISHED),
+				[ACK_ANCIENT] = STAYS('R'),
+				[TEXT_EARLY] = STAYS('R'),
+				[FIN_EARLY] = STAYS('R'),
+				[FIN_ALL] = STAYS('-'),
 			},
 		[TCP_SYN_RECEIVED] =
 			{
@@ -94,6 +112,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = STAYS('R'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('S'),
+				[ACK_ANCIENT] = STAYS('R'),
+				[TEXT_EARLY] = STAYS('R'),
+				[FIN_EARLY] = STAYS('R'),
+				[FIN_ALL] = GOES('A', CLOSE_WAIT),
 			},
 		[TCP_ESTABLISHED] =
 			{
@@ -110,6 +133,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = GOES('A', CLOSE_WAIT),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('A'),
+				[FIN_EARLY] = STAYS('A'),
+				[FIN_ALL] = GOES('A', CLOSE_WAIT),
 			},
 		[TCP_FIN_WAIT_1] =
 			{
@@ -126,6 +154,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = GOES('A', CLOSING),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('A'),
+				[FIN_EARLY] = STAYS('A'),
+				[FIN_ALL] = GOES('A', TIME_WAIT),
 			},
 		[TCP_FIN_WAIT_2] =
 			{
@@ -142,6 +175,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = GOES('A', TIME_WAIT),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('A'),
+				[FIN_EARLY] = STAYS('A'),
+				[FIN_ALL] = GOES('A', TIME_WAIT),
 			},
 		[TCP_CLOSE_WAIT] =
 			{
@@ -158,6 +196,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = STAYS('-'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('-'),
+				[FIN_EARLY] = STAYS('-'),
+				[FIN_ALL] = STAYS('-'),
 			},
 		[TCP_CLOSING] =
 			{
@@ -174,6 +217,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = STAYS('-'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('-'),
+				[FIN_EARLY] = STAYS('-'),
+				[FIN_ALL] = GOES('-', TIME_WAIT),
 			},
 		[TCP_LAST_ACK] =
 			{
@@ -190,6 +238,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = STAYS('-'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('-'),
+				[FIN_EARLY] = STAYS('-'),
+				[FIN_ALL] = GOES('-', CLOSED),
 			},
 		[TCP_TIME_WAIT] =
 			{
@@ -206,6 +259,11 @@ static const struct expectation table[TCP_TIME_WAIT + 1][KINDS] =
 				[TEXT_BEYOND] = STAYS('A'),
 				[FIN_NEXT] = STAYS('-'),
 				[NO_ACK] = STAYS('-'),
+				[SYN_ACK] = STAYS('A'),
+				[ACK_ANCIENT] = STAYS('A'),
+				[TEXT_EARLY] = STAYS('-'),
+				[FIN_EARLY] = STAYS('-'),
+				[FIN_ALL] = STAYS('-'),
 			},
 };
 
@@ -310,6 +368,21 @@ static void kind_send(struct fixture *f, enum kind kind, const struct position *
 	case FIN_NEXT:
 		peer(f, ACK | FIN, at->rcv_nxt, at->snd_una, 0);
 		break;
+	case SYN_ACK:
+		peer(f, SYN | ACK, 0, at->snd_max, 0);
+		break;
+	case ACK_ANCIENT:
+		peer(f, ACK, at->rcv_nxt, at->snd_una - 1000000, 10);
+		break;
+	case TEXT_EARLY:
+		peer(f, ACK, at->rcv_nxt + 50, at->snd_una, 10);
+		break;
+	case FIN_EARLY:
+		peer(f, ACK | FIN, at->rcv_nxt + 50, at->snd_una, 10);
+		break;
+	case FIN_ALL:
+		peer(f, ACK | FIN, at->rcv_nxt, at->snd_max, 0);
+		break;
 	default:
 		peer(f, 0, at->rcv_nxt, 0, 10);
 	}
@@ -359,10 +432,292 @@ static void each_segment_in_each_state_gets_its_reply(void **state)
 		}
 }
 
+// --- without a connection ------------------------------------------------------------------------
+
+// RFC 9293 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN): whether somebody listens matters only to a SYN.
+static const struct {
+	uint8_t flags;
+	uint32_t length;
+	char closed, listen; // '?': the user is asked
+} strangers[] = {
+	{SYN, 0, 'R', '?'},
+	{SYN | FIN, 0, 'R', '?'},
+	{SYN, 10, 'R', '?'},
+	{SYN | ACK, 0, 'R', 'R'},
+	{ACK, 0, 'R', 'R'},
+	{ACK, 10, 'R', 'R'},
+	{ACK | FIN, 0, 'R', 'R'},
+	{0, 10, 'R', 'R'},
+	{FIN, 0, 'R', 'R'},
+	{RST, 0, '-', '-'},
+	{RST | ACK, 0, '-', '-'},
+	{RST | SYN, 0, '-', '-'},
+};
+
+static void a_stranger_is_reset_unless_it_knocks(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned listens = 0; listens < 2; listens++)
+		for (unsigned i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+			char wanted = listens ? strangers[i].listen : strangers[i].closed;
+			struct tcp_pcb *pcb;
+			uint32_t bits;
+			char reply;
+
+			fixture_restart(f);
+			if (listens)
+				listen_here(f);
+			peer(f, strangers[i].flags, 100, 200, strangers[i].length);
+			bits = events(f, &pcb);
+			flush(f);
+			reply = bits == TCP_EVENT_SYN ? '?' : reply_take(f);
+			if (reply != wanted)
+				fail_msg("flags %#x, listener %u: %c", strangers[i].flags, listens,
+					reply);
+		}
+}
+
+// --- calls and timeouts --------------------------------------------------------------------------
+
+enum call {
+	SEND,	  // 10 octets, Nagle's algorithm off
+	RECEIVE,  // nothing is there to be read
+	OPEN,	  // the same tuple once more
+	SHUTDOWN, // CLOSE of the RFC, which lets the user go on receiving
+	CLOSE,	  // and to have nothing to do with it any more
+	ABORT,
+	RTO,	 // the retransmission timeout, once
+	GIVE_UP, // until it is given up
+	CALLS,
+};
+
+static const char *const call_names[CALLS] = {
+	"SEND", "RECEIVE", "OPEN", "SHUTDOWN", "CLOSE", "ABORT", "RTO", "GIVE_UP"};
+
+// What leaves first at the flush: 'D' text, 'F' a FIN, others as above. `error` of SEND and OPEN.
+struct outcome {
+	int error;
+	char reply;
+	uint8_t state;
+};
+
+#define OK(r, next)              \
+	{                        \
+		0, r, TCP_##next \
+	}
+#define ERR(e, next)                  \
+	{                             \
+		-(e), '-', TCP_##next \
+	}
+
+static const struct outcome outcomes[TCP_TIME_WAIT + 1][CALLS] =
+	{
+		[TCP_SYN_DEFERRED] =
+			{
+				[SEND] = OK('-', SYN_DEFERRED),
+				[RECEIVE] = OK('-', SYN_DEFERRED),
+				[OPEN] = ERR(EADDRINUSE, SYN_DEFERRED),
+				[SHUTDOWN] = OK('-', SYN_DEFERRED),
+				[CLOSE] = OK('R', CLOSED),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('-', SYN_DEFERRED),
+				[GIVE_UP] = OK('-', SYN_DEFERRED),
+			},
+		[TCP_SYN_SENT] =
+			{
+				[SEND] = OK('-', SYN_SENT),
+				[RECEIVE] = OK('-', SYN_SENT),
+				[OPEN] = ERR(EADDRINUSE, SYN_SENT),
+				[SHUTDOWN] = OK('-', SYN_SENT),
+				[CLOSE] = OK('-', CLOSED),
+				[ABORT] = OK('-', CLOSED),
+				[RTO] = OK('S', SYN_SENT),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_SYN_RECEIVED] =
+			{
+				[SEND] = OK('-', SYN_RECEIVED),
+				[RECEIVE] = OK('-', SYN_RECEIVED),
+				[OPEN] = ERR(EADDRINUSE, SYN_RECEIVED),
+				[SHUTDOWN] = OK('-', SYN_RECEIVED),
+				[CLOSE] = OK('-', SYN_RECEIVED),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('S', SYN_RECEIVED),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_ESTABLISHED] =
+			{
+				[SEND] = OK('D', ESTABLISHED),
+				[RECEIVE] = OK('-', ESTABLISHED),
+				[OPEN] = ERR(EADDRINUSE, ESTABLISHED),
+				[SHUTDOWN] = OK('F', FIN_WAIT_1),
+				[CLOSE] = OK('F', FIN_WAIT_1),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('D', ESTABLISHED),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_FIN_WAIT_1] =
+			{
+				[SEND] = ERR(EPIPE, FIN_WAIT_1),
+				[RECEIVE] = OK('-', FIN_WAIT_1),
+				[OPEN] = ERR(EADDRINUSE, FIN_WAIT_1),
+				[SHUTDOWN] = OK('-', FIN_WAIT_1),
+				[CLOSE] = OK('-', FIN_WAIT_1),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('D', FIN_WAIT_1),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_FIN_WAIT_2] =
+			{
+				[SEND] = ERR(EPIPE, FIN_WAIT_2),
+				[RECEIVE] = OK('-', FIN_WAIT_2),
+				[OPEN] = ERR(EADDRINUSE, FIN_WAIT_2),
+				[SHUTDOWN] = OK('-', FIN_WAIT_2),
+				[CLOSE] = OK('-', FIN_WAIT_2),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('-', FIN_WAIT_2),
+				[GIVE_UP] = OK('-', FIN_WAIT_2),
+			},
+		[TCP_CLOSE_WAIT] =
+			{
+				[SEND] = OK('D', CLOSE_WAIT),
+				[RECEIVE] = OK('-', CLOSE_WAIT),
+				[OPEN] = ERR(EADDRINUSE, CLOSE_WAIT),
+				[SHUTDOWN] = OK('F', LAST_ACK),
+				[CLOSE] = OK('F', LAST_ACK),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('D', CLOSE_WAIT),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_CLOSING] =
+			{
+				[SEND] = ERR(EPIPE, CLOSING),
+				[RECEIVE] = OK('-', CLOSING),
+				[OPEN] = ERR(EADDRINUSE, CLOSING),
+				[SHUTDOWN] = OK('-', CLOSING),
+				[CLOSE] = OK('-', CLOSING),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('D', CLOSING),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_LAST_ACK] =
+			{
+				[SEND] = ERR(EPIPE, LAST_ACK),
+				[RECEIVE] = OK('-', LAST_ACK),
+				[OPEN] = ERR(EADDRINUSE, LAST_ACK),
+				[SHUTDOWN] = OK('-', LAST_ACK),
+				[CLOSE] = OK('-', LAST_ACK),
+				[ABORT] = OK('R', CLOSED),
+				[RTO] = OK('D', LAST_ACK),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+		[TCP_TIME_WAIT] =
+			{
+				[SEND] = ERR(EPIPE, TIME_WAIT),
+				[RECEIVE] = OK('-', TIME_WAIT),
+				[OPEN] = ERR(EADDRINUSE, TIME_WAIT),
+				[SHUTDOWN] = OK('-', TIME_WAIT),
+				[CLOSE] = OK('-', TIME_WAIT),
+				[ABORT] = OK('-', CLOSED),
+				[RTO] = OK('-', TIME_WAIT),
+				[GIVE_UP] = OK('-', CLOSED),
+			},
+};
+
+// The one connection's state, also when it is nobody's any more.
+static enum tcp_state connection_state(const struct fixture *f)
+{
+	for (unsigned s = TCP_SYN_DEFERRED; s <= TCP_TIME_WAIT; s++)
+		if (count_of(f, "tcp_connections", tcp_state_name(s)) > 0)
+			return s;
+	return TCP_CLOSED;
+}
+
+static char first_sent(struct fixture *f)
+{
+	struct tcp_segment seg;
+	const uint8_t *ip;
+
+	if (f->sent_count == 0)
+		return '-';
+	ip = rte_pktmbuf_mtod(f->sent[0], const uint8_t *);
+	assert_true(tcp_segment_decode(ip + 20, 60, f->sent[0]->pkt_len - 20, &seg));
+	return seg.length > 0 && !(seg.flags & RST) ? 'D' : seg.flags & FIN ? 'F' : reply_take(f);
+}
+
+static int call_make(struct fixture *f, enum call call, struct tcp_pcb *pcb)
+{
+	struct tcp_span span;
+	struct tcp_pcb *other;
+
+	switch (call) {
+	case SEND:
+		return tcp_send_copy(pcb, "0123456789", 10);
+	case RECEIVE:
+		return (int)tcp_recv_peek(pcb, &span, 1);
+	case OPEN:
+		return tcp_connect(f->stack, &f->local, &f->remote, NULL, f, &other);
+	case SHUTDOWN:
+		tcp_shutdown(pcb);
+		return 0;
+	case CLOSE:
+		tcp_close(pcb);
+		return 0;
+	case ABORT:
+		tcp_abort(pcb);
+		return 0;
+	case RTO:
+		pass(f, 1100 * MS);
+		return 0;
+	default:
+		for (unsigned i = 0; i < 20; i++) {
+			drop_sent(f);
+			pass(f, 61 * SECOND);
+		}
+		return 0;
+	}
+}
+
+static void each_call_in_each_state_has_its_outcome(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned s = TCP_SYN_DEFERRED; s <= TCP_TIME_WAIT; s++)
+		for (unsigned c = 0; c < CALLS; c++) {
+			const struct outcome *o = &outcomes[s][c];
+			struct position at;
+			struct tcp_pcb *pcb;
+			char reply;
+			int error;
+
+			fixture_restart(f);
+			f->now_us += SECOND;
+			tcp_advance(f->stack, f->now_us);
+			pcb = state_reach(f, s, &at);
+			tcp_set_no_delay(pcb, true);
+			drop_sent(f);
+			error = call_make(f, c, pcb);
+			tcp_stack_check(f->stack);
+			flush(f);
+			reply = first_sent(f);
+			if (error != o->error || reply != o->reply ||
+				connection_state(f) != o->state)
+				fail_msg("%s in %s: error %d, reply %c, state %s", call_names[c],
+					tcp_state_name(s), error, reply,
+					tcp_state_name(connection_state(f)));
+			if (c != CLOSE && c != ABORT)
+				tcp_abort(pcb);
+			drop_sent(f);
+		}
+}
+
 int test_tcp_states(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(each_segment_in_each_state_gets_its_reply),
+		FIXTURE_TEST(a_stranger_is_reset_unless_it_knocks),
+		FIXTURE_TEST(each_call_in_each_state_has_its_outcome),
 	};
 
 	return cmocka_run_group_tests_name("tcp_states", tests, NULL, NULL);
