@@ -51,6 +51,8 @@ void tcp_input_synchronized(struct tcp_pcb *pcb, struct tcp_arrival *a);
 
 // input_ack.c: the fifth step; false when processing of the segment ends here.
 bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg);
+// RFC 7323 4.3 (2), after PAWS: what our next segment echoes.
+void tcp_input_timestamp(struct tcp_pcb *pcb, const struct tcp_segment *seg);
 
 // input_text.c: the seventh and eighth step; the pcb may be gone afterwards.
 void tcp_input_text(struct tcp_pcb *pcb, struct tcp_arrival *a);

@@ -22,8 +22,7 @@ static bool acceptable(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	return false;
 }
 
-// RFC 7323 4.3 (2).
-static void timestamp_update(struct tcp_pcb *pcb, const struct tcp_segment *seg)
+void tcp_input_timestamp(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
 	if (!(pcb->flags & TCP_PCB_TIMESTAMPS) || !(seg->options.present & TCP_OPTION_TIMESTAMPS))
 		return;
@@ -49,7 +48,7 @@ static bool syn_received_acked(struct tcp_pcb *pcb, const struct tcp_segment *se
 	pcb->snd_wnd_max = pcb->snd_wnd;
 	pcb->snd_wl1 = seg->seq;
 	pcb->snd_wl2 = seg->ack;
-	timestamp_update(pcb, seg);
+	tcp_input_timestamp(pcb, seg);
 	tcp_rtt_acked(pcb, seg);
 	tcp_timer_rexmit(pcb);
 	net_path_confirm(&pcb->path, pcb->stack->now_us);
@@ -150,7 +149,7 @@ bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 		return syn_received_acked(pcb, seg);
 	if (!acceptable(pcb, seg))
 		return false;
-	timestamp_update(pcb, seg);
+	tcp_input_timestamp(pcb, seg);
 	pcb->heard_ms = pcb->stack->now_ms;
 	if (pcb->timer == TCP_TIMER_PERSIST) // the peer lives
 		pcb->tries = 0;

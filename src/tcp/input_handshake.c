@@ -78,6 +78,8 @@ void tcp_input_deferred(struct tcp_pcb *pcb, struct tcp_arrival *a)
 		tcp_pcb_finish(pcb, TCP_EVENT_RESET);
 	} else if (a->seg.flags & TCP_FLAG_SYN) {
 		tcp_count_syn_drop(pcb->stack, TCP_SYN_DROP_REPEATED);
+		if (a->seg.seq == pcb->irs && seq_ge(a->seg.options.tsval, pcb->ts_recent))
+			tcp_input_timestamp(pcb, &a->seg);
 	} else {
 		tcp_count_drop(pcb->stack, TCP_DROP_UNEXPECTED);
 	}

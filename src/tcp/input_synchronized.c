@@ -67,8 +67,10 @@ static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	tcp_count_drop(pcb->stack, TCP_DROP_OUT_OF_WINDOW);
 	if (seg->flags & TCP_FLAG_RST)
 		return false;
-	// The client has not got our SYN-ACK yet: an ACK would tell it nothing.
+	// The client has not got our SYN-ACK yet: an ACK would tell it nothing. An echo of its
+	// first SYN would make it measure a second, and keep its timer at three from then on.
 	if (pcb->state == TCP_SYN_RECEIVED && (seg->flags & TCP_FLAG_SYN) && seg->seq == pcb->irs) {
+		tcp_input_timestamp(pcb, seg);
 		tcp_rtt_retransmitted(pcb);
 		tcp_output_rewind(pcb);
 		return false;

@@ -72,6 +72,36 @@ static void the_syn_ack_is_repeated(void **state)
 	tcp_close(pcb);
 }
 
+// The peer measures its round trip from the SYN that was answered, not from the first.
+static void a_repeated_syn_is_echoed(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb;
+
+	f->peer_options.present |= TCP_OPTION_TIMESTAMPS;
+	f->peer_options.tsval = 1000;
+	pcb = knock(f);
+	f->peer_options.tsval = 2000;
+	peer(f, SYN, 0, 0, 0); // before anybody has decided
+	tcp_accept(pcb);
+	flush(f);
+	expect(f, SYN | ACK, 0, 1, 0);
+	assert_int_equal(f->last.options.tsecr, 2000);
+	f->peer_options.tsval = 3000;
+	peer(f, SYN, 0, 0, 0);
+	flush(f);
+	expect(f, SYN | ACK, 0, 1, 0);
+	assert_int_equal(f->last.options.tsecr, 3000);
+	f->peer_options.tsval = 1000;
+	peer(f, SYN, 0, 0, 0); // an old one that was late
+	flush(f);
+	drop_sent(f);
+	pass(f, 61 * SECOND);
+	expect(f, SYN | ACK, 0, 1, 0);
+	assert_int_equal(f->last.options.tsecr, 3000);
+	tcp_abort(pcb);
+}
+
 static void the_backlog_bounds_what_is_half_open(void **state)
 {
 	struct fixture *f = *state;
@@ -214,6 +244,7 @@ int test_tcp_open(void)
 		FIXTURE_TEST(a_refused_syn_gets_a_reset),
 		FIXTURE_TEST(a_knock_can_be_withdrawn),
 		FIXTURE_TEST(the_syn_ack_is_repeated),
+		FIXTURE_TEST(a_repeated_syn_is_echoed),
 		FIXTURE_TEST(the_backlog_bounds_what_is_half_open),
 		FIXTURE_TEST(options_are_negotiated),
 		FIXTURE_TEST(an_ack_of_something_else_is_reset),
