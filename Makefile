@@ -11,6 +11,7 @@ help:
 	@echo 'make demo     run the main job on a real broker and print the result (as root)'
 	@echo 'make test     run all tests (as root); FAST=1: those that take seconds'
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
+	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
 	@echo 'make clean    remove all build directories'
 
@@ -30,6 +31,11 @@ demo: build
 bench: build
 	@tools/bench-sweep
 
+bench-tcp: deps
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) tests/bench/bench-tcp
+	@$(BUILD)/tests/bench/bench-tcp --check
+
 test: deps
 	@tools/run-tests $(if $(FAST),--fast)
 
@@ -39,4 +45,4 @@ install: build
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps build demo bench test install clean
+.PHONY: help deps build demo bench bench-tcp test install clean

@@ -12,6 +12,8 @@
 
 #include <rte_mbuf.h>
 
+#define BATCH 32u // segments whose connections are fetched into the cache together
+
 // The text ends with the IP packet, not with the frame, which Ethernet may have padded.
 static bool arrival_decode(struct tcp_arrival *a)
 {
@@ -91,33 +93,66 @@ static void input_pcb(struct tcp_pcb *pcb, struct tcp_arrival *a)
 	tcp_input_synchronized(pcb, a);
 }
 
-static void input_tcp(struct tcp_stack *stack, struct tcp_arrival *a)
+// What can be said of a segment before its connection is looked at. False: dropped.
+static bool arrival_init(
+	struct tcp_stack *stack, struct tcp_arrival *a, const struct net_delivery *delivery)
 {
-	struct net_endpoint local = {.address = a->delivery->destination};
-	struct net_endpoint remote = {.address = a->delivery->source};
-	struct tcp_pcb *pcb;
-
+	*a = (struct tcp_arrival){.delivery = delivery, .m = delivery->m};
+	if (delivery->kind != NET_DELIVERY_TCP)
+		return true;
 	tcp_count(stack, TCP_COUNTER_SEGMENTS_IN);
 	if (!arrival_decode(a)) {
 		tcp_count_drop(stack, TCP_DROP_MALFORMED);
-		return;
+		rte_pktmbuf_free(a->m);
+		return false;
 	}
-	local.port = a->seg.destination;
-	remote.port = a->seg.source;
-	pcb = tcp_table_find(stack, &local, &remote);
-	if (pcb)
-		input_pcb(pcb, a);
-	else
-		input_unmatched(stack, a, &local, &remote, NULL);
+	a->local = (struct net_endpoint){delivery->destination, a->seg.destination};
+	a->remote = (struct net_endpoint){delivery->source, a->seg.source};
+	a->hash = tcp_table_hash(&stack->table, &a->local, &a->remote);
+	return true;
+}
+
+static void arrival_process(struct tcp_stack *stack, struct tcp_arrival *a)
+{
+	struct tcp_pcb *pcb;
+
+	if (a->delivery->kind != NET_DELIVERY_TCP) {
+		tcp_input_icmp(stack, a->delivery);
+	} else {
+		pcb = tcp_table_find_hashed(stack, a->hash, &a->local, &a->remote);
+		if (pcb)
+			input_pcb(pcb, a);
+		else
+			input_unmatched(stack, a, &a->local, &a->remote, NULL);
+	}
+	rte_pktmbuf_free(a->m);
 }
 
 void tcp_input(struct tcp_stack *stack, const struct net_delivery *delivery)
 {
-	struct tcp_arrival a = {.delivery = delivery, .m = delivery->m};
+	struct tcp_arrival a;
 
-	if (delivery->kind == NET_DELIVERY_TCP)
-		input_tcp(stack, &a);
-	else
-		tcp_input_icmp(stack, delivery);
-	rte_pktmbuf_free(a.m);
+	if (arrival_init(stack, &a, delivery))
+		arrival_process(stack, &a);
+}
+
+static void input_batch(
+	struct tcp_stack *stack, const struct net_delivery *deliveries, unsigned count)
+{
+	struct tcp_arrival arrivals[BATCH];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (arrival_init(stack, &arrivals[n], &deliveries[i]))
+			tcp_table_prefetch(&stack->table, arrivals[n++].hash);
+	for (unsigned i = 0; i < n; i++)
+		tcp_table_prefetch_pcb(stack, arrivals[i].hash);
+	for (unsigned i = 0; i < n; i++)
+		arrival_process(stack, &arrivals[i]);
+}
+
+void tcp_input_burst(struct tcp_stack *stack, const struct net_delivery *deliveries, unsigned count)
+{
+	for (unsigned i = 0; i < count; i += BATCH)
+		input_batch(stack, &deliveries[i], count - i < BATCH ? count - i : BATCH);
 }

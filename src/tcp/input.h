@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/address.h"
 #include "tcp/segment.h"
 
 struct net_delivery;
@@ -20,6 +21,8 @@ struct tcp_arrival {
 	const struct net_delivery *delivery;
 	struct rte_mbuf *m; // NULL once somebody has taken it
 	uint32_t text;	    // offset of the text in m
+	uint32_t hash;	    // of the endpoints
+	struct net_endpoint local, remote;
 	struct tcp_segment seg;
 };
 

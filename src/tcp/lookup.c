@@ -10,6 +10,8 @@
 #include "base/random.h"
 #include "tcp/stack.h"
 
+#include <rte_prefetch.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +41,7 @@ void tcp_table_fini(struct tcp_table *table)
 }
 
 // Two IPv4 addresses fit twelve octets, and so one round of the hash less than half of the rest.
-static uint32_t tuple_hash(const struct tcp_table *table, const struct net_endpoint *local,
+uint32_t tcp_table_hash(const struct tcp_table *table, const struct net_endpoint *local,
 	const struct net_endpoint *remote)
 {
 	uint32_t words[9];
@@ -61,11 +63,30 @@ static bool endpoint_equal(const struct net_endpoint *a, const struct net_endpoi
 	return a->port == b->port && net_address_equal(&a->address, &b->address);
 }
 
+void tcp_table_prefetch(const struct tcp_table *table, uint32_t hash)
+{
+	rte_prefetch0(&table->slots[hash & table->mask]);
+}
+
+void tcp_table_prefetch_pcb(const struct tcp_stack *stack, uint32_t hash)
+{
+	const struct tcp_slot *slot = &stack->table.slots[hash & stack->table.mask];
+
+	if (slot->pcb)
+		tcp_prefetch(&stack->pcbs[slot->pcb - 1]);
+}
+
 struct tcp_pcb *tcp_table_find(const struct tcp_stack *stack, const struct net_endpoint *local,
 	const struct net_endpoint *remote)
 {
+	return tcp_table_find_hashed(
+		stack, tcp_table_hash(&stack->table, local, remote), local, remote);
+}
+
+struct tcp_pcb *tcp_table_find_hashed(const struct tcp_stack *stack, uint32_t hash,
+	const struct net_endpoint *local, const struct net_endpoint *remote)
+{
 	const struct tcp_table *table = &stack->table;
-	uint32_t hash = tuple_hash(table, local, remote);
 
 	for (uint32_t i = hash & table->mask; table->slots[i].pcb; i = (i + 1) & table->mask) {
 		struct tcp_pcb *pcb;
@@ -92,7 +113,7 @@ void tcp_table_insert(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
 	struct tcp_table *table = &stack->table;
-	uint32_t hash = tuple_hash(table, &pcb->local, &pcb->remote);
+	uint32_t hash = tcp_table_hash(table, &pcb->local, &pcb->remote);
 	uint32_t i = hash & table->mask;
 
 	DASSERT(!tcp_table_find(stack, &pcb->local, &pcb->remote));
@@ -116,7 +137,7 @@ void tcp_table_remove(struct tcp_pcb *pcb)
 	if (!(pcb->flags & TCP_PCB_HASHED))
 		return;
 	// Not kept in the pcb: a connection ends once.
-	hole = tuple_hash(table, &pcb->local, &pcb->remote) & table->mask;
+	hole = tcp_table_hash(table, &pcb->local, &pcb->remote) & table->mask;
 	while (table->slots[hole].pcb != self)
 		hole = (hole + 1) & table->mask;
 	// Whoever was pushed past the hole by it moves into it: an entry may move when the hole

@@ -30,6 +30,14 @@ struct tcp_table {
 int tcp_table_init(struct tcp_table *table, uint32_t max, const uint8_t key[16]);
 void tcp_table_fini(struct tcp_table *table);
 
+uint32_t tcp_table_hash(const struct tcp_table *table, const struct net_endpoint *local,
+	const struct net_endpoint *remote);
+// The lookup in steps, for a burst: fetches the slot into the cache, then what it probably leads
+// to.
+void tcp_table_prefetch(const struct tcp_table *table, uint32_t hash);
+void tcp_table_prefetch_pcb(const struct tcp_stack *stack, uint32_t hash);
+struct tcp_pcb *tcp_table_find_hashed(const struct tcp_stack *stack, uint32_t hash,
+	const struct net_endpoint *local, const struct net_endpoint *remote);
 struct tcp_pcb *tcp_table_find(const struct tcp_stack *stack, const struct net_endpoint *local,
 	const struct net_endpoint *remote);
 // The listener of an address, else of every address; NULL.

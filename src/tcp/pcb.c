@@ -9,6 +9,8 @@
 #include "base/assert.h"
 #include "tcp/stack.h"
 
+#include <rte_prefetch.h>
+
 #include <string.h>
 
 static bool half_open(const struct tcp_pcb *pcb)
@@ -42,6 +44,12 @@ static bool time_wait_recycle(struct tcp_stack *stack)
 	tcp_pcb_free(container_of(stack->time_wait.next, struct tcp_pcb, ready));
 	tcp_count(stack, TCP_COUNTER_TIME_WAIT_RECYCLED);
 	return true;
+}
+
+void tcp_prefetch(const struct tcp_pcb *pcb)
+{
+	for (unsigned offset = 0; offset < sizeof(*pcb); offset += 64)
+		rte_prefetch0((const char *)pcb + offset);
 }
 
 struct tcp_pcb *tcp_pcb_alloc(struct tcp_stack *stack)

@@ -202,8 +202,12 @@ void tcp_flush(struct tcp_stack *stack)
 
 	list_init(&again);
 	while ((node = list_pop(&stack->flush))) {
-		bool done = pcb_flush(container_of(node, struct tcp_pcb, flush));
+		bool done;
 
+		// In another order than the wire's they may have left the cache by now.
+		if (!list_empty(&stack->flush))
+			tcp_prefetch(container_of(stack->flush.next, struct tcp_pcb, flush));
+		done = pcb_flush(container_of(node, struct tcp_pcb, flush));
 		list_remove(node); // what it marked itself for has been done
 		if (!done)
 			list_append(&again, node);

@@ -256,6 +256,12 @@ void tcp_abort_after_send(struct tcp_pcb *pcb);
 
 // Consumes delivery->m (kinds TCP and ICMP_ERROR).
 void tcp_input(struct tcp_stack *stack, const struct net_delivery *delivery);
+// The same for a burst: the connections are fetched into the cache together, which is what counts
+// when there are more than the cache holds.
+void tcp_input_burst(
+	struct tcp_stack *stack, const struct net_delivery *deliveries, unsigned count);
+// Fetches the connection into the cache: for who goes over many of them, a few ahead.
+void tcp_prefetch(const struct tcp_pcb *pcb);
 // Sets the turn's time and runs what is due.
 void tcp_advance(struct tcp_stack *stack, uint64_t now_us);
 // Builds the turn's segments and acknowledgements; copies unread bytes out of receive mbufs.
