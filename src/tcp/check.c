@@ -55,7 +55,7 @@ static void timer_check(const struct tcp_pcb *pcb)
 		ASSERT(pcb->timer == TCP_TIMER_TIME_WAIT);
 	// Whoever waits for an ACK has a timer that makes it happen.
 	if (pcb->snd_nxt != pcb->snd_una && pcb->state >= TCP_SYN_SENT)
-		ASSERT(pcb->timer == TCP_TIMER_REXMIT);
+		ASSERT(tcp_timer_awaits_ack(pcb));
 	// What is not sent has a reason to be sent later: a flush, an ACK to come, or a probe.
 	if (tcp_state_sends(pcb->state) && pcb->sendq.bytes > 0)
 		ASSERT((pcb->timer != TCP_TIMER_NONE && pcb->timer != TCP_TIMER_KEEP_ALIVE) ||
@@ -87,6 +87,7 @@ void tcp_pcb_check(const struct tcp_pcb *pcb)
 	if (pcb->state == TCP_CLOSED || pcb->state == TCP_LISTEN)
 		return;
 	sequence_check(pcb);
+	tcp_flight_check(pcb);
 	early_check(pcb);
 	timer_check(pcb);
 }

@@ -23,7 +23,7 @@ struct tcp_chunk {
 	uint32_t seq; // of the first octet; early text only
 	uint32_t offset;
 	uint32_t length;
-	uint32_t unused;
+	uint32_t stamp; // when text was last added, by stack->early_stamp; early text only
 };
 
 #define TCP_CHUNK_LARGEST (PAYLOAD_LARGEST - (uint32_t)sizeof(struct tcp_chunk))

@@ -1,23 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// NewReno's window (RFC 5681 3.1 and 3.2, RFC 6582) and the initial window of RFC 6928.
-// Runs on the worker.
+// NewReno's window: RFC 5681 3.1 and 3.2. Runs on the worker.
 
 #include "tcp/congestion.h"
 #include "tcp/pcb.h"
-
-#define CWND_MAX (1u << 30)
-
-uint32_t tcp_congestion_initial_window(const struct tcp_pcb *pcb)
-{
-	uint32_t mss = pcb->mss;
-	uint32_t bytes = 2 * mss > 14600 ? 2 * mss : 14600;
-
-	if (pcb->flags & TCP_PCB_SYN_LOST)
-		return mss;
-	return 10 * mss < bytes ? 10 * mss : bytes;
-}
 
 static void newreno_init(struct tcp_pcb *pcb)
 {
@@ -28,14 +15,8 @@ static void newreno_acked(struct tcp_pcb *pcb, uint32_t acked, uint32_t flight)
 {
 	uint32_t *bytes_acked = &pcb->congestion_state.newreno.bytes_acked;
 
-	// A window that was not used says nothing about the network (RFC 7661 1).
-	if (flight + 2u * pcb->mss < pcb->cwnd || pcb->cwnd >= CWND_MAX)
+	if (tcp_congestion_unused(pcb, flight) || tcp_congestion_slow_start(pcb, acked))
 		return;
-	if (pcb->cwnd < pcb->ssthresh) {
-		// Slow start; two segments an ACK at most (RFC 3465 2.3).
-		pcb->cwnd += acked < 2u * pcb->mss ? acked : 2u * pcb->mss;
-		return;
-	}
 	*bytes_acked += acked;
 	if (*bytes_acked >= pcb->cwnd) {
 		*bytes_acked -= pcb->cwnd;

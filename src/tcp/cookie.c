@@ -128,6 +128,8 @@ void tcp_cookie_answer(
 		tcp_count_syn_drop(stack, TCP_SYN_DROP_NO_ROUTE);
 		return;
 	}
+	if (!stack->config.timestamps)
+		syn.options.present &= (uint8_t)~TCP_OPTION_TIMESTAMPS;
 	subject.mss = mss_index(&syn.options);
 	subject.options = options_pack(&syn.options);
 	if (subject.options == TS_ABSENT)

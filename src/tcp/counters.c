@@ -35,6 +35,7 @@ static const char *const drops[TCP_DROPS] = {
 	[TCP_DROP_UNEXPECTED] = "tcp_unexpected",
 	[TCP_DROP_NO_PAYLOAD] = "tcp_no_payload",
 	[TCP_DROP_REASSEMBLY] = "tcp_reassembly_full",
+	[TCP_DROP_BAD_SACK] = "tcp_bad_sack",
 	[TCP_DROP_ICMP] = "tcp_icmp_ignored",
 };
 
@@ -54,8 +55,13 @@ static const struct counter_family families[] = {
 	{"tcp_retransmits_total", "Segments sent again.", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_timeouts_total", "Expiries of the retransmission timer.", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
-	{"tcp_fast_retransmits_total", "Losses noticed by duplicate acknowledgements.", NULL, NULL,
-		1, COUNTER_MONOTONIC},
+	{"tcp_fast_retransmits_total", "Losses noticed by what was acknowledged behind them.", NULL,
+		NULL, 1, COUNTER_MONOTONIC},
+	{"tcp_tail_probes_total", "Tail loss probes (RFC 8985).", NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"tcp_dsacks_received_total", "Duplicates that peers reported (RFC 2883).", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"tcp_ecn_reductions_total", "Windows reduced because a router said so (RFC 3168).", NULL,
+		NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_zero_window_probes_total", "Probes of closed windows.", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
 	{"tcp_keep_alives_total", "Keep-alive probes sent.", NULL, NULL, 1, COUNTER_MONOTONIC},

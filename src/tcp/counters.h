@@ -23,6 +23,7 @@ enum tcp_drop {
 	TCP_DROP_UNEXPECTED,	// kind of segment that the state has no use for
 	TCP_DROP_NO_PAYLOAD,	// no memory for text; it was not acknowledged
 	TCP_DROP_REASSEMBLY,	// the out-of-order queue is full
+	TCP_DROP_BAD_SACK,	// a block of what was never sent, or much too old
 	TCP_DROP_ICMP,		// an ICMP error that does not fit any connection's flight
 	TCP_DROPS,
 };
@@ -44,6 +45,9 @@ enum tcp_counter {
 	TCP_COUNTER_RETRANSMITS,
 	TCP_COUNTER_TIMEOUTS,
 	TCP_COUNTER_FAST_RETRANSMITS,
+	TCP_COUNTER_TAIL_PROBES,
+	TCP_COUNTER_DSACKS_RECEIVED,
+	TCP_COUNTER_ECN_REDUCTIONS,
 	TCP_COUNTER_ZERO_WINDOW_PROBES,
 	TCP_COUNTER_KEEP_ALIVES,
 	TCP_COUNTER_RESETS_SENT,

@@ -4,7 +4,9 @@
 // One segment out: header built anew for each transmission, text copied into a linear
 // frame, handed to the path. ACK and RST may use the reserved frames. Runs on the worker.
 
+#include "tcp/ecn.h"
 #include "tcp/pcb.h"
+#include "tcp/sack.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
 
@@ -59,10 +61,14 @@ static void syn_options(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_opt
 	options->present |= TCP_OPTION_MSS;
 	options->mss = tcp_mss_announced(pcb);
 	options->wscale = pcb->stack->rcv_wscale;
-	if (!(flags & TCP_FLAG_ACK))
-		options->present |= TCP_OPTION_WSCALE | TCP_OPTION_TIMESTAMPS;
-	else if (pcb->flags & TCP_PCB_WSCALE)
-		options->present |= TCP_OPTION_WSCALE;
+	if (flags & TCP_FLAG_ACK) {
+		options->present |= pcb->flags & TCP_PCB_WSCALE ? TCP_OPTION_WSCALE : 0;
+		options->present |= pcb->flags & TCP_PCB_SACK ? TCP_OPTION_SACK_PERMITTED : 0;
+		return;
+	}
+	options->present |= TCP_OPTION_WSCALE;
+	options->present |= pcb->stack->config.timestamps ? TCP_OPTION_TIMESTAMPS : 0;
+	options->present |= pcb->stack->config.sack ? TCP_OPTION_SACK_PERMITTED : 0;
 }
 
 uint32_t tcp_pcb_timestamp(const struct tcp_pcb *pcb)
@@ -81,13 +87,13 @@ static void options_fill(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_op
 }
 
 static void frame_send(struct tcp_stack *stack, struct net_path *path, struct rte_mbuf *m,
-	unsigned header_length, uint32_t length)
+	unsigned header_length, uint32_t length, uint8_t ecn)
 {
 	m->l4_len = header_length;
 	m->data_len = (uint16_t)(header_length + length);
 	m->pkt_len = header_length + length;
 	tcp_count(stack, TCP_COUNTER_SEGMENTS_OUT);
-	net_path_send(path, m, IPPROTO_TCP, 0, stack->now_us);
+	net_path_send(path, m, IPPROTO_TCP, ecn, stack->now_us);
 }
 
 bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
@@ -100,26 +106,38 @@ bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
 		.flags = e->flags,
 	};
 	struct rte_mbuf *m = frame_alloc(pcb->path.netif, e->control);
+	uint8_t ecn = TCP_ECN_NOT_ECT;
 	unsigned header_length;
 	uint8_t *l4;
+	bool report;
 
 	if (!m)
 		return false;
+	// SACK blocks take no room from text: an ACK of its own carries them.
+	report = tcp_sack_pending(pcb) && (e->flags & TCP_FLAG_ACK) && !(e->flags & TCP_FLAG_SYN);
 	seg.wnd = window_advertise(pcb, (e->flags & TCP_FLAG_SYN) != 0);
 	options_fill(pcb, e->flags, &seg.options);
+	if (report && e->length == 0)
+		tcp_sack_report(pcb, &seg.options);
+	if (e->flags & TCP_FLAG_SYN)
+		seg.flags |= tcp_ecn_syn_flags(pcb, e->flags);
+	else if (pcb->flags & TCP_PCB_ECN)
+		seg.flags |= tcp_ecn_flags(pcb, e->seq, e->length, &ecn);
 	l4 = rte_pktmbuf_mtod(m, uint8_t *);
 	header_length = tcp_segment_encode(l4, &seg);
 	DASSERT(header_length + e->length <= rte_pktmbuf_tailroom(m));
 	if (e->length > 0)
 		e->from = tcp_sendq_copy(e->from, l4 + header_length, e->length);
-	if (e->flags & TCP_FLAG_ACK) {
+	if (report && e->length > 0) {
+		pcb->last_ack_sent = pcb->rcv_nxt;
+	} else if (e->flags & TCP_FLAG_ACK) {
 		pcb->last_ack_sent = pcb->rcv_nxt;
 		pcb->rcv_segs = 0;
 		pcb->delack_us = WHEEL_NEVER;
 		pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK |
 					  TCP_PCB_PUSHED);
 	}
-	frame_send(pcb->stack, &pcb->path, m, header_length, e->length);
+	frame_send(pcb->stack, &pcb->path, m, header_length, e->length, ecn);
 	return true;
 }
 
@@ -175,7 +193,8 @@ void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
 		reset.flags |= TCP_FLAG_ACK;
 	}
 	tcp_count(stack, TCP_COUNTER_RESETS_SENT);
-	frame_send(stack, path, m, tcp_segment_encode(rte_pktmbuf_mtod(m, uint8_t *), &reset), 0);
+	frame_send(stack, path, m, tcp_segment_encode(rte_pktmbuf_mtod(m, uint8_t *), &reset), 0,
+		TCP_ECN_NOT_ECT);
 }
 
 void tcp_challenge_ack(struct tcp_pcb *pcb)

@@ -4,6 +4,7 @@
 // Looking in: what a connection and a stack look like from outside. Runs on the worker,
 // except for the counters, which anybody may read.
 
+#include "tcp/flight.h"
 #include "tcp/pcb.h"
 #include "tcp/stack.h"
 
@@ -58,6 +59,12 @@ void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info)
 		.bytes_in = pcb->bytes_in,
 		.bytes_out = pcb->bytes_out,
 		.retransmits = pcb->retransmits,
+		.pipe = tcp_flight_pipe(pcb),
+		.sack = (pcb->flags & TCP_PCB_SACK) != 0,
+		.timestamps = (pcb->flags & TCP_PCB_TIMESTAMPS) != 0,
+		.ecn = (pcb->flags & TCP_PCB_ECN) != 0,
+		.recovery = (pcb->flags & TCP_PCB_RECOVERY) != 0,
+		.congestion = pcb->congestion,
 	};
 }
 

@@ -9,7 +9,12 @@
 
 #include "base/assert.h"
 #include "net/net.h"
+#include "tcp/ecn.h"
+#include "tcp/flight.h"
 #include "tcp/stack.h"
+
+// `recover` is kept this close behind SND.UNA: sequence numbers 2^31 apart cannot be compared.
+#define RECOVER_BEHIND (1u << 30)
 
 // False: not an ACK that this connection could be sent.
 static bool acceptable(struct tcp_pcb *pcb, const struct tcp_segment *seg)
@@ -60,8 +65,7 @@ static bool syn_received_acked(struct tcp_pcb *pcb, const struct tcp_segment *se
 static bool duplicate(const struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
 	return seg->ack == pcb->snd_una && seg->length == 0 && !(seg->flags & TCP_FLAG_FIN) &&
-	       pcb->timer == TCP_TIMER_REXMIT &&
-	       ((uint32_t)seg->wnd << pcb->snd_wscale) == pcb->snd_wnd;
+	       tcp_timer_awaits_ack(pcb) && ((uint32_t)seg->wnd << pcb->snd_wscale) == pcb->snd_wnd;
 }
 
 // An ACK of something new is newer than all before, also when its sequence number is not (a FIN
@@ -120,13 +124,22 @@ static bool una_advance(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	uint32_t flight = pcb->snd_max - pcb->snd_una;
 	bool fin;
 
+	if (pcb->flags & TCP_PCB_SACK)
+		tcp_flight_acked(pcb, seg->ack);
 	pcb->snd_una = seg->ack;
 	pcb->snd_nxt = seq_max(pcb->snd_nxt, seg->ack);
 	fin = queue_acked(pcb, acked);
 	pcb->tries = 0;
-	pcb->progress_us = pcb->stack->now_us;
+	pcb->progress_ms = pcb->stack->now_ms;
 	tcp_rtt_acked(pcb, seg);
-	tcp_recovery_acked(pcb, acked, flight);
+	if (seq_gt(pcb->snd_una - RECOVER_BEHIND, pcb->recover))
+		pcb->recover = pcb->snd_una - RECOVER_BEHIND;
+	if (pcb->flags & TCP_PCB_SACK)
+		tcp_recovery_sack(pcb, seg, acked, flight);
+	else
+		tcp_recovery_acked(pcb, acked, flight);
+	if ((pcb->flags & TCP_PCB_ECN) && (seg->flags & TCP_FLAG_ECE))
+		tcp_ecn_echoed(pcb, flight);
 	net_path_confirm(&pcb->path, pcb->stack->now_us);
 	if (fin && !fin_acked(pcb))
 		return false;
@@ -154,13 +167,15 @@ bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (pcb->timer == TCP_TIMER_PERSIST) // the peer lives
 		pcb->tries = 0;
 	advanced = seq_gt(seg->ack, pcb->snd_una);
-	if (duplicate(pcb, seg)) {
-		tcp_recovery_duplicate(pcb);
-	} else if (advanced) {
+	if (advanced) {
 		if (!una_advance(pcb, seg))
 			return false;
 		if (tcp_state_sends(pcb->state))
 			tcp_pcb_mark_flush(pcb);
+	} else if (pcb->flags & TCP_PCB_SACK) {
+		tcp_recovery_sack(pcb, seg, 0, pcb->snd_max - pcb->snd_una);
+	} else if (duplicate(pcb, seg)) {
+		tcp_recovery_duplicate(pcb);
 	}
 	if (seq_ge(seg->ack, pcb->snd_una))
 		window_update(pcb, seg, advanced);

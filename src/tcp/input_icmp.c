@@ -8,6 +8,7 @@
 #include "tcp/input.h"
 
 #include "net/net.h"
+#include "tcp/flight.h"
 #include "tcp/stack.h"
 
 #include <rte_byteorder.h>
@@ -83,7 +84,11 @@ static bool path_mtu_lower(struct tcp_pcb *pcb, const struct quote *q, uint16_t 
 		return false;
 	if (tcp_state_sends(pcb->state)) {
 		tcp_rtt_retransmitted(pcb);
-		tcp_output_rewind(pcb);
+		if (pcb->flags & TCP_PCB_SACK)
+			tcp_flight_lose_all(pcb);
+		else
+			tcp_output_rewind(pcb);
+		tcp_pcb_mark_flush(pcb);
 	}
 	return true;
 }

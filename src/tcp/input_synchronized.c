@@ -10,6 +10,8 @@
 
 #include "base/assert.h"
 #include "net/net.h"
+#include "tcp/ecn.h"
+#include "tcp/sack.h"
 #include "tcp/stack.h"
 
 // RFC 7323 5.5: a connection idle for longer has an outdated TS.Recent.
@@ -76,6 +78,8 @@ static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 		return false;
 	}
 	// Two confused ends could answer pure ACKs with pure ACKs for ever.
+	if (seg->length > 0 && seq_le(seg->seq + seg->length, pcb->rcv_nxt))
+		tcp_sack_duplicate(pcb, seg->seq, seg->seq + seg->length);
 	if (tcp_segment_span(seg) == 0)
 		tcp_challenge_ack(pcb);
 	else
@@ -150,6 +154,8 @@ void tcp_input_synchronized(struct tcp_pcb *pcb, struct tcp_arrival *a)
 	crossed_syn_strip(pcb, seg);
 	if (!expected(pcb, seg) && !steps_before_ack(pcb, seg))
 		return;
+	if (pcb->flags & TCP_PCB_ECN)
+		tcp_ecn_input(pcb, a);
 	if (!tcp_input_ack(pcb, seg))
 		return;
 	// Sixth, the URG bit: urgent data stay in line (RFC 6093 6), there is nothing to do.

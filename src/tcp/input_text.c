@@ -7,6 +7,7 @@
 
 #include "tcp/input.h"
 
+#include "tcp/sack.h"
 #include "tcp/stack.h"
 
 #include <rte_mbuf.h>
@@ -146,6 +147,7 @@ void tcp_input_text(struct tcp_pcb *pcb, struct tcp_arrival *a)
 	if (!tcp_state_receives(pcb->state) || (pcb->flags & TCP_PCB_EOF))
 		return;
 	t = text_trim(pcb, seg);
+	tcp_sack_duplicate(pcb, seg->seq, seg->seq + t.skip);
 	if (t.length > 0 && unread_for_ever(pcb)) {
 		tcp_emit_reset(pcb);
 		tcp_pcb_finish(pcb, 0);

@@ -5,6 +5,7 @@
 // (RFC 6528); when a TIME-WAIT may give way (RFC 9293 3.6.1, RFC 6191). The third
 // constructor, from a handshake seen on the wire, belongs here. Runs on the worker.
 
+#include "tcp/ecn.h"
 #include "tcp/pcb.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
@@ -92,7 +93,9 @@ void tcp_pcb_choose_isn(struct tcp_pcb *pcb, const uint32_t *beyond)
 
 void tcp_pcb_learn_syn(struct tcp_pcb *pcb, const struct tcp_segment *syn)
 {
+	const struct tcp_config *config = &pcb->stack->config;
 	const struct tcp_options *options = &syn->options;
+	bool adopted = (pcb->flags & TCP_PCB_ADOPTED) != 0;
 
 	pcb->irs = syn->seq;
 	// What a SYN of ours has advertised was relative to the unknown.
@@ -108,7 +111,11 @@ void tcp_pcb_learn_syn(struct tcp_pcb *pcb, const struct tcp_segment *syn)
 		pcb->snd_wscale = options->wscale;
 		pcb->rcv_wscale = pcb->stack->rcv_wscale;
 	}
-	if (options->present & TCP_OPTION_TIMESTAMPS) {
+	// Of an adopted connection everything has been settled by others.
+	if ((options->present & TCP_OPTION_SACK_PERMITTED) && (config->sack || adopted))
+		pcb->flags |= TCP_PCB_SACK;
+	tcp_ecn_learn_syn(pcb, syn);
+	if ((options->present & TCP_OPTION_TIMESTAMPS) && (config->timestamps || adopted)) {
 		pcb->flags |= TCP_PCB_TIMESTAMPS;
 		pcb->ts_recent = options->tsval;
 		pcb->ts_recent_ms = pcb->stack->now_ms;

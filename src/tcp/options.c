@@ -80,6 +80,7 @@ void tcp_options_inherit(struct tcp_pcb *pcb, const struct tcp_pcb *listener)
 	pcb->linger_s = listener->linger_s;
 	pcb->receive_kib = listener->receive_kib;
 	pcb->send_kib = listener->send_kib;
+	pcb->congestion = listener->congestion;
 	if (listener->path.mtu != 0)
 		tcp_mss_limit(pcb, listener->path.mtu);
 }

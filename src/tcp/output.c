@@ -8,10 +8,26 @@
 // Runs on the worker.
 
 #include "tcp/pcb.h"
+#include "tcp/flight.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
 
 #include "base/assert.h"
+
+static uint32_t span_of(const struct tcp_emission *e)
+{
+	return e->length + ((e->flags & (TCP_FLAG_SYN | TCP_FLAG_FIN)) != 0);
+}
+
+static void flight_sent(struct tcp_pcb *pcb, uint32_t seq, uint32_t end)
+{
+	struct tcp_flight *f;
+
+	tcp_flight_sent(pcb, seq, end);
+	f = tcp_flight_find(pcb);
+	if (f)
+		f->prr_out += end - seq;
+}
 
 // The connection moves on behind what was just sent at SND.NXT.
 static void sent(struct tcp_pcb *pcb, const struct tcp_emission *e)
@@ -19,9 +35,11 @@ static void sent(struct tcp_pcb *pcb, const struct tcp_emission *e)
 	struct tcp_stack *stack = pcb->stack;
 	uint32_t start = pcb->snd_nxt;
 
+	if ((pcb->flags & TCP_PCB_SACK) && tcp_state_sends(pcb->state))
+		flight_sent(pcb, start, start + span_of(e));
 	if (e->length > 0)
 		tcp_sendq_advance(&pcb->sendq, e->from, e->length);
-	pcb->snd_nxt += e->length + ((e->flags & (TCP_FLAG_SYN | TCP_FLAG_FIN)) != 0);
+	pcb->snd_nxt += span_of(e);
 	if (seq_ge(start, pcb->snd_max)) {
 		tcp_rtt_start(pcb, start);
 	} else {
@@ -32,9 +50,9 @@ static void sent(struct tcp_pcb *pcb, const struct tcp_emission *e)
 		pcb->bytes_out += e->length;
 		pcb->snd_max = pcb->snd_nxt;
 	}
-	pcb->sent_us = stack->now_us;
+	pcb->sent_us = (uint32_t)stack->now_us;
 	pcb->probes = 0;
-	if (pcb->timer != TCP_TIMER_REXMIT) {
+	if (!tcp_timer_awaits_ack(pcb)) {
 		pcb->tries = 0;
 		tcp_timer_rexmit(pcb);
 	}
@@ -100,8 +118,8 @@ static void idle_restart(struct tcp_pcb *pcb)
 {
 	uint32_t initial;
 
-	if (pcb->snd_una != pcb->snd_max || pcb->sent_us == 0 ||
-		pcb->stack->now_us - pcb->sent_us < pcb->rto_us)
+	if (pcb->snd_una != pcb->snd_max ||
+		(uint32_t)pcb->stack->now_us - pcb->sent_us < pcb->rto_us)
 		return;
 	initial = tcp_congestion_initial_window(pcb);
 	if (pcb->cwnd > initial)
@@ -116,24 +134,46 @@ bool tcp_output_waits(const struct tcp_pcb *pcb)
 	       ((pcb->flags & TCP_PCB_FIN_QUEUED) && !tcp_pcb_fin_is_behind(pcb));
 }
 
+// Octets that the peer's window and the network's have room for.
+static uint32_t room(const struct tcp_pcb *pcb)
+{
+	uint32_t in_flight = pcb->snd_nxt - pcb->snd_una;
+	uint32_t peers = pcb->snd_wnd > in_flight ? pcb->snd_wnd - in_flight : 0;
+	uint32_t pipe = tcp_flight_pipe(pcb);
+	uint32_t networks = tcp_recovery_window(pcb);
+
+	return min_u32(peers, networks > pipe ? networks - pipe : 0);
+}
+
+static bool lost_waits(const struct tcp_pcb *pcb)
+{
+	const struct tcp_flight *f = tcp_flight_find(pcb);
+
+	return f && f->lost > 0;
+}
+
 static bool send_text(struct tcp_pcb *pcb)
 {
-	uint32_t wnd;
+	bool any = false;
 
 	if (!tcp_output_waits(pcb))
 		return true;
 	idle_restart(pcb);
-	wnd = min_u32(pcb->snd_wnd, tcp_recovery_window(pcb));
+	if (lost_waits(pcb)) // it goes first
+		return true;
 	for (;;) {
 		uint32_t in_flight = pcb->snd_nxt - pcb->snd_una;
-		struct tcp_emission e = text_at_next(pcb, wnd > in_flight ? wnd - in_flight : 0);
+		struct tcp_emission e = text_at_next(pcb, room(pcb));
 
 		if (!worth_sending(pcb, e.length, in_flight, (e.flags & TCP_FLAG_FIN) != 0))
 			break;
 		if (!tcp_emit(pcb, &e))
 			return false;
 		sent(pcb, &e);
+		any = true;
 	}
+	if (any)
+		tcp_timer_sent(pcb);
 	// With nothing under way no ACK will come that opens the window: it must be asked for.
 	if (pcb->snd_nxt == pcb->snd_una && pcb->timer != TCP_TIMER_PERSIST &&
 		tcp_output_waits(pcb)) {
@@ -143,26 +183,77 @@ static bool send_text(struct tcp_pcb *pcb)
 	return true;
 }
 
-// The first segment again, whatever the windows say (RFC 6582 3.2: fast retransmit).
-static bool resend_first(struct tcp_pcb *pcb)
+// One segment of [seq, end), which was sent before, from `from` in the queue; ret_span: its length,
+// FIN included.
+static bool resend(
+	struct tcp_pcb *pcb, uint32_t seq, uint32_t end, struct tcp_cursor from, uint32_t *ret_span)
 {
-	uint32_t outstanding = pcb->snd_max - pcb->snd_una;
-	uint64_t queued = pcb->sendq.bytes;
-	uint32_t length = min_u32(outstanding, pcb->mss);
-	struct tcp_emission e = {
-		.seq = pcb->snd_una,
-		.from = tcp_sendq_first(&pcb->sendq),
-		.flags = TCP_FLAG_ACK,
-	};
+	uint64_t queued = pcb->sendq.bytes - (seq - pcb->snd_una); // 0 when only our FIN is left
+	uint32_t length = min_u32(end - seq, pcb->mss);
+	struct tcp_emission e = {.seq = seq, .from = from, .flags = TCP_FLAG_ACK};
 
 	e.length = queued < length ? (uint32_t)queued : length;
-	if (e.length == queued && outstanding > queued)
+	if (e.length == queued && end - seq > queued)
 		e.flags |= TCP_FLAG_FIN;
+	*ret_span = span_of(&e);
 	if (!tcp_emit(pcb, &e))
 		return false;
 	pcb->flags &= ~(uint32_t)TCP_PCB_RESEND;
 	pcb->retransmits++;
 	tcp_count(pcb->stack, TCP_COUNTER_RETRANSMITS);
+	return true;
+}
+
+// The first segment again, whatever the windows say (RFC 6582 3.2: fast retransmit).
+static bool resend_first(struct tcp_pcb *pcb)
+{
+	uint32_t span;
+
+	return resend(pcb, pcb->snd_una, pcb->snd_max, tcp_sendq_first(&pcb->sendq), &span);
+}
+
+// What is lost, from below (RFC 6675 5, (C)), as the window allows; the first segment after a loss
+// was noticed goes out in any case.
+static bool resend_lost(struct tcp_pcb *pcb)
+{
+	uint32_t seq, length, span;
+
+	while (tcp_flight_next_lost(pcb, &seq, &length)) {
+		if (!(pcb->flags & TCP_PCB_RESEND) &&
+			tcp_flight_pipe(pcb) + min_u32(length, pcb->mss) > pcb->cwnd)
+			break;
+		if (!resend(pcb, seq, seq + length, tcp_flight_cursor(pcb, seq), &span))
+			return false;
+		flight_sent(pcb, seq, seq + span);
+		pcb->sent_us = (uint32_t)pcb->stack->now_us;
+	}
+	pcb->flags &= ~(uint32_t)TCP_PCB_RESEND;
+	return true;
+}
+
+bool tcp_output_last_segment(struct tcp_pcb *pcb)
+{
+	uint32_t seq = pcb->snd_nxt - min_u32(pcb->snd_nxt - pcb->snd_una, pcb->mss);
+	uint32_t span;
+
+	if (!resend(pcb, seq, pcb->snd_nxt, tcp_flight_cursor(pcb, seq), &span))
+		return false;
+	flight_sent(pcb, seq, seq + span);
+	pcb->sent_us = (uint32_t)pcb->stack->now_us;
+	return true;
+}
+
+bool tcp_output_new_segment(struct tcp_pcb *pcb)
+{
+	uint32_t in_flight = pcb->snd_nxt - pcb->snd_una;
+	struct tcp_emission e;
+
+	if (!tcp_output_waits(pcb) || pcb->snd_wnd <= in_flight)
+		return false;
+	e = text_at_next(pcb, pcb->snd_wnd - in_flight);
+	if (span_of(&e) == 0 || !tcp_emit(pcb, &e))
+		return false;
+	sent(pcb, &e);
 	return true;
 }
 
@@ -172,8 +263,12 @@ bool tcp_output(struct tcp_pcb *pcb)
 		return send_syn(pcb);
 	if (!tcp_state_sends(pcb->state))
 		return true;
-	if ((pcb->flags & TCP_PCB_RESEND) && !resend_first(pcb))
+	if (pcb->flags & TCP_PCB_SACK) {
+		if (!resend_lost(pcb))
+			return false;
+	} else if ((pcb->flags & TCP_PCB_RESEND) && !resend_first(pcb)) {
 		return false;
+	}
 	return send_text(pcb);
 }
 

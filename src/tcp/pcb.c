@@ -72,7 +72,7 @@ struct tcp_pcb *tcp_pcb_alloc(struct tcp_stack *stack)
 	list_init(&pcb->ready);
 	wheel_timer_init(&pcb->wheel);
 	pcb->timer_us = pcb->delack_us = WHEEL_NEVER;
-	pcb->congestion = &tcp_congestion_newreno;
+	pcb->congestion = (uint8_t)stack->config.congestion;
 	tcp_rtt_init(pcb);
 	tcp_set_keep_alive(pcb, &stack->config.keep_alive);
 	stack->pcbs_used++;
@@ -104,6 +104,7 @@ static void pcb_release(struct tcp_pcb *pcb)
 	pcb->delack_us = WHEEL_NEVER;
 	pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW);
 	wheel_disarm(&stack->wheel, &pcb->wheel);
+	tcp_flight_drop(pcb);
 	tcp_sendq_clear(&stack->pieces, &pcb->sendq);
 	tcp_reassembly_clear(pcb);
 	if (pcb->flags & TCP_PCB_PATH_OPEN) {
@@ -204,12 +205,11 @@ void tcp_pcb_established(struct tcp_pcb *pcb)
 {
 	pcb->cwnd = tcp_congestion_initial_window(pcb);
 	pcb->ssthresh = UINT32_MAX / 2; // RFC 5681 3.1: arbitrarily high
-	pcb->recover = pcb->iss;
-	pcb->progress_us = pcb->stack->now_us;
+	pcb->progress_ms = pcb->stack->now_ms;
 	pcb->tries = 0;
 	pcb->probes = 0;
 	pcb->heard_ms = pcb->stack->now_ms;
-	pcb->congestion->init(pcb);
+	tcp_congestion(pcb)->init(pcb);
 	tcp_pcb_set_state(pcb, pcb->flags & TCP_PCB_FIN_QUEUED ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED);
 	if (pcb->timer == TCP_TIMER_NONE)
 		tcp_timer_idle(pcb);

@@ -48,6 +48,13 @@ enum tcp_pcb_flag {
 	TCP_PCB_SYN_LOST = 1 << 16,    // the SYN or SYN-ACK was sent more than once
 	TCP_PCB_ABORT_LATER = 1 << 17, // tcp_abort_after_send()
 	TCP_PCB_PUSHED = 1 << 18,      // the text received last ended with PSH
+	TCP_PCB_SACK = 1 << 19,	       // both ends permit SACK: recovery_sack.c, not recovery.c
+	TCP_PCB_DSACK = 1 << 20,       // dsack_start and dsack_length are to be reported
+	TCP_PCB_REORDERED = 1 << 21,   // the path has reordered segments (RFC 8985 5.2)
+	TCP_PCB_ECN = 1 << 22,	       // both ends do ECN
+	TCP_PCB_ECE = 1 << 23,	       // CE is being echoed
+	TCP_PCB_CWR = 1 << 24,	       // the next new segment says that the window was reduced
+	TCP_PCB_REDUCED = 1 << 25,     // ... because of ECN, up to `recover`
 	TCP_PCB_LINGER = 1 << 27,      // tcp_set_linger() is on
 	TCP_PCB_ADOPTED = 1 << 28,     // half of a connection that others opened
 	TCP_PCB_WSCALE = 1 << 29,      // the peer's SYN had the option
@@ -57,6 +64,8 @@ enum tcp_pcb_flag {
 enum tcp_timer {
 	TCP_TIMER_NONE,
 	TCP_TIMER_REXMIT,     // RFC 6298
+	TCP_TIMER_PROBE,      // of the tail (RFC 8985 7); retransmission follows
+	TCP_TIMER_REORDER,    // what RACK waits for (RFC 8985 6.3); retransmission follows
 	TCP_TIMER_PERSIST,    // RFC 9293 3.8.6.1
 	TCP_TIMER_FIN_WAIT,   // FIN-WAIT-2 of nobody's
 	TCP_TIMER_KEEP_ALIVE, // nothing is under way (RFC 1122 4.2.3.6)
@@ -98,6 +107,7 @@ struct tcp_pcb {
 	uint16_t mss;	  // octets of text a segment may carry to the peer
 	uint8_t dupacks;  // duplicate ACKs in a row
 	uint8_t rcv_segs; // segments with text since we last sent an ACK
+	uint32_t flight;  // the record of the flight (flight.h); 0: none
 
 	// --- line 2: sending
 	struct tcp_sendq sendq __attribute__((aligned(64)));
@@ -120,19 +130,22 @@ struct tcp_pcb {
 	uint32_t rtt_seq; // TCP_PCB_TIMING: the octet timed, sent at rtt_us
 
 	// --- the rest
-	uint64_t rtt_us;
-	uint64_t sent_us;     // when text was last sent
-	uint64_t progress_us; // when the peer last acknowledged something new
+	uint32_t rtt_us;      // low half of the time
+	uint32_t sent_us;     // low half of when text was last sent
+	uint32_t progress_ms; // stack->now_ms when the peer last acknowledged something new
+	union {
+		uint32_t iss;	  // until ESTABLISHED
+		uint32_t recover; // RFC 6582; SND.MAX at the last reduction of the window
+	};
 	void *user;
 	union {
 		struct tcp_pcb *listener; // whose child this is; keeps it in memory
 		struct tcp_pcb *twin;	  // TCP_PCB_ADOPTED: the other half; NULL once it is gone
 	};
 	uint64_t bytes_in, bytes_out;
-	const struct tcp_congestion_ops *congestion;
 	union tcp_congestion_state congestion_state;
-	uint32_t recover; // RFC 6582
-	uint32_t iss;
+	uint32_t min_rtt_us;  // RFC 8985 5.2; 0: no sample yet
+	uint32_t dsack_start; // TCP_PCB_DSACK: dsack_length octets that came twice
 	union {
 		uint32_t irs;	  // until ESTABLISHED
 		uint32_t rcv_fin; // TCP_PCB_EARLY_FIN
@@ -148,12 +161,15 @@ struct tcp_pcb {
 	uint32_t retransmits;
 	uint32_t children; // of a listener: pcbs whose `listener` it is
 	uint16_t peer_mss; // as announced
+	uint16_t dsack_length;
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t backoff;     // RTO is rto_us << backoff
 	uint8_t tries;	     // transmissions of one segment (or probes) without an answer
 	uint8_t probes;	     // since the window closed, or since the peer fell silent
 	uint8_t retries;     // RST + SYN again after an unacceptable ACK
 	uint8_t dupacks_due; // duplicate ACKs to send beside the next one
+	uint8_t congestion;  // enum tcp_congestion
+	uint8_t reo_wnd_mult, reo_wnd_persist; // RFC 8985 6.2 step 4
 	uint8_t keep_probes;
 	uint8_t keep_interval_s;
 	uint16_t keep_idle_s; // 0: no keep-alives
@@ -273,6 +289,11 @@ void tcp_text_settle(struct tcp_pcb *pcb);
 bool tcp_output(struct tcp_pcb *pcb);
 // Text or a FIN waits to be sent (again).
 bool tcp_output_waits(const struct tcp_pcb *pcb);
+// One new segment, whatever CWND says, if the peer's window takes one. False: there is none (or no
+// frame).
+bool tcp_output_new_segment(struct tcp_pcb *pcb);
+// The last segment of the flight again. False: no frame.
+bool tcp_output_last_segment(struct tcp_pcb *pcb);
 // The retransmission queue from SND.UNA on is to be sent again.
 void tcp_output_rewind(struct tcp_pcb *pcb);
 // One octet (or what a small window takes), for the persist timer.
@@ -307,7 +328,15 @@ void tcp_timer_set(struct tcp_pcb *pcb, enum tcp_timer timer, uint64_t delay_us)
 void tcp_timer_stop(struct tcp_pcb *pcb);
 // Nothing is under way any more: only a keep-alive may be due some day.
 void tcp_timer_idle(struct tcp_pcb *pcb);
-void tcp_timer_rexmit(struct tcp_pcb *pcb); // (re)starts the retransmission timer
+void tcp_timer_rexmit(struct tcp_pcb *pcb); // (re)starts the retransmission timer, or the probe's
+// New text was sent: the probe, if one is worth sending, is put off.
+void tcp_timer_sent(struct tcp_pcb *pcb);
+void tcp_timer_reorder(struct tcp_pcb *pcb, uint32_t delay_us);
+// An ACK is being waited for, and something happens when none comes.
+static inline bool tcp_timer_awaits_ack(const struct tcp_pcb *pcb)
+{
+	return pcb->timer >= TCP_TIMER_REXMIT && pcb->timer <= TCP_TIMER_REORDER;
+}
 void tcp_timer_delack(struct tcp_pcb *pcb); // starts the delayed ACK timer unless it runs
 void tcp_timer_fire(struct tcp_pcb *pcb);
 
@@ -321,12 +350,19 @@ void tcp_rtt_acked(struct tcp_pcb *pcb, const struct tcp_segment *seg);
 // RTO with its backoff.
 uint64_t tcp_rtt_timeout_us(const struct tcp_pcb *pcb);
 
-// --- recovery.c
+// --- recovery.c: without SACK
 void tcp_recovery_duplicate(struct tcp_pcb *pcb);
 void tcp_recovery_acked(struct tcp_pcb *pcb, uint32_t acked, uint32_t flight);
-void tcp_recovery_timeout(struct tcp_pcb *pcb);
+void tcp_recovery_timeout(struct tcp_pcb *pcb); // with SACK as well
 // What may be outstanding as far as the network is concerned.
 uint32_t tcp_recovery_window(const struct tcp_pcb *pcb);
+
+// --- recovery_sack.c
+// An acceptable segment with an ACK of `acked` new octets of `flight` outstanding ones.
+void tcp_recovery_sack(
+	struct tcp_pcb *pcb, const struct tcp_segment *seg, uint32_t acked, uint32_t flight);
+// The reordering timer has expired.
+void tcp_recovery_reorder_expired(struct tcp_pcb *pcb);
 
 // --- check.c
 void tcp_pcb_check(const struct tcp_pcb *pcb);

@@ -7,6 +7,7 @@
 
 #include "tcp/chunk.h"
 #include "tcp/pcb.h"
+#include "tcp/sack.h"
 #include "tcp/stack.h"
 
 #include "base/assert.h"
@@ -58,6 +59,7 @@ static uint32_t extend(struct tcp_pcb *pcb, struct tcp_chunk *prev, const struct
 		return 0;
 	source_copy(source, seq, tcp_chunk_text(prev) + prev->length, n);
 	prev->length += n;
+	prev->stamp = ++pcb->stack->early_stamp;
 	pcb->recvq.early_bytes += n;
 	return n;
 }
@@ -99,6 +101,18 @@ static struct tcp_chunk *gap_fill(struct tcp_pcb *pcb, struct tcp_chunk *prev,
 	return prev;
 }
 
+// What of [seq, end) a chunk that begins before it has already came twice. The chunk counts as new:
+// its block is the one that is reported first (RFC 2018 4, RFC 2883 4).
+static void duplicate_note(struct tcp_pcb *pcb, struct tcp_chunk *chunk, uint32_t seq, uint32_t end)
+{
+	uint32_t upto = chunk_end(chunk);
+
+	if (!seq_lt(seq, end) || seq_le(upto, seq))
+		return;
+	tcp_sack_duplicate(pcb, seq, seq_lt(upto, end) ? upto : end);
+	chunk->stamp = ++pcb->stack->early_stamp;
+}
+
 bool tcp_reassembly_insert(struct tcp_pcb *pcb, uint32_t seq, const struct rte_mbuf *m,
 	uint32_t offset, uint32_t length)
 {
@@ -113,6 +127,7 @@ bool tcp_reassembly_insert(struct tcp_pcb *pcb, uint32_t seq, const struct rte_m
 
 		// Chunks that end before the range lie behind us; what they cover is skipped.
 		while (next && seq_le(next->seq, seq)) {
+			duplicate_note(pcb, next, seq, end);
 			seq = seq_max(seq, chunk_end(next));
 			prev = next;
 			next = next->next;

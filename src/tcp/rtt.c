@@ -24,7 +24,7 @@ void tcp_rtt_start(struct tcp_pcb *pcb, uint32_t seq)
 		return;
 	pcb->flags |= TCP_PCB_TIMING;
 	pcb->rtt_seq = seq;
-	pcb->rtt_us = pcb->stack->now_us;
+	pcb->rtt_us = (uint32_t)pcb->stack->now_us;
 }
 
 void tcp_rtt_retransmitted(struct tcp_pcb *pcb)
@@ -68,7 +68,7 @@ void tcp_rtt_acked(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 		if (seq_le(seg->ack, pcb->rtt_seq))
 			return;
 		pcb->flags &= ~(uint32_t)TCP_PCB_TIMING;
-		elapsed = pcb->stack->now_us - pcb->rtt_us;
+		elapsed = (uint32_t)pcb->stack->now_us - pcb->rtt_us;
 	} else if ((pcb->flags & (TCP_PCB_KARN | TCP_PCB_TIMESTAMPS | TCP_PCB_ADOPTED)) ==
 			   (TCP_PCB_KARN | TCP_PCB_TIMESTAMPS) &&
 		   seg->options.tsecr != 0) {

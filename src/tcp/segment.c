@@ -16,6 +16,7 @@ enum option_kind {
 	OPTION_MSS = 2,
 	OPTION_WSCALE = 3,
 	OPTION_SACK_PERMITTED = 4,
+	OPTION_SACK = 5,
 	OPTION_TIMESTAMPS = 8,
 };
 
@@ -52,6 +53,16 @@ static void store32(uint8_t *p, uint32_t value)
 	memcpy(p, &v, sizeof(v));
 }
 
+static void sack_decode(const uint8_t *p, unsigned size, struct tcp_options *options)
+{
+	options->sack_count = (uint8_t)((size - 2) / 8);
+	for (unsigned i = 0; i < options->sack_count; i++) {
+		options->sack[i].start = load32(p + 2 + 8 * i);
+		options->sack[i].end = load32(p + 6 + 8 * i);
+	}
+	options->present |= TCP_OPTION_SACK;
+}
+
 // One option of `size` octets, kind and length included. An option of a known kind with another
 // length than its own is ignored as if it were unknown.
 static void option_decode(const uint8_t *p, unsigned size, struct tcp_options *options)
@@ -72,6 +83,10 @@ static void option_decode(const uint8_t *p, unsigned size, struct tcp_options *o
 	case OPTION_SACK_PERMITTED:
 		if (size == 2)
 			options->present |= TCP_OPTION_SACK_PERMITTED;
+		break;
+	case OPTION_SACK:
+		if (size >= 10 && size <= 2 + 8 * TCP_SACK_BLOCKS_MAX && size % 8 == 2)
+			sack_decode(p, size, options);
 		break;
 	case OPTION_TIMESTAMPS:
 		if (size == 10) {
@@ -148,6 +163,15 @@ static uint8_t *options_encode(uint8_t *p, const struct tcp_options *options)
 		store32(p + 4, options->tsval);
 		store32(p + 8, options->tsecr);
 		p += TCP_TIMESTAMPS_SIZE;
+	}
+	if (options->present & TCP_OPTION_SACK) {
+		store32(p, OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_SACK << 8 |
+				   (2 + 8u * options->sack_count));
+		p += 4;
+		for (unsigned i = 0; i < options->sack_count; i++, p += 8) {
+			store32(p, options->sack[i].start);
+			store32(p + 4, options->sack[i].end);
+		}
 	}
 	return p;
 }

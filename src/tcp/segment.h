@@ -15,6 +15,8 @@
 #define TCP_FLAG_PSH 0x08
 #define TCP_FLAG_ACK 0x10
 #define TCP_FLAG_URG 0x20
+#define TCP_FLAG_ECE 0x40
+#define TCP_FLAG_CWR 0x80
 
 #define TCP_HEADER_MIN 20u
 #define TCP_HEADER_MAX 60u
@@ -27,13 +29,22 @@ enum tcp_option_bit {
 	TCP_OPTION_WSCALE = 1 << 1,
 	TCP_OPTION_TIMESTAMPS = 1 << 2,
 	TCP_OPTION_SACK_PERMITTED = 1 << 3,
+	TCP_OPTION_SACK = 1 << 4,
 };
+
+// Octets that arrived before their turn: [start, end).
+struct tcp_sack_block {
+	uint32_t start, end;
+};
+#define TCP_SACK_BLOCKS_MAX 4
 
 struct tcp_options {
 	uint8_t present; // enum tcp_option_bit
 	uint8_t wscale;	 // shift; at most TCP_WSCALE_MAX after decoding (RFC 7323 2.3)
 	uint16_t mss;
 	uint32_t tsval, tsecr;
+	uint8_t sack_count; // valid with TCP_OPTION_SACK only
+	struct tcp_sack_block sack[TCP_SACK_BLOCKS_MAX];
 };
 
 struct tcp_segment {

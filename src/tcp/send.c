@@ -9,6 +9,7 @@
 #include "tcp/stack.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/payload.h"
 
 #include <errno.h>
@@ -175,7 +176,7 @@ void tcp_set_low_water(struct tcp_pcb *pcb, uint32_t bytes)
 
 uint64_t tcp_send_progress_us(const struct tcp_pcb *pcb)
 {
-	return pcb->progress_us;
+	return pcb->stack->now_us - (uint64_t)(pcb->stack->now_ms - pcb->progress_ms) * US_IN_MS;
 }
 
 unsigned tcp_pieces_pressure(const struct tcp_stack *stack)

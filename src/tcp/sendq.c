@@ -151,6 +151,24 @@ struct tcp_cursor tcp_sendq_copy(struct tcp_cursor from, uint8_t *to, uint32_t n
 	return from;
 }
 
+struct tcp_cursor tcp_sendq_skip(struct tcp_cursor from, uint32_t n)
+{
+	while (n > 0) {
+		uint32_t part;
+
+		if (from.offset == from.piece->length) {
+			from.piece = piece_next(from.piece);
+			from.offset = 0;
+		}
+		part = from.piece->length - from.offset;
+		if (part > n)
+			part = n;
+		n -= part;
+		from.offset += part;
+	}
+	return from;
+}
+
 void tcp_sendq_rewind(struct tcp_sendq *q)
 {
 	q->next = q->head;

@@ -89,6 +89,8 @@ void tcp_sendq_truncate(
 	struct tcp_piece_pool *pool, struct tcp_sendq *q, const struct tcp_sendq *before);
 // Copies n octets from the cursor on and returns the cursor behind them.
 struct tcp_cursor tcp_sendq_copy(struct tcp_cursor from, uint8_t *to, uint32_t n);
+// The cursor n octets further on. Costs the pieces that it passes.
+struct tcp_cursor tcp_sendq_skip(struct tcp_cursor from, uint32_t n);
 // SND.NXT moves on by n octets, to `next` (as returned by tcp_sendq_copy()).
 static inline void tcp_sendq_advance(struct tcp_sendq *q, struct tcp_cursor next, uint32_t n)
 {

@@ -36,6 +36,10 @@ void tcp_config_init(struct tcp_config *config)
 		.connect_retries = 1,
 		.resets_per_s = 1000,
 		.challenge_acks_per_s = 1000,
+		.congestion = TCP_CONGESTION_CUBIC,
+		.ecn = TCP_ECN_PASSIVE,
+		.sack = true,
+		.timestamps = true,
 		.syn_cookies = true,
 		.keep_alive = {.idle_s = 0, .interval_s = 75, .probes = 9},
 	};
@@ -81,6 +85,9 @@ static int tables_init(struct tcp_stack *stack)
 	if (!stack->pcbs)
 		return -ENOMEM;
 	err = tcp_table_init(&stack->table, config->connections_max, (const uint8_t *)key);
+	if (err)
+		return err;
+	err = tcp_flight_pool_init(&stack->flights, config->connections_max);
 	if (err)
 		return err;
 	return tcp_piece_pool_init(&stack->pieces, config->pieces_max, config->connections_max);
@@ -130,6 +137,8 @@ void tcp_stack_destroy(struct tcp_stack *stack)
 			tcp_pcb_free(&stack->pcbs[i]);
 	ASSERT(stack->pcbs_used == 0);
 	ASSERT(stack->pieces.pieces == 0 && stack->pieces.used == 0);
+	ASSERT(stack->flights.free_count == stack->flights.fresh);
+	tcp_flight_pool_fini(&stack->flights);
 	tcp_piece_pool_fini(&stack->pieces);
 	tcp_table_fini(&stack->table);
 	free(stack->pcbs);
@@ -155,7 +164,7 @@ static bool ack_may_wait(const struct tcp_pcb *pcb)
 
 	if ((pcb->flags & TCP_PCB_ACK_NOW) || pcb->rcv_segs >= ACKS_AT_ONCE)
 		return false;
-	return !pushed || pcb->stack->now_us - pcb->sent_us < INTERACTIVE_US;
+	return !pushed || (uint32_t)pcb->stack->now_us - pcb->sent_us < INTERACTIVE_US;
 }
 
 // An ACK that no segment with text has carried. False when no frame was free.

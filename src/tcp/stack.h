@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/wheel.h"
 #include "tcp/counters.h"
+#include "tcp/flight.h"
 #include "tcp/lookup.h"
 #include "tcp/pcb.h"
 #include "tcp/sendq.h"
@@ -37,6 +38,8 @@ struct tcp_stack {
 	struct list time_wait; // TIME-WAITs of nobody's, oldest first (by pcb->ready)
 	struct tcp_table table;
 	struct tcp_piece_pool pieces;
+	struct tcp_flight_pool flights;
+	uint32_t early_stamp; // orders pieces of early text by arrival
 	struct tcp_limit resets, challenges;
 
 	struct tcp_pcb *pcbs;

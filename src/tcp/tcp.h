@@ -45,23 +45,40 @@ struct tcp_keep_alive {
 	uint32_t probes;     // without an answer, before TIMEOUT; at most 255
 };
 
+enum tcp_congestion {
+	TCP_CONGESTION_CUBIC,	// RFC 9438
+	TCP_CONGESTION_NEWRENO, // RFC 5681, RFC 6582
+	TCP_CONGESTIONS,
+};
+const char *tcp_congestion_name(enum tcp_congestion congestion); // "cubic"
+
+enum tcp_ecn {
+	TCP_ECN_PASSIVE, // accepted from clients, not offered to servers
+	TCP_ECN_ACTIVE,	 // offered, too
+	TCP_ECN_OFF,
+};
+
 struct tcp_config {
 	uint32_t connections_max; // pcbs, TIME-WAIT and half-open ones included
 	uint32_t pieces_max;	  // pieces in all send queues together
 	uint32_t receive_buffer;  // bytes a connection may hold unread; 256 KiB
 	uint32_t backlog; // connections in SYN-RECEIVED or waiting for tcp_accept(), all listeners
-	uint32_t rto_min_us;	       // RFC 6298 (2.4) asks for 1 s; 200 ms, as Linux
-	uint32_t rto_max_us;	       // 60 s
-	uint32_t rto_initial_us;       // 1 s
-	uint32_t syn_retries;	       // 6
-	uint32_t retries;	       // retransmissions of one segment before TIMEOUT; 15
-	uint32_t time_wait_us;	       // 2 MSL; 60 s
-	uint32_t fin_wait_us;	       // FIN-WAIT-2 without an owner; 60 s
-	uint32_t delayed_ack_us;       // 40 ms
-	uint32_t connect_retries;      // RST + retry after an unacceptable ACK in SYN-SENT, before
-				       // REFUSED; 1
-	uint32_t resets_per_s;	       // RSTs for segments of no connection; 1000
-	uint32_t challenge_acks_per_s; // RFC 5961 (7); 1000
+	uint32_t rto_min_us;		// RFC 6298 (2.4) asks for 1 s; 200 ms, as Linux
+	uint32_t rto_max_us;		// 60 s
+	uint32_t rto_initial_us;	// 1 s
+	uint32_t syn_retries;		// 6
+	uint32_t retries;		// retransmissions of one segment before TIMEOUT; 15
+	uint32_t time_wait_us;		// 2 MSL; 60 s
+	uint32_t fin_wait_us;		// FIN-WAIT-2 without an owner; 60 s
+	uint32_t delayed_ack_us;	// 40 ms
+	uint32_t connect_retries;	// RST + retry after an unacceptable ACK in SYN-SENT, before
+					// REFUSED; 1
+	uint32_t resets_per_s;		// RSTs for segments of no connection; 1000
+	uint32_t challenge_acks_per_s;	// RFC 5961 (7); 1000
+	enum tcp_congestion congestion; // of new connections; CUBIC
+	enum tcp_ecn ecn;		// RFC 3168; PASSIVE
+	bool sack;			// RFC 2018 and what builds on it; true
+	bool timestamps;		// RFC 7323; true
 	bool syn_cookies; // past the backlog (RFC 4987 3.6), else SYNs are dropped there; true
 	struct tcp_keep_alive keep_alive; // of new connections; {0, 75, 9}: off, as RFC 1122 asks
 	uint8_t secret[16]; // ISNs (RFC 6528) and timestamp offsets; survives restarts
@@ -239,6 +256,8 @@ void tcp_set_send_buffer(struct tcp_pcb *pcb, uint32_t bytes);
 // before the SYN or SYN-ACK is flushed. Can only be lowered.
 void tcp_set_mss(struct tcp_pcb *pcb, uint16_t mss);
 
+void tcp_set_congestion(struct tcp_pcb *pcb, enum tcp_congestion congestion);
+
 // --- ending --------------------------------------------------------------------------------------
 
 // FIN after what is queued; receiving goes on. Ownership stays.
@@ -298,6 +317,10 @@ struct tcp_info {
 	uint64_t queued, unread;
 	uint64_t bytes_in, bytes_out;
 	uint32_t retransmits;
+	uint32_t pipe; // octets of those in flight that are thought to be in the network (RFC 6675)
+	bool sack, timestamps, ecn; // what was negotiated
+	bool recovery;		    // fast recovery is under way
+	enum tcp_congestion congestion;
 };
 void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info);
 

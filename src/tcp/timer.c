@@ -7,6 +7,7 @@
 // so an ACK that restarts the retransmission timer costs one store. Runs on the worker.
 
 #include "tcp/pcb.h"
+#include "tcp/rack.h"
 #include "tcp/stack.h"
 
 #include "base/assert.h"
@@ -67,12 +68,47 @@ void tcp_timer_idle(struct tcp_pcb *pcb)
 		pcb, TCP_TIMER_KEEP_ALIVE, due_ms > since_ms ? (due_ms - since_ms) * US_IN_MS : 0);
 }
 
+// One of several that await an ACK becomes due earlier than what is set; what it does, in the end,
+// is to set the retransmission timer again.
+static void set_if_sooner(struct tcp_pcb *pcb, enum tcp_timer timer, uint64_t delay_us)
+{
+	if (pcb->stack->now_us + delay_us < pcb->timer_us)
+		tcp_timer_set(pcb, timer, delay_us);
+}
+
 void tcp_timer_rexmit(struct tcp_pcb *pcb)
 {
-	if (pcb->snd_una != pcb->snd_max)
-		tcp_timer_set(pcb, TCP_TIMER_REXMIT, tcp_rtt_timeout_us(pcb));
+	uint64_t probe_us;
+
+	if (pcb->snd_una == pcb->snd_max) {
+		if (tcp_timer_awaits_ack(pcb))
+			tcp_timer_idle(pcb);
+		return;
+	}
+	tcp_timer_set(pcb, TCP_TIMER_REXMIT, tcp_rtt_timeout_us(pcb));
+	probe_us = tcp_probe_delay_us(pcb);
+	if (probe_us > 0)
+		set_if_sooner(pcb, TCP_TIMER_PROBE, probe_us);
+}
+
+void tcp_timer_sent(struct tcp_pcb *pcb)
+{
+	uint64_t probe_us = tcp_probe_delay_us(pcb);
+
+	if (probe_us == 0)
+		return;
+	// The retransmission timer runs from the first of what is under way (RFC 6298 5.1); behind
+	// the probe it starts anew.
+	if (pcb->timer == TCP_TIMER_PROBE)
+		tcp_timer_set(pcb, TCP_TIMER_PROBE, probe_us);
 	else if (pcb->timer == TCP_TIMER_REXMIT)
-		tcp_timer_idle(pcb);
+		set_if_sooner(pcb, TCP_TIMER_PROBE, probe_us);
+}
+
+void tcp_timer_reorder(struct tcp_pcb *pcb, uint32_t delay_us)
+{
+	if (tcp_timer_awaits_ack(pcb))
+		set_if_sooner(pcb, TCP_TIMER_REORDER, delay_us);
 }
 
 void tcp_timer_delack(struct tcp_pcb *pcb)
@@ -115,7 +151,6 @@ static void rexmit_expired(struct tcp_pcb *pcb)
 		pcb->flags |= TCP_PCB_SYN_LOST;
 	tcp_count(pcb->stack, TCP_COUNTER_TIMEOUTS);
 	tcp_recovery_timeout(pcb);
-	tcp_output_rewind(pcb);
 	tcp_timer_rexmit(pcb);
 }
 
@@ -171,6 +206,13 @@ static void timer_expired(struct tcp_pcb *pcb)
 	switch (timer) {
 	case TCP_TIMER_REXMIT:
 		rexmit_expired(pcb);
+		break;
+	case TCP_TIMER_PROBE:
+		tcp_timer_set(pcb, TCP_TIMER_REXMIT, tcp_rtt_timeout_us(pcb));
+		tcp_probe_expired(pcb);
+		break;
+	case TCP_TIMER_REORDER:
+		tcp_recovery_reorder_expired(pcb);
 		break;
 	case TCP_TIMER_PERSIST:
 		persist_expired(pcb);

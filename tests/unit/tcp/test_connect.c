@@ -22,8 +22,9 @@ static void the_syn_offers_everything(void **state)
 	struct fixture *f = *state;
 
 	connecting(f, NULL);
-	assert_int_equal(f->last.options.present,
-		TCP_OPTION_MSS | TCP_OPTION_WSCALE | TCP_OPTION_TIMESTAMPS);
+	assert_int_equal(f->last.options.present, TCP_OPTION_MSS | TCP_OPTION_WSCALE |
+							  TCP_OPTION_TIMESTAMPS |
+							  TCP_OPTION_SACK_PERMITTED);
 	assert_int_equal(f->last.wnd, 65528); // in whole units of the scale
 }
 
