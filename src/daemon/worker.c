@@ -243,8 +243,7 @@ static unsigned poll_burst(struct worker *worker, struct worker_port *wp, uint64
 	if (count == 0)
 		return 0;
 	delivered = net_input(worker->net, &wp->netif, frames, count, now_us, deliveries);
-	for (unsigned i = 0; i < delivered; i++)
-		tcp_input(worker->tcp, &deliveries[i]);
+	tcp_input_burst(worker->tcp, deliveries, delivered);
 	return count;
 }
 
