@@ -148,9 +148,19 @@ void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usa
 
 unsigned payload_pool_pressure(const struct payload_pool *pool)
 {
-	if (pool->total_bytes == 0)
-		return 1000;
-	return (unsigned)(pool->in_use_bytes * 1000 / pool->total_bytes);
+	const unsigned last = PAYLOAD_CLASSES - 1;
+	uint64_t all = 1000, largest = 0;
+
+	if (pool->total_bytes > 0)
+		all = pool->in_use_bytes * 1000 / pool->total_bytes;
+	if (pool->total[last] > 0)
+		largest = pool->in_use[last] * 1000 / pool->total[last];
+	return (unsigned)(all > largest ? all : largest);
+}
+
+uint64_t payload_pool_bytes(const struct payload_pool *pool)
+{
+	return pool->total_bytes;
 }
 
 void payload_pool_check(const struct payload_pool *pool)

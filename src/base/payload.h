@@ -69,8 +69,11 @@ struct payload_pool_usage {
 };
 // Any thread; approximate while the worker runs.
 void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usage *ret_usage);
-// Share of the bytes of all classes that is in use, in permille. Worker only, O(classes).
+// How near the pool is to its end, in permille: the share of all bytes that is in use, or of the
+// largest class (to which everything turns in the end) if that is more. Worker only, O(1).
 unsigned payload_pool_pressure(const struct payload_pool *pool);
+// Bytes of data that all classes together hold.
+uint64_t payload_pool_bytes(const struct payload_pool *pool);
 
 // Asserts that the books agree with the pools; for tests.
 void payload_pool_check(const struct payload_pool *pool);

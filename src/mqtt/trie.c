@@ -60,7 +60,7 @@ static int pools_create(struct mqtt_trie *trie)
 	trie->nodes = pool_alloc((uint64_t)trie->nodes_max + 1, sizeof(*trie->nodes));
 	trie->chunks = pool_alloc(trie->chunks_max, sizeof(*trie->chunks));
 	trie->levels = pool_alloc(trie->levels_max, sizeof(*trie->levels));
-	trie->steps = pool_alloc((uint64_t)trie->levels_max + 1, sizeof(*trie->steps));
+	trie->steps = pool_alloc((uint64_t)trie->levels_max * 2 + 1, sizeof(*trie->steps));
 	if (!trie->buckets || !trie->nodes || !trie->chunks || !trie->levels || !trie->steps)
 		return -ENOMEM;
 	return 0;
@@ -172,25 +172,36 @@ static void match_visit(struct match *m, const struct mqtt_trie_node *node)
 
 static void match_push(struct match *m, const struct mqtt_trie_node *node, uint32_t depth)
 {
-	DASSERT(m->waiting <= m->trie->levels_max);
+	DASSERT(m->waiting <= m->trie->levels_max * 2);
 	m->trie->steps[m->waiting++] = (struct mqtt_trie_step){node, depth};
 }
 
+// A step that only visits the node's entries: the '#' child of a node whose other children come
+// first.
+#define ENTRIES_ONLY UINT32_MAX
+
 // At a node to which the topic's first `depth` levels have led. Every step taken off the stack puts
-// at most two back, both a level deeper, so at most levels + 1 ever wait.
+// at most three back, one of which is the last of its kind, so at most 2 * levels + 1 ever wait.
 static void match_step(struct match *m, struct mqtt_trie_step at, uint32_t levels, bool dollar)
 {
 	const struct mqtt_trie *trie = m->trie;
 	const struct mqtt_trie_node *node = at.node, *child;
 	bool wildcards = at.depth > 0 || !dollar; // [MQTT-4.7.2-1]
 
-	// Any number of further levels, none included (4.7.1.2): "a/#" matches "a".
-	if (node->multi && wildcards)
-		match_visit(m, &trie->nodes[node->multi]);
-	if (at.depth == levels) {
+	if (at.depth == ENTRIES_ONLY) {
 		match_visit(m, node);
 		return;
 	}
+	// Any number of further levels, none included (4.7.1.2): "a/#" matches "a".
+	if (at.depth == levels) {
+		if (node->multi && wildcards)
+			match_visit(m, &trie->nodes[node->multi]);
+		match_visit(m, node);
+		return;
+	}
+	// The last one pushed is the first one taken.
+	if (node->multi && wildcards)
+		match_push(m, &trie->nodes[node->multi], ENTRIES_ONLY);
 	if (node->plus && wildcards)
 		match_push(m, &trie->nodes[node->plus], at.depth + 1);
 	child = mqtt_trie_node_exact(trie, node, &trie->levels[at.depth]);

@@ -49,9 +49,10 @@ int mqtt_trie_insert(
 // Frees nodes that have become empty. Harmless on an entry that is in no trie.
 void mqtt_trie_remove(struct mqtt_trie *trie, struct mqtt_trie_entry *entry);
 
-// Calls `visit` for every entry whose filter matches, once each, in no particular order. `visit`
-// must neither change the trie nor match in it. Returns the number of visits, or -E2BIG (topic has
-// more than levels_max levels).
+// Calls `visit` for every entry whose filter matches, once each, depth first: at every level what
+// continues with the level's name, then with '+', then '#' ("a/#" comes before "a" for the topic
+// "a"). `visit` must not change the trie, nor match in it. Returns the number of visits, or -E2BIG
+// (the topic has more than levels_max levels).
 int mqtt_trie_match(const struct mqtt_trie *trie, struct mqtt_bytes topic,
 	void (*visit)(void *ctx, struct mqtt_trie_entry *entry), void *ctx);
 

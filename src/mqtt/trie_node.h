@@ -84,7 +84,7 @@ struct mqtt_trie {
 
 	uint8_t key[16]; // of the level names' hash
 	uint32_t levels_max;
-	// Scratch of one call: levels_max levels, levels_max + 1 steps.
+	// Scratch of one call: levels_max levels, twice as many steps and one.
 	struct mqtt_trie_level *levels;
 	struct mqtt_trie_step *steps;
 };

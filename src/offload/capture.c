@@ -43,8 +43,9 @@ static enum proof_reason judge_packet(const struct client *client, const struct 
 		return PROOF_NOT_ACCEPTED;
 	if (client->disordered)
 		return PROOF_FENCE;
-	// Legal, but the specification lets the broker refuse it (1.5.4).
-	if (publish->text_discouraged || publish->has_subscription_id ||
+	// The broker reads nothing after a violation; text may be legal, and still the broker may
+	// refuse it (1.5.4).
+	if (client->violated || publish->text_discouraged || publish->has_subscription_id ||
 		publish->qos > client->broker_qos) // [MQTT-3.2.2-11]
 		return PROOF_MALFORMED;
 	if (publish->retain)

@@ -28,6 +28,10 @@
 #define PRESSURE_HIGH	750 // only short packets are gathered
 #define PRESSURE_MEDIUM 500
 
+// What may wait for one client: this part of the memory that is free, so that slow ones together
+// never take everything (dynamic threshold).
+#define CLIENT_SHARE 8
+
 #define GATHER_HIGH   4096u
 #define GATHER_MEDIUM 16384u
 // Control packets are gathered up to this even when nothing so long would be captured.
@@ -75,6 +79,7 @@ int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
 	offload->tcp = tcp;
 	offload->payloads = payloads;
 	offload->now_us = now_us;
+	offload->payload_bytes = payload_pool_bytes(payloads);
 	list_init(&offload->kicked);
 	list_init(&offload->paused);
 	list_init(&offload->fencing);
@@ -142,6 +147,8 @@ void offload_advance(struct offload *offload, uint64_t now_us)
 {
 	offload->now_us = now_us;
 	offload->work = 0;
+	offload->share_bytes = offload->payload_bytes / 1000 *
+			       (1000 - payload_pool_pressure(offload->payloads)) / CLIENT_SHARE;
 }
 
 // Runs everybody on the list once; who is put on it meanwhile has its turn later.

@@ -11,6 +11,9 @@
 
 // PUBLISHes of the broker that may wait behind the window; more wait in the broker.
 #define WINDOWED_BROKER_MAX 64
+// So much every client may hold, however little is free.
+#define CLIENT_FLOOR_BYTES  4096u
+#define CLIENT_FLOOR_PIECES 64u
 // A subscriber this far behind makes publishers wait, if it is alive and nobody is faster.
 #define SOFT_BYTES  (256u << 10)
 #define SOFT_PIECES 1024u
@@ -28,22 +31,36 @@ static void delivered(struct client *client, uint8_t qos)
 
 // --- bounds --------------------------------------------------------------------------------------
 
-// The send queue has room. What one client may hold shrinks with what is free, so that slow ones
-// together never take everything (dynamic threshold).
+// What one client may hold is bounded by the configuration, and shrinks with what is free (dynamic
+// threshold), in bytes and in pieces.
+static bool bytes_have_room(const struct client *client, uint64_t bytes)
+{
+	if (bytes < CLIENT_FLOOR_BYTES)
+		return true;
+	return bytes < client->broker->config->client.queue_bytes &&
+	       bytes < client->offload->share_bytes;
+}
+
 bool output_has_room(const struct client *client)
 {
-	const struct offload_client_config *bounds = &client->broker->config->client;
 	uint32_t pieces = tcp_send_pieces(client->pcb) + client->waiting_count;
+	uint32_t limit = client->broker->config->client.queue_messages, share;
 	struct tcp_usage usage;
-	uint32_t limit = bounds->queue_messages, share;
 
-	if (tcp_send_queued(client->pcb) >= bounds->queue_bytes)
+	if (!bytes_have_room(client, tcp_send_queued(client->pcb)))
 		return false;
-	if (pieces < 64)
+	if (pieces < CLIENT_FLOOR_PIECES)
 		return true;
 	tcp_stack_usage(client->offload->tcp, &usage);
 	share = (usage.pieces_max - usage.pieces) / 8;
 	return pieces < (share < limit ? share : limit);
+}
+
+// One more QoS 1 delivery may wait for the window.
+static bool window_has_room(const struct client *client)
+{
+	return client->windowed_count < client->broker->config->client.queued_qos1 &&
+	       bytes_have_room(client, tcp_send_queued(client->pcb) + client->windowed_bytes);
 }
 
 bool output_above_soft_mark(const struct client *client)
@@ -93,6 +110,7 @@ static void wait_append(struct client *client, struct delivery *delivery)
 
 	list_append(windowed ? &client->windowed : &client->waiting, &delivery->link);
 	client->windowed_count += windowed;
+	client->windowed_bytes += windowed ? delivery->length : 0;
 	client->waiting_count += !windowed;
 	client->windowed_broker += delivery->kind == DELIVERY_BROKER;
 	keep_trying(client);
@@ -101,6 +119,7 @@ static void wait_append(struct client *client, struct delivery *delivery)
 static void wait_drop(struct client *client, struct delivery *delivery)
 {
 	client->windowed_count -= is_windowed(delivery);
+	client->windowed_bytes -= is_windowed(delivery) ? delivery->length : 0;
 	client->waiting_count -= !is_windowed(delivery);
 	client->windowed_broker -= delivery->kind == DELIVERY_BROKER;
 	delivery_drop(client->offload, delivery);
@@ -177,8 +196,7 @@ static void deliver_qos1(struct client *client, struct message *message, const s
 		identifiers_give(client_identifiers(client), id);
 		window_release(client);
 	}
-	if (client->windowed_count < client->broker->config->client.queued_qos1 &&
-		wait_message(client, message, form))
+	if (window_has_room(client) && wait_message(client, message, form))
 		return;
 	drop(client, OFFLOAD_DROP_QUEUE_FULL);
 }

@@ -88,35 +88,57 @@ static bool still_pending(const struct client *client, struct mqtt_bytes topic)
 	return false;
 }
 
+// A held message that is being delivered.
+struct release {
+	struct client *client;
+	struct message *message;
+	bool own;		 // the client's own message
+	bool one, takes_highest; // what overlapping subscriptions get
+	bool any;		 // a subscription matches
+	bool found;		 // one copy is to be sent: at `qos`, with `id`
+	uint8_t qos;
+	uint32_t id;
+};
+
+static void release_match(void *ctx, struct mqtt_trie_entry *entry)
+{
+	struct release *r = ctx;
+	const struct subscription *sub = container_of(entry, struct subscription, entry);
+	uint8_t published = r->message->publish->qos;
+	uint8_t qos = sub->qos < published ? sub->qos : published;
+
+	if (sub->session != r->client->session || sub->share)
+		return;
+	r->any = true;
+	if (sub->no_local && r->own)
+		return;
+	if (!r->one) {
+		output_deliver(r->client, r->message, qos, sub->id);
+		return;
+	}
+	if (!r->found || (r->takes_highest && qos > r->qos))
+		r->qos = qos;
+	r->id = r->id != 0 ? r->id : sub->id; // of several one: it is too late to pass
+	r->found = true;
+}
+
 // Delivers under the client's subscriptions as they are now; false when none matches.
 static bool deliver_now(
 	struct client *client, const struct delivery *delivery, struct message *message)
 {
-	const struct mqtt_publish *publish = message->publish;
-	bool one = proof_one_copy(client->broker->config->overlap, client->version);
-	uint32_t id = 0;
-	int best = -1;
-	bool any = false;
+	const struct broker *broker = client->broker;
+	struct release release = {
+		.client = client,
+		.message = message,
+		.own = delivery->own,
+		.one = proof_one_copy(broker->config->overlap, client->version),
+		.takes_highest = proof_takes_highest(broker->config->overlap),
+	};
 
-	list_for_each (link, &client->session->subscriptions) {
-		const struct subscription *sub = container_of(link, struct subscription, link);
-		uint8_t qos = sub->qos < publish->qos ? sub->qos : publish->qos;
-
-		if (!subscription_matches(client->offload, sub, publish->topic))
-			continue;
-		any = true;
-		if (sub->no_local && delivery->own)
-			continue;
-		if (!one) {
-			output_deliver(client, message, qos, sub->id);
-			continue;
-		}
-		best = qos > best ? qos : best;
-		id = id != 0 ? id : sub->id; // of several one: it is too late to pass
-	}
-	if (best >= 0)
-		output_deliver(client, message, (uint8_t)best, id);
-	return any;
+	mqtt_trie_match(broker->map->trie, message->publish->topic, release_match, &release);
+	if (release.found)
+		output_deliver(client, message, release.qos, release.id);
+	return release.any;
 }
 
 // The time it was held is taken off its expiry (3.3.2.3.3). False: none is left.

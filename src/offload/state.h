@@ -40,7 +40,9 @@ struct offload {
 	struct tcp_stack *tcp;
 	struct payload_pool *payloads;
 	uint64_t now_us;
-	uint32_t work; // deliveries made in this turn
+	uint32_t work;		// deliveries made in this turn
+	uint64_t payload_bytes; // all there are
+	uint64_t share_bytes;	// what may wait for one client, as memory is now
 	struct slab *clients;
 	struct slab *deliveries; // struct delivery: what waits in outputs and for SUBACKs
 	struct broker *brokers;
@@ -97,6 +99,7 @@ struct client {
 	bool unknown;	    // counted as unknown in the map
 	bool gone;	    // the client's direction has ended
 	bool disordered;    // what passed could not be remembered: nothing is captured any more
+	bool violated;	    // it broke the protocol: the broker will end it and reads no further
 	bool failed;	    // memory ran out where nothing may be lost
 	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
@@ -133,6 +136,7 @@ struct client {
 	struct list windowed; // QoS 1 and the broker's PUBLISHes that wait for the window
 	struct list pending;  // messages that wait for a SUBACK
 	uint32_t waiting_count, windowed_count, windowed_broker, pending_count;
+	uint64_t windowed_bytes;
 	struct payload *identifiers; // struct identifiers; NULL: nothing unacknowledged
 	uint16_t identifier_next, identifier_broker;
 

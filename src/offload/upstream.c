@@ -45,6 +45,7 @@ static bool pass_malformed(struct client *client, const struct mqtt_frame *frame
 	if (!pass(client, frame))
 		return false;
 	counter_inc(&client->offload->counters.malformed);
+	client->violated = true;
 	return true;
 }
 
@@ -55,8 +56,10 @@ static bool on_connect(struct client *client, const struct mqtt_frame *frame)
 
 	if (!pass(client, frame))
 		return false;
-	if (client->state != CLIENT_NEW)
-		return true; // the broker ends it ([MQTT-3.1.0-2])
+	if (client->state != CLIENT_NEW) {
+		client->violated = true; // [MQTT-3.1.0-2]
+		return true;
+	}
 	if (error != MQTT_OK) {
 		counter_inc(&client->offload->counters.malformed);
 		client_set_raw(client);
@@ -118,8 +121,10 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 
 		if (!pass(client, frame))
 			return false;
-		if (!cut)
+		if (!cut) {
 			counter_inc(&client->offload->counters.malformed);
+			client->violated = true;
+		}
 		capture_passed(client, mqtt_bytes(NULL, 0), 0, cut ? PROOF_TOO_LARGE : reason);
 		return true;
 	}

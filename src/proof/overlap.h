@@ -7,7 +7,10 @@
 #pragma once
 
 enum proof_overlap {
-	PROOF_OVERLAP_MOSQUITTO, // v3: one copy at the highest QoS; v5: one a subscription
-	PROOF_OVERLAP_ONE,	 // always one; what needs several identifiers in one copy passes
-	PROOF_OVERLAP_EACH,	 // always one a subscription
+	// v3: one copy, at the QoS of the first that it finds (docs/decisions/0012); v5: one a
+	// subscription
+	PROOF_OVERLAP_MOSQUITTO,
+	PROOF_OVERLAP_ONE,  // always one, at the highest QoS; what needs several identifiers in one
+			    // copy passes
+	PROOF_OVERLAP_EACH, // always one a subscription
 };

@@ -144,6 +144,11 @@ static void collect(void *ctx, struct mqtt_trie_entry *entry)
 
 // --- grouping ------------------------------------------------------------------------------------
 
+bool proof_takes_highest(enum proof_overlap overlap)
+{
+	return overlap != PROOF_OVERLAP_MOSQUITTO;
+}
+
 bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version)
 {
 	switch (overlap) {
@@ -173,7 +178,7 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 			continue;
 		if (seen && proof_one_copy(table->config.overlap, session->version)) {
 			target = proof_route_target(route, session->mark_index);
-			if (sub->qos > target->qos)
+			if (proof_takes_highest(table->config.overlap) && sub->qos > target->qos)
 				target->qos = sub->qos;
 			if (session->version == MQTT_VERSION_5 && (sub->id != 0 || target->id != 0))
 				route->reason = PROOF_OVERLAP;

@@ -70,6 +70,9 @@ void proof_routes_sweep(struct proof_routes *routes);
 
 // Does a client of this version get one copy, however many of its subscriptions match?
 bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version);
+// Is that copy sent at the highest QoS of those that match? Otherwise at the QoS of the first one,
+// in the order of mqtt_trie_match().
+bool proof_takes_highest(enum proof_overlap overlap);
 
 // The hash by which routes (and fences) know a topic.
 uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic);

@@ -83,6 +83,14 @@ void tcp_close(struct tcp_pcb *pcb)
 		tcp_timer_set(pcb, TCP_TIMER_FIN_WAIT, pcb->stack->config.fin_wait_us);
 }
 
+void tcp_abort_if_sent(struct tcp_pcb *pcb)
+{
+	if (!(pcb->flags & TCP_PCB_ABORT_LATER) || tcp_sendq_unsent(&pcb->sendq) > 0)
+		return;
+	tcp_emit_reset(pcb);
+	tcp_pcb_finish(pcb, 0);
+}
+
 void tcp_abort_after_send(struct tcp_pcb *pcb)
 {
 	if (pcb->sendq.bytes == 0 || pcb->state == TCP_SYN_DEFERRED) {

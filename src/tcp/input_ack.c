@@ -145,11 +145,6 @@ static bool una_advance(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 		return false;
 	if (pcb->timer == TCP_TIMER_PERSIST && !tcp_output_waits(pcb))
 		tcp_timer_idle(pcb);
-	if ((pcb->flags & TCP_PCB_ABORT_LATER) && pcb->sendq.bytes == 0) {
-		tcp_emit_reset(pcb);
-		tcp_pcb_finish(pcb, 0);
-		return false;
-	}
 	return true;
 }
 

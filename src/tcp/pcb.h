@@ -195,6 +195,8 @@ void tcp_pcb_raise(struct tcp_pcb *pcb, uint32_t events);
 // The protocol is done with it: out of the table, timers off, send queue dropped; CLOSED until the
 // owner ends it, freed when there is none. What was received stays readable.
 void tcp_pcb_finish(struct tcp_pcb *pcb, uint32_t events);
+// tcp_abort_after_send(): the RST, once everything has been sent. The pcb may be gone afterwards.
+void tcp_abort_if_sent(struct tcp_pcb *pcb);
 // The user lets go; no event names it any more.
 void tcp_pcb_disown(struct tcp_pcb *pcb);
 // 2 MSL from now on.

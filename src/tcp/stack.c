@@ -220,6 +220,8 @@ void tcp_flush(struct tcp_stack *stack)
 		list_remove(node); // what it marked itself for has been done
 		if (!done)
 			list_append(&again, node);
+		else
+			tcp_abort_if_sent(container_of(node, struct tcp_pcb, flush));
 	}
 	if (!list_empty(&again))
 		tcp_count(stack, TCP_COUNTER_NO_FRAME);

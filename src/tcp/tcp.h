@@ -267,8 +267,9 @@ void tcp_shutdown(struct tcp_pcb *pcb);
 void tcp_close(struct tcp_pcb *pcb);
 // RST now; queued data is dropped. Ends ownership.
 void tcp_abort(struct tcp_pcb *pcb);
-// RST as soon as everything queued is acknowledged (or given up); received bytes are dropped. Ends
-// ownership.
+// RST right behind everything queued, as soon as all of it has been sent (or given up): like a
+// reset that travels from end to end, it may overtake what is lost on the way, and it keeps its
+// place among other connections. Received bytes are dropped. Ends ownership.
 void tcp_abort_after_send(struct tcp_pcb *pcb);
 
 // --- the owner's loop ----------------------------------------------------------------------------
