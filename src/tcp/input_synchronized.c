@@ -36,6 +36,9 @@ static bool step_paws(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (!(pcb->flags & TCP_PCB_TIMESTAMPS) || (seg->flags & TCP_FLAG_RST))
 		return true;
 	if (!(seg->options.present & TCP_OPTION_TIMESTAMPS)) {
+		// The peer of a connection that only we remember: it gets its challenge ACK.
+		if (seg->flags & TCP_FLAG_SYN)
+			return true;
 		tcp_count_drop(pcb->stack, TCP_DROP_NO_TIMESTAMP);
 		return false;
 	}

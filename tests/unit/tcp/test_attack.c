@@ -28,6 +28,27 @@ static void challenge_acks_are_limited_per_connection(void **state)
 	expect(f, ACK, 1, 1, 0);
 }
 
+// A host that has forgotten the connection begins anew, perhaps without timestamps. Silence would
+// leave us half open for ever; other segments without them are dropped (RFC 7323 3.2).
+static void a_syn_without_timestamps_is_challenged(void **state)
+{
+	struct fixture *f = *state;
+
+	f->peer_options.present |= TCP_OPTION_TIMESTAMPS;
+	f->peer_options.tsval = 1000;
+	established_passive(f);
+	assert_true(f->timestamps);
+	f->timestamps = false;
+	f->peer_options.present = 0;
+	peer(f, ACK, 1, 1, 10);
+	flush(f);
+	expect_nothing(f);
+	peer(f, SYN, 5000, 0, 0);
+	flush(f);
+	expect(f, ACK, 1, 1, 0);
+	assert_int_equal(count_of(f, "packets_dropped_total", "tcp_no_timestamp"), 1);
+}
+
 static void challenge_acks_are_limited_in_all(void **state)
 {
 	struct fixture *f = *state;
@@ -177,6 +198,7 @@ int test_tcp_attack(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(challenge_acks_are_limited_per_connection),
+		FIXTURE_TEST(a_syn_without_timestamps_is_challenged),
 		FIXTURE_TEST(challenge_acks_are_limited_in_all),
 		FIXTURE_TEST(much_too_old_acks_are_challenged),
 		FIXTURE_TEST(malformed_segments_are_counted),
