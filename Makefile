@@ -10,6 +10,7 @@ help:
 	@echo 'make build    build offrampd, offramp and offramp-bench in $(BUILD)/'
 	@echo 'make demo     run the main job on a real broker and print the result (as root)'
 	@echo 'make test     run all tests (as root); FAST=1: those that take seconds'
+	@echo 'make test-all all of that in every mode and at full size: an hour'
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
@@ -39,10 +40,13 @@ bench-tcp: deps
 test: deps
 	@tools/run-tests $(if $(FAST),--fast)
 
+test-all: deps
+	@tools/run-tests --all
+
 install: build
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps build demo bench bench-tcp test install clean
+.PHONY: help deps build demo bench bench-tcp test test-all install clean
