@@ -57,6 +57,12 @@ struct config_memory { // all per worker
 	uint32_t send_pieces;	// entries in all send queues together
 };
 
+struct config_keep_alive {
+	uint64_t idle_us; // 0: off
+	uint64_t interval_us;
+	uint32_t probes;
+};
+
 struct config {
 	const char *file; // where it came from
 	enum config_mode mode;
@@ -78,7 +84,8 @@ struct config {
 	enum config_idle idle;
 
 	struct config_memory memory;
-	struct tcp_config tcp; // connections_max, pieces_max and secret are config_to_tcp()'s
+	struct tcp_config tcp; // connections_max, pieces_max, keep_alive, secret: config_to_tcp()'s
+	struct config_keep_alive keep_alive;
 
 	const char *secret_file;    // NULL: none
 	const char *control_socket; // absolute path

@@ -6,6 +6,7 @@
 
 #include "control/config.h"
 
+#include "base/clock.h"
 #include "base/payload.h"
 
 #define MIB (1024ull * 1024)
@@ -73,6 +74,12 @@ void config_to_net(const struct config *config, struct net_if *const *netifs,
 	ret_net->neighbours_count = config->neighbours_count;
 }
 
+// Rounded up.
+static uint32_t seconds_of(uint64_t us)
+{
+	return (uint32_t)((us + US_IN_S - 1) / US_IN_S);
+}
+
 void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp)
 {
 	const struct tcp_config *from = &config->tcp;
@@ -90,6 +97,11 @@ void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp)
 	ret_tcp->fin_wait_us = from->fin_wait_us;
 	ret_tcp->delayed_ack_us = from->delayed_ack_us;
 	ret_tcp->connect_retries = from->connect_retries;
+	ret_tcp->keep_alive = (struct tcp_keep_alive){
+		.idle_s = seconds_of(config->keep_alive.idle_us),
+		.interval_s = seconds_of(config->keep_alive.interval_us),
+		.probes = config->keep_alive.probes,
+	};
 }
 
 void config_to_offload(const struct config *config, struct offload_config *ret_offload)

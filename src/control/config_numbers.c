@@ -97,6 +97,15 @@ static const struct config_number tcp_numbers[] = {
 	TCP(delayed_ack, delayed_ack_us, DURATION, 0, 40 * MS, 500 * MS),
 };
 
+// Whole seconds in the end, rounded up.
+#define KEEP(member, field, kind, ...) \
+	NUMBER(raw_keep_alive, member, config_keep_alive, field, kind, __VA_ARGS__)
+static const struct config_number keep_alive_numbers[] = {
+	KEEP(idle, idle_us, DURATION, 0, 0, 18 * 60 * MIN), // 0: no keep-alives
+	KEEP(interval, interval_us, DURATION, 1 * S, 75 * S, 4 * MIN),
+	KEEP(probes, probes, COUNT, 1, 9, 255),
+};
+
 #define SECTION(where, table)                                        \
 	{                                                            \
 		(where), (table), sizeof(table) / sizeof((table)[0]) \
@@ -110,4 +119,5 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 	[CONFIG_SECTION_WORKERS] = SECTION("workers", workers_numbers),
 	[CONFIG_SECTION_MEMORY] = SECTION("memory", memory_numbers),
 	[CONFIG_SECTION_TCP] = SECTION("tcp", tcp_numbers),
+	[CONFIG_SECTION_KEEP_ALIVE] = SECTION("tcp.keep_alive", keep_alive_numbers),
 };

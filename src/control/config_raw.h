@@ -76,9 +76,14 @@ struct raw_memory {
 	char *payloads, *frames, *connections, *sessions, *subscriptions, *send_pieces;
 };
 
+struct raw_keep_alive {
+	char *idle, *interval, *probes;
+};
+
 struct raw_tcp {
 	char *receive_buffer, *backlog, *rto_min, *rto_max, *rto_initial, *syn_retries, *retries,
 		*connect_retries, *time_wait, *fin_wait, *delayed_ack;
+	struct raw_keep_alive keep_alive;
 };
 
 struct raw_control {
@@ -127,14 +132,15 @@ struct config_section {
 };
 
 enum config_section_id {
-	CONFIG_SECTION_PORT,	// raw_port → port_config
-	CONFIG_SECTION_IMPAIR,	// raw_impair → impair_config
-	CONFIG_SECTION_BROKER,	// raw_broker → offload_broker_config
-	CONFIG_SECTION_CAPTURE, // raw_capture → offload_capture_config
-	CONFIG_SECTION_CLIENT,	// raw_client → offload_client_config
-	CONFIG_SECTION_WORKERS, // raw_workers → config
-	CONFIG_SECTION_MEMORY,	// raw_memory → config_memory
-	CONFIG_SECTION_TCP,	// raw_tcp → tcp_config
+	CONFIG_SECTION_PORT,	   // raw_port → port_config
+	CONFIG_SECTION_IMPAIR,	   // raw_impair → impair_config
+	CONFIG_SECTION_BROKER,	   // raw_broker → offload_broker_config
+	CONFIG_SECTION_CAPTURE,	   // raw_capture → offload_capture_config
+	CONFIG_SECTION_CLIENT,	   // raw_client → offload_client_config
+	CONFIG_SECTION_WORKERS,	   // raw_workers → config
+	CONFIG_SECTION_MEMORY,	   // raw_memory → config_memory
+	CONFIG_SECTION_TCP,	   // raw_tcp → tcp_config
+	CONFIG_SECTION_KEEP_ALIVE, // raw_keep_alive → config_keep_alive
 	CONFIG_SECTIONS,
 };
 

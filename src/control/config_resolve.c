@@ -184,6 +184,8 @@ int config_resolve(
 	config_resolve_numbers(
 		document, CONFIG_SECTION_MEMORY, "memory", &raw->memory, &ret_config->memory);
 	resolve_tcp(document, &raw->tcp, &ret_config->tcp);
+	config_resolve_numbers(document, CONFIG_SECTION_KEEP_ALIVE, "tcp.keep_alive",
+		&raw->tcp.keep_alive, &ret_config->keep_alive);
 	resolve_files(document, raw, ret_config);
 	err = resolve_workers(document, &raw->workers, ret_config);
 	if (!err)

@@ -163,6 +163,13 @@ static const cyaml_schema_field_t memory_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t keep_alive_fields[] = {
+	OPTIONAL_TEXT(struct raw_keep_alive, idle),
+	OPTIONAL_TEXT(struct raw_keep_alive, interval),
+	OPTIONAL_TEXT(struct raw_keep_alive, probes),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t tcp_fields[] = {
 	OPTIONAL_TEXT(struct raw_tcp, receive_buffer),
 	OPTIONAL_TEXT(struct raw_tcp, backlog),
@@ -175,6 +182,7 @@ static const cyaml_schema_field_t tcp_fields[] = {
 	OPTIONAL_TEXT(struct raw_tcp, time_wait),
 	OPTIONAL_TEXT(struct raw_tcp, fin_wait),
 	OPTIONAL_TEXT(struct raw_tcp, delayed_ack),
+	CYAML_FIELD_MAPPING("keep_alive", OPTIONAL, struct raw_tcp, keep_alive, keep_alive_fields),
 	CYAML_FIELD_END,
 };
 
