@@ -11,6 +11,7 @@
 #include "tcp/stack.h"
 
 #include "base/assert.h"
+#include "base/random.h"
 
 #include <rte_mbuf.h>
 
@@ -208,6 +209,10 @@ void tcp_challenge_ack(struct tcp_pcb *pcb)
 		tcp_count(stack, TCP_COUNTER_CHALLENGE_ACKS_SUPPRESSED);
 		return;
 	}
+	// How many are left this second must not be known, or counting them would tell of other
+	// connections' (RFC 5961 7 and 10; CVE-2016-5696).
+	if (stack->challenges.used == 1)
+		stack->challenges.used += random_below(stack->rng, stack->challenges.per_s / 2 + 1);
 	pcb->challenged_ms = stack->now_ms + 1;
 	tcp_count(stack, TCP_COUNTER_CHALLENGE_ACKS);
 	tcp_pcb_ack_now(pcb);
