@@ -131,18 +131,25 @@ static void time_wait_retire(struct tcp_pcb *pcb, uint32_t *ret_beyond)
 	tcp_pcb_finish(pcb, 0);
 }
 
+// RFC 6191 2.
+static bool syn_is_later(const struct tcp_pcb *pcb, const struct tcp_segment *syn)
+{
+	if (syn->options.present & TCP_OPTION_TIMESTAMPS) {
+		// Segments of an incarnation without timestamps could not be taken for the new
+		// one's.
+		if (!(pcb->flags & TCP_PCB_TIMESTAMPS) ||
+			seq_gt(syn->options.tsval, pcb->ts_recent))
+			return true;
+		if (syn->options.tsval != pcb->ts_recent)
+			return false;
+	}
+	return seq_gt(syn->seq, pcb->rcv_nxt);
+}
+
 bool tcp_time_wait_reuse(struct tcp_pcb *pcb, const struct tcp_segment *syn, uint32_t *ret_beyond)
 {
-	bool timestamps =
-		(pcb->flags & TCP_PCB_TIMESTAMPS) && (syn->options.present & TCP_OPTION_TIMESTAMPS);
-
-	// RFC 6191 2: a later timestamp, or else a sequence number beyond the old ones.
-	if (timestamps && syn->options.tsval != pcb->ts_recent) {
-		if (seq_lt(syn->options.tsval, pcb->ts_recent))
-			return false;
-	} else if (seq_le(syn->seq, pcb->rcv_nxt)) {
+	if (!syn_is_later(pcb, syn))
 		return false;
-	}
 	time_wait_retire(pcb, ret_beyond);
 	return true;
 }

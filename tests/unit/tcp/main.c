@@ -37,6 +37,7 @@ int main(void)
 	failed += test_tcp_options();
 	failed += test_tcp_cookie();
 	failed += test_tcp_adopt();
+	failed += test_tcp_time_wait();
 	rte_eal_cleanup();
 	return failed != 0;
 }

@@ -143,3 +143,4 @@ int test_tcp_memory(void);
 int test_tcp_options(void);
 int test_tcp_cookie(void);
 int test_tcp_adopt(void);
+int test_tcp_time_wait(void);
