@@ -10,8 +10,11 @@
 
 #include "base/assert.h"
 #include "base/counters.h"
+#include "base/sum.h"
 
 #include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
 #include <rte_mempool.h>
 
 #include <assert.h>
@@ -37,6 +40,7 @@ struct payload_pool {
 
 	// The worker's own.
 	uint64_t in_use_bytes;
+	unsigned lcore; // where it was last allocated from
 };
 
 struct class_init {
@@ -116,15 +120,26 @@ struct payload *payload_alloc(struct payload_pool *pool, uint32_t size)
 			continue;
 		counter_inc(&pool->in_use[c]);
 		pool->in_use_bytes += class_size[c];
+		pool->lcore = rte_lcore_id();
 
 		struct payload *p = object;
 
 		DASSERT(p->refs == 0 && p->class == c && p->pool == pool);
 		p->refs = 1;
 		p->length = 0;
+		p->summed = 0;
+		p->sum = 0;
 		return p;
 	}
 	return NULL;
+}
+
+void payload_put_sent(struct payload *p)
+{
+	unsigned lcore = p->pool->lcore;
+
+	DASSERT(lcore == rte_lcore_id() || rte_eal_get_lcore_state(lcore) != RUNNING);
+	payload_put(p);
 }
 
 void payload_free(struct payload *p)
@@ -135,6 +150,39 @@ void payload_free(struct payload *p)
 	counter_set_to(&pool->in_use[p->class], pool->in_use[p->class] - 1);
 	pool->in_use_bytes -= class_size[p->class];
 	rte_mempool_put(pool->mempools[p->class], p);
+}
+
+// Of all valid bytes; those that joined since the last time are added.
+static uint16_t sum_whole(struct payload *p)
+{
+	if (p->summed < p->length) {
+		uint16_t more = sum_bytes(p->data + p->summed, p->length - p->summed);
+
+		p->sum = sum_add(p->sum, sum_at(more, p->summed));
+		p->summed = p->length;
+	}
+	return p->sum;
+}
+
+uint16_t payload_sum(struct payload *p, uint32_t offset, uint32_t length)
+{
+	uint32_t end = offset + length;
+	uint32_t rest = p->length - length;
+	uint16_t sum;
+
+	DASSERT(end <= p->length && p->summed <= p->length);
+	// Nobody else will ask, or there is less to read of the range than of what surrounds it.
+	if (rest > 0 && (p->refs == 1 || rest >= length))
+		return sum_bytes(p->data + offset, length);
+	sum = sum_whole(p);
+	if (offset > 0)
+		sum = sum_subtract(sum, sum_bytes(p->data, offset));
+	if (end < p->length)
+		sum = sum_subtract(sum, sum_at(sum_bytes(p->data + end, p->length - end), end));
+	sum = sum_at(sum, offset);
+	// Zero has two forms.
+	DASSERT(sum % 0xffff == sum_bytes(p->data + offset, length) % 0xffff);
+	return sum;
 }
 
 void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usage *ret_usage)

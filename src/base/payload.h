@@ -21,8 +21,10 @@ struct payload {
 	uint32_t capacity; // bytes that fit into data
 	uint32_t length;   // bytes that are valid
 	uint16_t class;	   // index of its size class
-	uint16_t reserved;
+	uint16_t sum;	   // of the first `summed` bytes; see payload_sum()
 	struct payload_pool *pool;
+	uint32_t summed;
+	uint32_t reserved;
 	uint8_t data[];
 };
 
@@ -61,6 +63,16 @@ static inline void payload_put(struct payload *p)
 	if (--p->refs == 0)
 		payload_free(p);
 }
+
+// A device has sent what referred to it. Devices free what they have sent in a later transmission
+// on the same queue, hence on the worker's thread, or when they are closed, after the worker has
+// ended.
+void payload_put_sent(struct payload *p);
+
+// The ones'-complement sum (base/sum.h) of a range of the valid bytes, the first counted as at an
+// even offset. What many refer to is summed once and remembered: bytes once valid no longer change
+// then.
+uint16_t payload_sum(struct payload *p, uint32_t offset, uint32_t length);
 
 struct payload_pool_usage {
 	uint32_t size[PAYLOAD_CLASSES]; // bytes of data an object holds

@@ -25,7 +25,7 @@ static uint64_t load_le64(const uint8_t *p)
 	return le64toh(word);
 }
 
-static void sip_round(struct sip_state *s)
+static inline void sip_round(struct sip_state *s)
 {
 	s->v0 += s->v1;
 	s->v2 += s->v3;
@@ -39,7 +39,7 @@ static void sip_round(struct sip_state *s)
 	s->v2 = rotate_left(s->v2, 32);
 }
 
-static void sip_compress(struct sip_state *s, uint64_t word)
+static inline void sip_compress(struct sip_state *s, uint64_t word)
 {
 	s->v3 ^= word;
 	sip_round(s);

@@ -26,11 +26,6 @@ struct net_address net_address_from_ipv4(uint32_t ipv4)
 	return a;
 }
 
-uint32_t net_address_to_ipv4(const struct net_address *a)
-{
-	return a->words[3];
-}
-
 int net_address_parse(const char *text, struct net_address *ret_address)
 {
 	struct net_address a;

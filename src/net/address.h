@@ -38,7 +38,10 @@ bool net_address_is_ipv4(const struct net_address *a);
 // `ipv4` in network byte order.
 struct net_address net_address_from_ipv4(uint32_t ipv4);
 // Network byte order; only for IPv4.
-uint32_t net_address_to_ipv4(const struct net_address *a);
+static inline uint32_t net_address_to_ipv4(const struct net_address *a)
+{
+	return a->words[3];
+}
 // All: -EINVAL when the text is not of the form.
 int net_address_parse(const char *text, struct net_address *ret_address);
 int net_endpoint_parse(const char *text, struct net_endpoint *ret_endpoint);

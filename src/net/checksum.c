@@ -6,6 +6,7 @@
 #include "net/checksum.h"
 
 #include "base/assert.h"
+#include "base/sum.h"
 
 #include <rte_ip.h>
 
@@ -25,7 +26,7 @@ uint16_t net_checksum_chain(
 			continue;
 		}
 		part = RTE_MIN(m->data_len - offset, length);
-		part_sum = rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const char *, offset), part);
+		part_sum = sum_bytes(rte_pktmbuf_mtod_offset(m, const char *, offset), part);
 		total += odd ? rte_bswap16(part_sum) : part_sum;
 		odd ^= part & 1;
 		length -= part;

@@ -2,8 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // The Internet checksum (RFC 1071) over mbuf chains. rte_raw_cksum_mbuf() of
-// DPDK 22.11 loses carries when a segment starts at an odd offset, hence our own walk;
-// the summing itself is DPDK's.
+// DPDK 22.11 loses carries when a segment starts at an odd offset, hence our own walk.
 
 #pragma once
 

@@ -7,6 +7,7 @@
 
 #include "net/ipv4.h"
 
+#include "base/sum.h"
 #include "net/checksum.h"
 #include "net/neighbour.h"
 #include "net/route.h"
@@ -15,6 +16,9 @@
 #include <rte_tcp.h>
 
 #include <errno.h>
+#include <string.h>
+
+#define SUM_UNKNOWN UINT32_MAX // the sum of a TCP packet is to be made here
 
 static_assert(NET_HEADROOM >= sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv4_hdr),
 	"the headers must fit");
@@ -73,28 +77,46 @@ int net_path_error(const struct net_path *path)
 	return failed ? -EHOSTUNREACH : 0;
 }
 
+static inline void store32(uint8_t *to, uint32_t word)
+{
+	memcpy(to, &word, sizeof(word));
+}
+
+// Word by word from registers, and summed there: what was just written in parts cannot be read back
+// at once without a stall.
+static void header_write(
+	const struct net_path *path, uint8_t *header, const struct ipv4_fields *fields)
+{
+	uint32_t first =
+		rte_cpu_to_be_32((uint32_t)RTE_IPV4_VHL_DEF << 24 |
+				 (uint32_t)(path->tos | fields->ecn) << 16 | fields->length);
+	uint32_t second = rte_cpu_to_be_32((uint32_t)fields->id << 16 | fields->offset);
+	uint32_t third =
+		rte_cpu_to_be_32((uint32_t)path->ttl << 24 | (uint32_t)fields->protocol << 16);
+	uint32_t source = net_address_to_ipv4(&path->local);
+	uint32_t destination = net_address_to_ipv4(&path->remote);
+
+	if (!path->netif->caps.tx_ip_checksum) {
+		uint16_t sum = sum_fold((uint64_t)first + second + third + source + destination);
+
+		third |= rte_cpu_to_be_32(rte_be_to_cpu_16((uint16_t)~sum));
+	}
+	store32(header, first);
+	store32(header + 4, second);
+	store32(header + 8, third);
+	store32(header + 12, source);
+	store32(header + 16, destination);
+}
+
 void ipv4_transmit(struct net_path *path, struct rte_mbuf *m, const struct ipv4_fields *fields)
 {
 	struct net_if *netif = path->netif;
-	struct rte_ipv4_hdr *ip = (void *)rte_pktmbuf_prepend(m, sizeof(*ip));
 
-	*ip = (struct rte_ipv4_hdr){
-		.version_ihl = RTE_IPV4_VHL_DEF,
-		.type_of_service = (uint8_t)(path->tos | fields->ecn),
-		.total_length = rte_cpu_to_be_16(fields->length),
-		.packet_id = rte_cpu_to_be_16(fields->id),
-		.fragment_offset = rte_cpu_to_be_16(fields->offset),
-		.time_to_live = path->ttl,
-		.next_proto_id = fields->protocol,
-		.src_addr = net_address_to_ipv4(&path->local),
-		.dst_addr = net_address_to_ipv4(&path->remote),
-	};
+	header_write(path, (void *)rte_pktmbuf_prepend(m, sizeof(struct rte_ipv4_hdr)), fields);
 	m->l2_len = netif->raw_ip ? 0 : sizeof(struct rte_ether_hdr);
-	m->l3_len = sizeof(*ip);
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
 	if (netif->caps.tx_ip_checksum)
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
-	else
-		ip->hdr_checksum = rte_ipv4_cksum(ip);
 	counter_inc(&path->net->counters.ip_packets[NET_SENT]);
 
 	if (path->neighbour != NULL)
@@ -105,24 +127,29 @@ void ipv4_transmit(struct net_path *path, struct rte_mbuf *m, const struct ipv4_
 
 // Completes the sum of the TCP header that m starts with. Hardware wants the sum of the pseudo
 // header in the field, for TSO without the length.
-static void tcp_sum_complete(const struct net_path *path, struct rte_mbuf *m, bool in_hardware)
+static void tcp_sum_complete(
+	const struct net_path *path, struct rte_mbuf *m, uint32_t sum, bool in_hardware)
 {
 	struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
 	bool tso = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0;
-	uint16_t sum = net_checksum_pseudo_ipv4(net_address_to_ipv4(&path->local),
+	uint16_t pseudo = net_checksum_pseudo_ipv4(net_address_to_ipv4(&path->local),
 		net_address_to_ipv4(&path->remote), IPPROTO_TCP, tso ? 0 : (uint16_t)m->pkt_len);
 
 	DASSERT(tcp->cksum == 0);
 	if (in_hardware) {
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
-		tcp->cksum = sum;
+		tcp->cksum = pseudo;
+	} else if (sum != SUM_UNKNOWN) {
+		// Zero has two forms; a receiver takes both.
+		DASSERT(sum % 0xffff == net_checksum_chain(m, 0, m->pkt_len, 0) % 0xffff);
+		tcp->cksum = (uint16_t)~sum_add((uint16_t)sum, pseudo);
 	} else {
-		tcp->cksum = (uint16_t)~net_checksum_chain(m, 0, m->pkt_len, sum);
+		tcp->cksum = (uint16_t)~net_checksum_chain(m, 0, m->pkt_len, pseudo);
 	}
 }
 
-void net_path_send(
-	struct net_path *path, struct rte_mbuf *m, uint8_t protocol, uint8_t ecn, uint64_t now_us)
+static inline void path_send(struct net_path *path, struct rte_mbuf *m, uint8_t protocol,
+	uint32_t sum, uint8_t ecn, uint64_t now_us)
 {
 	const struct net_if_caps *caps = &path->netif->caps;
 	struct net *net = path->net;
@@ -146,9 +173,23 @@ void net_path_send(
 	else
 		fields.id = net->ip_id++;
 	if (protocol == IPPROTO_TCP)
-		tcp_sum_complete(path, m, whole && caps->tx_tcp_checksum);
+		tcp_sum_complete(path, m, sum, whole && caps->tx_tcp_checksum);
 	if (likely(whole))
 		ipv4_transmit(path, m, &fields);
 	else
 		ipv4_transmit_parts(path, m, &fields);
+}
+
+void net_path_send(
+	struct net_path *path, struct rte_mbuf *m, uint8_t protocol, uint8_t ecn, uint64_t now_us)
+{
+	path_send(path, m, protocol, SUM_UNKNOWN, ecn, now_us);
+}
+
+void net_path_send_summed(
+	struct net_path *path, struct rte_mbuf *m, uint16_t sum, uint8_t ecn, uint64_t now_us)
+{
+	bool summed = !path->netif->caps.tx_tcp_checksum;
+
+	path_send(path, m, IPPROTO_TCP, summed ? sum : SUM_UNKNOWN, ecn, now_us);
 }

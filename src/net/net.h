@@ -138,6 +138,11 @@ void net_path_close(struct net_path *path);
 // dropped and counted). Fragments only when !path->df; a too long packet with df is dropped.
 void net_path_send(
 	struct net_path *path, struct rte_mbuf *m, uint8_t protocol, uint8_t ecn, uint64_t now_us);
+// The same for TCP whose octets were summed while they were written: `sum` is that of everything
+// from the TCP header on (base/sum.h), so that nothing needs to be read again. Of no meaning where
+// the netif completes checksums.
+void net_path_send_summed(
+	struct net_path *path, struct rte_mbuf *m, uint16_t sum, uint8_t ecn, uint64_t now_us);
 // The connection moves forward: its neighbour is known to be alive (RFC 4861 7.3.1; same idea for
 // ARP).
 void net_path_confirm(struct net_path *path, uint64_t now_us);

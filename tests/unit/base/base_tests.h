@@ -19,4 +19,5 @@ int test_base_mailbox(void);
 int test_base_payload(void);
 int test_base_random(void);
 int test_base_slab(void);
+int test_base_sum(void);
 int test_base_wheel(void);

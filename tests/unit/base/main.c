@@ -54,6 +54,7 @@ int main(void)
 	failed += test_base_random();
 	failed += test_base_histogram();
 	failed += test_base_slab();
+	failed += test_base_sum();
 	failed += test_base_wheel();
 	failed += test_base_payload();
 	failed += test_base_mailbox();
