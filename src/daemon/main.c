@@ -302,9 +302,10 @@ static void daemon_stop(struct daemon *daemon)
 		rte_eal_mp_wait_lcore();
 		forget(daemon);
 	}
-	worker_destroy(daemon->worker);
+	worker_end(daemon->worker);
 	for (unsigned i = 0; daemon->ports != NULL && i < daemon->config->ports_count; i++)
 		port_close(daemon->ports[i]);
+	worker_destroy(daemon->worker);
 	free(daemon->ports);
 	memory_close(daemon->memory);
 	if (daemon->eal)

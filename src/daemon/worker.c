@@ -216,7 +216,7 @@ err:
 	return rc;
 }
 
-void worker_destroy(struct worker *worker)
+void worker_end(struct worker *worker)
 {
 	if (worker == NULL)
 		return;
@@ -226,6 +226,19 @@ void worker_destroy(struct worker *worker)
 	offload_destroy(worker->offload);
 	tcp_stack_destroy(worker->tcp);
 	net_destroy(worker->net);
+	worker->mailbox = NULL;
+	worker->gauges = NULL;
+	worker->stack = NULL;
+	worker->offload = NULL;
+	worker->tcp = NULL;
+	worker->net = NULL;
+}
+
+void worker_destroy(struct worker *worker)
+{
+	if (worker == NULL)
+		return;
+	worker_end(worker);
 	payload_pool_destroy(worker->payloads);
 	rte_free(worker->ports);
 	rte_free(worker);

@@ -27,11 +27,16 @@ enum worker_order {
 	WORKER_STOP,
 };
 
-// `ports[i]` is the configuration's port i; they outlive the worker. Logs what is missing.
+// `ports[i]` is the configuration's port i; they are closed after worker_end(). Logs what is
+// missing.
 int worker_create(const struct config *config, unsigned index, struct port *const *ports,
 	const struct worker_pools *pools, struct worker **ret_worker);
 // Must have stopped. Accepts NULL.
 void worker_destroy(struct worker *worker);
+// Before that, once the worker runs no more: ends its connections, loudly, and everything that
+// sends. Frames that ports hold then may still refer to the worker's memory: ports are closed in
+// between. Accepts NULL.
+void worker_end(struct worker *worker);
 
 // Runs on its core until it is told to stop. Returns 0.
 int worker_run(void *worker);

@@ -1,34 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// One segment out: header built anew for each transmission, text copied into a linear
-// frame, handed to the path. ACK and RST may use the reserved frames. Runs on the worker.
+// One segment out: header built anew for each transmission, text put behind it (frame.c),
+// handed to the path. ACK and RST may use the reserved frames. Runs on the worker.
 
 #include "tcp/ecn.h"
 #include "tcp/pcb.h"
+#include "tcp/frame.h"
 #include "tcp/sack.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
 
-#include "base/assert.h"
 #include "base/random.h"
+#include "base/sum.h"
 
+#include <rte_byteorder.h>
 #include <rte_mbuf.h>
-
-#include <netinet/in.h>
 
 // A challenge ACK per connection at most this often (RFC 5961 7): a global limit alone would let
 // one connection learn of another's.
 #define CHALLENGE_INTERVAL_MS 100u
-
-static struct rte_mbuf *frame_alloc(const struct net_if *netif, bool control)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(netif->tx_pool);
-
-	if (!m && control && netif->tx_reserve)
-		m = rte_pktmbuf_alloc(netif->tx_reserve);
-	return m;
-}
 
 uint16_t tcp_window_of_syn(const struct tcp_pcb *pcb)
 {
@@ -87,58 +78,109 @@ static void options_fill(const struct tcp_pcb *pcb, uint8_t flags, struct tcp_op
 	options->tsecr = flags & TCP_FLAG_ACK ? pcb->ts_recent : 0;
 }
 
-static void frame_send(struct tcp_stack *stack, struct net_path *path, struct rte_mbuf *m,
-	unsigned header_length, uint32_t length, uint8_t ecn)
+static uint32_t be32(uint32_t high, uint32_t low)
 {
-	m->l4_len = header_length;
-	m->data_len = (uint16_t)(header_length + length);
-	m->pkt_len = header_length + length;
-	tcp_count(stack, TCP_COUNTER_SEGMENTS_OUT);
-	net_path_send(path, m, IPPROTO_TCP, ecn, stack->now_us);
+	return rte_cpu_to_be_32(high << 16 | low);
 }
 
-bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
+// The header of a segment with no options but perhaps timestamps, which is nearly every one, and
+// its sum. Words go from registers to the frame and into the sum: what was just written in parts
+// cannot be read back at once without a stall.
+static uint16_t plain_header(const struct tcp_pcb *pcb, uint32_t seq, uint8_t flags, uint16_t wnd,
+	uint32_t *words, uint16_t *ret_sum)
+{
+	bool timestamps = (pcb->flags & TCP_PCB_TIMESTAMPS) != 0;
+	bool ack = (flags & TCP_FLAG_ACK) != 0;
+	uint16_t length = TCP_HEADER_MIN + (timestamps ? TCP_TIMESTAMPS_SIZE : 0);
+	uint64_t sum = 0;
+
+	sum += words[0] = be32(pcb->local.port, pcb->remote.port);
+	sum += words[1] = rte_cpu_to_be_32(seq);
+	sum += words[2] = ack ? rte_cpu_to_be_32(pcb->rcv_nxt) : 0;
+	sum += words[3] = be32((uint32_t)length / 4 << 12 | flags, wnd);
+	words[4] = 0; // checksum, urgent pointer
+	if (timestamps) {
+		sum += words[5] = rte_cpu_to_be_32(TCP_TIMESTAMPS_PREFIX);
+		sum += words[6] = rte_cpu_to_be_32(tcp_pcb_timestamp(pcb));
+		sum += words[7] = ack ? rte_cpu_to_be_32(pcb->ts_recent) : 0;
+	}
+	*ret_sum = sum_fold(sum);
+	return length;
+}
+
+// The header of a SYN, or of an ACK that reports what came early.
+static uint16_t optioned_header(struct tcp_pcb *pcb, uint32_t seq, uint8_t flags, uint16_t wnd,
+	uint8_t *header, uint16_t *ret_sum)
 {
 	struct tcp_segment seg = {
 		.source = pcb->local.port,
 		.destination = pcb->remote.port,
-		.seq = e->seq,
-		.ack = e->flags & TCP_FLAG_ACK ? pcb->rcv_nxt : 0,
-		.flags = e->flags,
+		.seq = seq,
+		.ack = flags & TCP_FLAG_ACK ? pcb->rcv_nxt : 0,
+		.wnd = wnd,
+		.flags = flags,
 	};
-	struct rte_mbuf *m = frame_alloc(pcb->path.netif, e->control);
-	uint8_t ecn = TCP_ECN_NOT_ECT;
-	unsigned header_length;
-	uint8_t *l4;
+	uint16_t length;
+
+	options_fill(pcb, flags, &seg.options);
+	if (!(flags & TCP_FLAG_SYN))
+		tcp_sack_report(pcb, &seg.options);
+	length = (uint16_t)tcp_segment_encode(header, &seg);
+	*ret_sum = sum_bytes(header, length);
+	return length;
+}
+
+static void frame_send(struct tcp_stack *stack, struct net_path *path, struct rte_mbuf *m,
+	uint16_t sum, uint8_t ecn)
+{
+	tcp_count(stack, TCP_COUNTER_SEGMENTS_OUT);
+	net_path_send_summed(path, m, sum, ecn, stack->now_us);
+}
+
+// `report`: early text is to be reported, but this segment could not.
+static void acknowledged(struct tcp_pcb *pcb, bool report)
+{
+	pcb->last_ack_sent = pcb->rcv_nxt;
+	if (report)
+		return;
+	pcb->rcv_segs = 0;
+	pcb->delack_us = WHEEL_NEVER;
+	pcb->flags &=
+		~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK | TCP_PCB_PUSHED);
+}
+
+bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
+{
+	const struct net_if *netif = pcb->path.netif;
+	struct rte_mbuf *m = tcp_frame_alloc(netif, e->control);
+	bool syn = (e->flags & TCP_FLAG_SYN) != 0;
+	bool ack = (e->flags & TCP_FLAG_ACK) != 0;
+	uint8_t flags = e->flags, ecn = TCP_ECN_NOT_ECT;
+	uint16_t sum, wnd;
+	void *header;
 	bool report;
 
 	if (!m)
 		return false;
 	// SACK blocks take no room from text: an ACK of its own carries them.
-	report = tcp_sack_pending(pcb) && (e->flags & TCP_FLAG_ACK) && !(e->flags & TCP_FLAG_SYN);
-	seg.wnd = window_advertise(pcb, (e->flags & TCP_FLAG_SYN) != 0);
-	options_fill(pcb, e->flags, &seg.options);
-	if (report && e->length == 0)
-		tcp_sack_report(pcb, &seg.options);
-	if (e->flags & TCP_FLAG_SYN)
-		seg.flags |= tcp_ecn_syn_flags(pcb, e->flags);
+	report = ack && !syn && tcp_sack_pending(pcb);
+	wnd = window_advertise(pcb, syn);
+	if (syn)
+		flags |= tcp_ecn_syn_flags(pcb, e->flags);
 	else if (pcb->flags & TCP_PCB_ECN)
-		seg.flags |= tcp_ecn_flags(pcb, e->seq, e->length, &ecn);
-	l4 = rte_pktmbuf_mtod(m, uint8_t *);
-	header_length = tcp_segment_encode(l4, &seg);
-	DASSERT(header_length + e->length <= rte_pktmbuf_tailroom(m));
+		flags |= tcp_ecn_flags(pcb, e->seq, e->length, &ecn);
+	header = rte_pktmbuf_mtod(m, void *);
+	if (syn || (report && e->length == 0))
+		m->data_len = optioned_header(pcb, e->seq, flags, wnd, header, &sum);
+	else
+		m->data_len = plain_header(pcb, e->seq, flags, wnd, header, &sum);
+	m->l4_len = m->pkt_len = m->data_len;
 	if (e->length > 0)
-		e->from = tcp_sendq_copy(e->from, l4 + header_length, e->length);
-	if (report && e->length > 0) {
-		pcb->last_ack_sent = pcb->rcv_nxt;
-	} else if (e->flags & TCP_FLAG_ACK) {
-		pcb->last_ack_sent = pcb->rcv_nxt;
-		pcb->rcv_segs = 0;
-		pcb->delack_us = WHEEL_NEVER;
-		pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK |
-					  TCP_PCB_PUSHED);
-	}
-	frame_send(pcb->stack, &pcb->path, m, header_length, e->length, ecn);
+		e->from = tcp_frame_fill(netif, pcb->stack->config.reference_least, m, e->from,
+			e->length, netif->caps.tx_tcp_checksum ? NULL : &sum);
+	if (ack)
+		acknowledged(pcb, report && e->length > 0);
+	frame_send(pcb->stack, &pcb->path, m, sum, ecn);
 	return true;
 }
 
@@ -182,7 +224,8 @@ void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
 		.seq = seg->ack,
 		.flags = TCP_FLAG_RST,
 	};
-	struct rte_mbuf *m = frame_alloc(path->netif, true);
+	struct rte_mbuf *m = tcp_frame_alloc(path->netif, true);
+	uint8_t *header;
 
 	if (!m) {
 		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
@@ -194,8 +237,10 @@ void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
 		reset.flags |= TCP_FLAG_ACK;
 	}
 	tcp_count(stack, TCP_COUNTER_RESETS_SENT);
-	frame_send(stack, path, m, tcp_segment_encode(rte_pktmbuf_mtod(m, uint8_t *), &reset), 0,
-		TCP_ECN_NOT_ECT);
+	header = rte_pktmbuf_mtod(m, uint8_t *);
+	m->data_len = (uint16_t)tcp_segment_encode(header, &reset);
+	m->l4_len = m->pkt_len = m->data_len;
+	frame_send(stack, path, m, sum_bytes(header, m->data_len), TCP_ECN_NOT_ECT);
 }
 
 void tcp_challenge_ack(struct tcp_pcb *pcb)

@@ -20,9 +20,6 @@ enum option_kind {
 	OPTION_TIMESTAMPS = 8,
 };
 
-// NOP, NOP, kind 8, length 10: how everybody sends timestamps (RFC 7323 appendix A).
-#define TIMESTAMPS_PREFIX 0x0101080au
-
 static uint16_t load16(const uint8_t *p)
 {
 	uint16_t v;
@@ -101,7 +98,7 @@ static void option_decode(const uint8_t *p, unsigned size, struct tcp_options *o
 static bool options_decode(const uint8_t *p, unsigned left, struct tcp_options *options)
 {
 	options->present = 0;
-	if (left == TCP_TIMESTAMPS_SIZE && load32(p) == TIMESTAMPS_PREFIX) {
+	if (left == TCP_TIMESTAMPS_SIZE && load32(p) == TCP_TIMESTAMPS_PREFIX) {
 		option_decode(p + 2, 10, options);
 		return true;
 	}
@@ -159,7 +156,7 @@ static uint8_t *options_encode(uint8_t *p, const struct tcp_options *options)
 		p += 4;
 	}
 	if (options->present & TCP_OPTION_TIMESTAMPS) {
-		store32(p, TIMESTAMPS_PREFIX);
+		store32(p, TCP_TIMESTAMPS_PREFIX);
 		store32(p + 4, options->tsval);
 		store32(p + 8, options->tsecr);
 		p += TCP_TIMESTAMPS_SIZE;

@@ -22,7 +22,9 @@
 #define TCP_HEADER_MAX 60u
 // What timestamps cost in every segment: NOP, NOP, TSopt.
 #define TCP_TIMESTAMPS_SIZE 12u
-#define TCP_WSCALE_MAX	    14u
+// NOP, NOP, kind 8, length 10: how everybody sends timestamps (RFC 7323 appendix A).
+#define TCP_TIMESTAMPS_PREFIX 0x0101080au
+#define TCP_WSCALE_MAX	      14u
 
 enum tcp_option_bit {
 	TCP_OPTION_MSS = 1 << 0,

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/payload.h"
+#include "base/sum.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -123,30 +124,62 @@ void tcp_sendq_truncate(
 	*q = *before;
 }
 
-static const uint8_t *piece_data(const struct tcp_piece *piece)
+const uint8_t *tcp_cursor_octets(struct tcp_cursor at)
 {
-	if (piece->offset == TCP_PIECE_INLINE)
-		return piece->bytes;
-	return piece->payload->data + piece->offset;
+	if (at.piece->offset == TCP_PIECE_INLINE)
+		return at.piece->bytes + at.offset;
+	return at.piece->payload->data + at.piece->offset + at.offset;
+}
+
+uint32_t tcp_cursor_take(struct tcp_cursor *from, uint32_t n, struct tcp_cursor *ret_at)
+{
+	uint32_t left;
+
+	// A cursor may stand at the end of a piece whose successor came later.
+	if (from->offset == from->piece->length) {
+		from->piece = piece_next(from->piece);
+		from->offset = 0;
+	}
+	*ret_at = *from;
+	left = from->piece->length - from->offset;
+	if (left > n)
+		left = n;
+	from->offset += left;
+	return left;
 }
 
 struct tcp_cursor tcp_sendq_copy(struct tcp_cursor from, uint8_t *to, uint32_t n)
 {
 	while (n > 0) {
-		uint32_t part;
+		struct tcp_cursor at;
+		uint32_t part = tcp_cursor_take(&from, n, &at);
 
-		// A cursor may stand at the end of a piece whose successor came later.
-		if (from.offset == from.piece->length) {
-			from.piece = piece_next(from.piece);
-			from.offset = 0;
-		}
-		part = from.piece->length - from.offset;
-		if (part > n)
-			part = n;
-		memcpy(to, piece_data(from.piece) + from.offset, part);
+		memcpy(to, tcp_cursor_octets(at), part);
 		to += part;
 		n -= part;
-		from.offset += part;
+	}
+	return from;
+}
+
+uint16_t tcp_cursor_sum(struct tcp_cursor at, uint32_t n)
+{
+	if (at.piece->offset == TCP_PIECE_INLINE)
+		return sum_bytes(at.piece->bytes + at.offset, n);
+	return payload_sum(at.piece->payload, at.piece->offset + at.offset, n);
+}
+
+struct tcp_cursor tcp_sendq_copy_summed(
+	struct tcp_cursor from, uint8_t *to, uint32_t n, uint16_t *sum)
+{
+	uint32_t done = 0;
+
+	while (done < n) {
+		struct tcp_cursor at;
+		uint32_t part = tcp_cursor_take(&from, n - done, &at);
+
+		memcpy(to + done, tcp_cursor_octets(at), part);
+		*sum = sum_add(*sum, sum_at(tcp_cursor_sum(at, part), done));
+		done += part;
 	}
 	return from;
 }

@@ -91,6 +91,15 @@ void tcp_sendq_truncate(
 struct tcp_cursor tcp_sendq_copy(struct tcp_cursor from, uint8_t *to, uint32_t n);
 // The cursor n octets further on. Costs the pieces that it passes.
 struct tcp_cursor tcp_sendq_skip(struct tcp_cursor from, uint32_t n);
+// The same; adds the octets' ones'-complement sum, the first at an even offset, to *sum.
+struct tcp_cursor tcp_sendq_copy_summed(
+	struct tcp_cursor from, uint8_t *to, uint32_t n, uint16_t *sum);
+// The octets of one piece from the cursor on, at most n: where they begin, and how many there are.
+// The cursor moves behind them. There is at least one.
+uint32_t tcp_cursor_take(struct tcp_cursor *from, uint32_t n, struct tcp_cursor *ret_at);
+// What tcp_cursor_take() has found: the octets themselves, and the sum of n of them.
+const uint8_t *tcp_cursor_octets(struct tcp_cursor at);
+uint16_t tcp_cursor_sum(struct tcp_cursor at, uint32_t n);
 // SND.NXT moves on by n octets, to `next` (as returned by tcp_sendq_copy()).
 static inline void tcp_sendq_advance(struct tcp_sendq *q, struct tcp_cursor next, uint32_t n)
 {

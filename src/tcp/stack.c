@@ -33,6 +33,7 @@ void tcp_config_init(struct tcp_config *config)
 		.time_wait_us = 60 * US_IN_S,
 		.fin_wait_us = 60 * US_IN_S,
 		.delayed_ack_us = 40 * US_IN_MS,
+		.reference_least = 2048,
 		.connect_retries = 1,
 		.resets_per_s = 1000,
 		.challenge_acks_per_s = 1000,

@@ -128,6 +128,7 @@ void sim_host_init(struct sim_host *host, struct sim *sim, unsigned index,
 	host->netif = (struct net_if){
 		.name = "sim",
 		.raw_ip = true,
+		.caps = {.multi_segment = config->chains},
 		.tx_pool = pools->tx[index][config->tx],
 		.tx_reserve = pools->reserve[index],
 		.tx = transmit,

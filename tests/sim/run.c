@@ -83,6 +83,8 @@ static void host_config_draw(struct random *rng, struct sim_host_config *config)
 	config->tx = random_below(rng, SIM_POOL_SIZES);
 	config->payloads = random_below(rng, SIM_POOL_SIZES);
 	config->mtu = mtus[random_below(rng, 4)];
+	config->chains = random_below(rng, 2) == 0;
+	config->tcp.reference_least = 1 + random_below(rng, 1000);
 }
 
 static enum sim_ending ending_draw(struct random *rng)

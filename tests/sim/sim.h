@@ -23,10 +23,11 @@ struct payload_pool;
 struct rte_mbuf;
 struct rte_mempool;
 
-#define SIM_HOSTS   2
-#define SIM_PAIRS   4
-#define SIM_PORT    1883
-#define SIM_CLIENTS 10000 // port of the first pair's client
+#define SIM_PACKET_MAX 2048
+#define SIM_HOSTS      2
+#define SIM_PAIRS      4
+#define SIM_PORT       1883
+#define SIM_CLIENTS    10000 // port of the first pair's client
 
 // What can be scarce; made once, for all runs.
 enum sim_pool_size {

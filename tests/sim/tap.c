@@ -76,14 +76,16 @@ static void fin_check(const struct sim *sim, struct sim_tap *tap, const struct t
 
 void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
 {
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint8_t packet[SIM_PACKET_MAX];
+	const uint8_t *ip = rte_pktmbuf_read(m, 0, m->pkt_len, packet);
 	struct tcp_segment seg;
 	struct sim_tap *tap, *peer;
 	unsigned pair;
 
+	SIM_CHECK(sim, ip);
 	if (ip[9] != 6)
 		return;
-	SIM_CHECK(sim, tcp_segment_decode(ip + 20, m->data_len - 20u, m->pkt_len - 20u, &seg));
+	SIM_CHECK(sim, tcp_segment_decode(ip + 20, m->pkt_len - 20u, m->pkt_len - 20u, &seg));
 	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
 	SIM_CHECK(sim, pair < sim->pairs);
 	tap = &sim->taps[host][pair];

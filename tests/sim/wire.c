@@ -63,6 +63,20 @@ static void put(struct sim_wire *wire, struct rte_mbuf *m)
 	heap_push(wire, (struct sim_packet){.due_us = due, .m = m});
 }
 
+// In a copy: the bytes of one frame may stand in many.
+static struct rte_mbuf *corrupted(
+	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+
+	if (!copy)
+		return m;
+	rte_pktmbuf_free(m);
+	rte_pktmbuf_mtod(copy, uint8_t *)[random_below(wire->rng, copy->pkt_len)] ^=
+		(uint8_t)(1u << random_below(wire->rng, 8));
+	return copy;
+}
+
 void sim_wire_send(
 	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool, uint64_t now_us)
 {
@@ -78,8 +92,7 @@ void sim_wire_send(
 	}
 	wire->free_us += duration;
 	if (happens(wire, wire->impairment.corrupt))
-		rte_pktmbuf_mtod(m, uint8_t *)[random_below(wire->rng, m->pkt_len)] ^=
-			(uint8_t)(1u << random_below(wire->rng, 8));
+		m = corrupted(wire, m, pool);
 	if (happens(wire, wire->impairment.duplicate)) {
 		copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
 		if (copy)

@@ -6,7 +6,9 @@
 #include "tcp_tests.h"
 
 #include "base/wheel.h"
+#include "net/checksum.h"
 
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
@@ -155,11 +157,28 @@ unsigned drop_sent(struct fixture *f)
 	return n;
 }
 
+// Both checksums, as a receiver does it.
+static void sums_check(const struct fixture *f, const struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	uint16_t length = (uint16_t)(m->pkt_len - sizeof(*ip));
+
+	if (!f->netif.caps.tx_ip_checksum)
+		assert_int_equal(net_checksum_chain(m, 0, sizeof(*ip), 0), 0xffff);
+	if (!f->netif.caps.tx_tcp_checksum)
+		assert_int_equal(net_checksum_chain(m, sizeof(*ip), length,
+					 net_checksum_pseudo_ipv4(
+						 ip->src_addr, ip->dst_addr, IPPROTO_TCP, length)),
+			0xffff);
+}
+
 static void take(struct fixture *f)
 {
 	struct rte_mbuf *m = f->sent[0];
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint8_t packet[2048];
+	const uint8_t *ip = rte_pktmbuf_read(m, 0, m->pkt_len, packet);
 
+	sums_check(f, m);
 	assert_true(tcp_segment_decode(ip + 20, m->pkt_len - 20, m->pkt_len - 20, &f->last));
 	memcpy(f->last_text, ip + 20 + f->last.header_length, f->last.length);
 	if (f->last.flags & SYN)

@@ -29,6 +29,7 @@ int main(void)
 	failed += test_tcp_states();
 	failed += test_tcp_receive();
 	failed += test_tcp_send();
+	failed += test_tcp_frame();
 	failed += test_tcp_loss();
 	failed += test_tcp_window();
 	failed += test_tcp_close();

@@ -135,6 +135,7 @@ int test_tcp_connect(void);
 int test_tcp_states(void);
 int test_tcp_receive(void);
 int test_tcp_send(void);
+int test_tcp_frame(void);
 int test_tcp_loss(void);
 int test_tcp_window(void);
 int test_tcp_close(void);
