@@ -149,6 +149,27 @@ static void without_timestamps_nothing_but_the_mss_is_negotiated(void **state)
 	assert_int_equal(info.snd_wnd, PEER_WND);
 }
 
+static void sack_comes_back_with_timestamps_only(void **state)
+{
+	struct fixture *f = *state;
+
+	overload(f);
+	for (unsigned timestamps = 0; timestamps < 2; timestamps++) {
+		struct tcp_info info;
+
+		f->remote.port++;
+		f->peer_options = (struct tcp_options){
+			.present = TCP_OPTION_MSS | TCP_OPTION_SACK_PERMITTED, .mss = MSS};
+		if (timestamps)
+			f->peer_options.present |= TCP_OPTION_TIMESTAMPS;
+		syn_answered(f);
+		assert_int_equal(
+			(f->last.options.present & TCP_OPTION_SACK_PERMITTED) != 0, timestamps);
+		tcp_pcb_info(come_back(f, 0, 0), &info);
+		assert_int_equal(info.sack, timestamps);
+	}
+}
+
 static void a_cookie_is_good_for_one_tuple_and_one_syn(void **state)
 {
 	struct fixture *f = *state;
@@ -248,6 +269,7 @@ int test_tcp_cookie(void)
 		FIXTURE_TEST(the_mss_is_remembered_roughly),
 		FIXTURE_TEST(options_come_back_in_the_timestamp),
 		FIXTURE_TEST(without_timestamps_nothing_but_the_mss_is_negotiated),
+		FIXTURE_TEST(sack_comes_back_with_timestamps_only),
 		FIXTURE_TEST(a_cookie_is_good_for_one_tuple_and_one_syn),
 		FIXTURE_TEST(cookies_grow_stale),
 		FIXTURE_TEST(without_a_connection_left_a_cookie_waits),
