@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define NEVER UINT64_MAX
+#define TICK  1000 // us
 
 struct pair {
 	struct driver *client, *server;
@@ -74,7 +75,8 @@ static void play(struct pair *p, uint64_t us)
 			continue;
 		if (next > end)
 			break;
-		p->now_us = next > p->now_us ? next : p->now_us + 1;
+		// A deadline of now means that events wait for the user, who looks at them later.
+		p->now_us = next > p->now_us ? next : p->now_us + TICK;
 		if (p->now_us > end)
 			break;
 	}
