@@ -137,6 +137,30 @@ static void frame_send(struct tcp_stack *stack, struct net_path *path, struct rt
 	net_path_send_summed(path, m, sum, ecn, stack->now_us);
 }
 
+// Less text than was asked for when the frame cannot hold it all.
+static void text_reserve(struct tcp_pcb *pcb, struct tcp_emission *e, struct tcp_frame *frame)
+{
+	uint32_t length = tcp_frame_reserve(frame, e->from, e->length, pcb->mss);
+
+	if (length < e->length) // what ended the text does not end this part of it
+		e->flags &= (uint8_t) ~(TCP_FLAG_PSH | TCP_FLAG_FIN);
+	e->length = length;
+}
+
+// The text follows the header. Longer than a segment it is for the device to cut (TSO).
+static void text_add(
+	struct tcp_pcb *pcb, struct tcp_emission *e, struct tcp_frame *frame, uint16_t *sum)
+{
+	bool hardware = frame->netif->caps.tx_tcp_checksum;
+
+	e->from = tcp_frame_fill(frame, e->from, e->length, hardware ? NULL : sum);
+	if (e->length <= pcb->mss)
+		return;
+	frame->m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+	frame->m->tso_segsz = pcb->mss;
+	counter_add(&pcb->stack->counters[TCP_COUNTER_SEGMENTS_OUT], (e->length - 1) / pcb->mss);
+}
+
 // `report`: early text is to be reported, but this segment could not.
 static void acknowledged(struct tcp_pcb *pcb, bool report)
 {
@@ -151,17 +175,22 @@ static void acknowledged(struct tcp_pcb *pcb, bool report)
 
 bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
 {
-	const struct net_if *netif = pcb->path.netif;
-	struct rte_mbuf *m = tcp_frame_alloc(netif, e->control);
 	bool syn = (e->flags & TCP_FLAG_SYN) != 0;
 	bool ack = (e->flags & TCP_FLAG_ACK) != 0;
-	uint8_t flags = e->flags, ecn = TCP_ECN_NOT_ECT;
+	uint8_t flags, ecn = TCP_ECN_NOT_ECT;
+	struct tcp_frame frame;
+	struct rte_mbuf *m;
 	uint16_t sum, wnd;
 	void *header;
 	bool report;
 
-	if (!m)
+	if (!tcp_frame_begin(
+		    &frame, pcb->path.netif, pcb->stack->config.reference_least, e->control))
 		return false;
+	if (e->length > 0)
+		text_reserve(pcb, e, &frame);
+	flags = e->flags;
+	m = frame.m;
 	// SACK blocks take no room from text: an ACK of its own carries them.
 	report = ack && !syn && tcp_sack_pending(pcb);
 	wnd = window_advertise(pcb, syn);
@@ -176,8 +205,7 @@ bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
 		m->data_len = plain_header(pcb, e->seq, flags, wnd, header, &sum);
 	m->l4_len = m->pkt_len = m->data_len;
 	if (e->length > 0)
-		e->from = tcp_frame_fill(netif, pcb->stack->config.reference_least, m, e->from,
-			e->length, netif->caps.tx_tcp_checksum ? NULL : &sum);
+		text_add(pcb, e, &frame, &sum);
 	if (ack)
 		acknowledged(pcb, report && e->length > 0);
 	frame_send(pcb->stack, &pcb->path, m, sum, ecn);
@@ -224,10 +252,11 @@ void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
 		.seq = seg->ack,
 		.flags = TCP_FLAG_RST,
 	};
-	struct rte_mbuf *m = tcp_frame_alloc(path->netif, true);
+	struct tcp_frame frame;
+	struct rte_mbuf *m;
 	uint8_t *header;
 
-	if (!m) {
+	if (!tcp_frame_begin(&frame, path->netif, 0, true)) {
 		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
 		return;
 	}
@@ -237,6 +266,7 @@ void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
 		reset.flags |= TCP_FLAG_ACK;
 	}
 	tcp_count(stack, TCP_COUNTER_RESETS_SENT);
+	m = frame.m;
 	header = rte_pktmbuf_mtod(m, uint8_t *);
 	m->data_len = (uint16_t)tcp_segment_encode(header, &reset);
 	m->l4_len = m->pkt_len = m->data_len;

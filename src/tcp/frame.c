@@ -9,16 +9,18 @@
 #include "base/payload.h"
 #include "base/sum.h"
 #include "net/net_if.h"
+#include "tcp/segment.h"
 
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
 #include <string.h>
 
-// Mbufs of a frame. Every device takes so many; a frame that would need more is copied.
-#define SEGMENTS_MAX 8u
+// Mbufs beside the first of a frame that is one packet: every device takes so many. The device cuts
+// longer frames itself (TSO).
+#define PACKET_MORE 7u
 
-struct rte_mbuf *tcp_frame_alloc(const struct net_if *netif, bool control)
+static struct rte_mbuf *first_alloc(const struct net_if *netif, bool control)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(netif->tx_pool);
 
@@ -27,29 +29,65 @@ struct rte_mbuf *tcp_frame_alloc(const struct net_if *netif, bool control)
 	return m;
 }
 
-static bool refers(const struct tcp_piece *piece, uint32_t part, uint32_t least)
+bool tcp_frame_begin(
+	struct tcp_frame *frame, const struct net_if *netif, uint32_t reference_least, bool control)
 {
-	return part >= least && piece->offset != TCP_PIECE_INLINE;
+	frame->netif = netif;
+	frame->m = first_alloc(netif, control);
+	frame->reference_least = reference_least;
+	frame->more_count = 0;
+	return frame->m != NULL;
 }
 
-// The mbufs that the octets need beside the first; 0: all of them are copied.
-static unsigned segments_beside(struct tcp_cursor from, uint32_t length, uint32_t least)
+static bool refers(const struct tcp_frame *frame, const struct tcp_piece *piece, uint32_t part)
 {
-	bool linear = true,
-	     any = false; // does the last one so far take copies? is one referred to?
+	return part >= frame->reference_least && piece->offset != TCP_PIECE_INLINE;
+}
+
+// The mbufs that the octets need beside the first.
+static unsigned more_needed(const struct tcp_frame *frame, struct tcp_cursor from, uint32_t length)
+{
+	uint32_t linear = rte_pktmbuf_data_room_size(frame->netif->tx_pool) - RTE_PKTMBUF_HEADROOM;
+	uint32_t room = rte_pktmbuf_tailroom(frame->m) - TCP_HEADER_MAX; // for copies, in the last
 	unsigned count = 0;
 
 	while (length > 0) {
 		struct tcp_cursor at;
 		uint32_t part = tcp_cursor_take(&from, length, &at);
-		bool referred = refers(at.piece, part, least);
 
-		count += referred || !linear;
-		linear = !referred;
-		any |= referred;
 		length -= part;
+		if (refers(frame, at.piece, part)) {
+			count++;
+			room = 0;
+			continue;
+		}
+		for (; part > room; room = linear) {
+			part -= room;
+			count++;
+		}
+		room -= part;
 	}
-	return any && count < SEGMENTS_MAX ? count : 0;
+	return count;
+}
+
+static bool more_take(struct tcp_frame *frame, unsigned count, unsigned max)
+{
+	if (count > max || rte_pktmbuf_alloc_bulk(frame->netif->tx_pool, frame->more, count) != 0)
+		return false;
+	frame->more_count = count;
+	return true;
+}
+
+uint32_t tcp_frame_reserve(
+	struct tcp_frame *frame, struct tcp_cursor from, uint32_t length, uint32_t mss)
+{
+	DASSERT(length <= mss || frame->netif->caps.tso);
+	for (; length > mss; length = length / 2 > mss ? length / 2 / mss * mss : mss)
+		if (more_take(frame, more_needed(frame, from, length), TCP_FRAME_MORE))
+			return length;
+	if (frame->netif->caps.multi_segment && length >= frame->reference_least)
+		more_take(frame, more_needed(frame, from, length), PACKET_MORE);
+	return length;
 }
 
 static void reference_put(void *buffer, void *payload)
@@ -75,50 +113,62 @@ static void reference_make(struct rte_mbuf *m, struct tcp_cursor at, uint32_t le
 	m->data_len = (uint16_t)length;
 }
 
-static struct tcp_cursor chain_fill(struct rte_mbuf *m, struct rte_mbuf **more,
-	struct tcp_cursor from, uint32_t length, uint32_t least, uint16_t *sum)
+// The chain's next mbuf.
+static struct rte_mbuf *chain_next(struct tcp_frame *frame, struct rte_mbuf *last, unsigned *used)
 {
-	struct rte_mbuf *last = m;
-	bool linear = true;
+	DASSERT(*used < frame->more_count);
+	last->next = frame->more[(*used)++];
+	frame->m->nb_segs++;
+	return last->next;
+}
+
+static struct tcp_cursor chain_fill(
+	struct tcp_frame *frame, struct tcp_cursor from, uint32_t length, uint16_t *sum)
+{
+	struct rte_mbuf *last = frame->m;
+	unsigned used = 0;
 
 	for (uint32_t done = 0; done < length;) {
 		struct tcp_cursor at;
 		uint32_t part = tcp_cursor_take(&from, length - done, &at);
-		bool referred = refers(at.piece, part, least);
 
-		if (referred || !linear) {
-			last->next = *more++;
-			last = last->next;
-			m->nb_segs++;
-		}
-		if (referred) {
-			reference_make(last, at, part);
-		} else {
-			memcpy(rte_pktmbuf_mtod_offset(last, uint8_t *, last->data_len),
-				tcp_cursor_octets(at), part);
-			last->data_len += (uint16_t)part;
-		}
 		if (sum)
 			*sum = sum_add(*sum, sum_at(tcp_cursor_sum(at, part), done));
-		linear = !referred;
 		done += part;
+		if (refers(frame, at.piece, part)) {
+			last = chain_next(frame, last, &used);
+			reference_make(last, at, part);
+			continue;
+		}
+		for (const uint8_t *octets = tcp_cursor_octets(at); part > 0;) {
+			uint32_t room = RTE_MBUF_HAS_EXTBUF(last) ? 0 : rte_pktmbuf_tailroom(last);
+			uint32_t n = part < room ? part : room;
+
+			if (n == 0) {
+				last = chain_next(frame, last, &used);
+				continue;
+			}
+			memcpy(rte_pktmbuf_mtod_offset(last, uint8_t *, last->data_len), octets, n);
+			last->data_len += (uint16_t)n;
+			octets += n;
+			part -= n;
+		}
 	}
-	m->pkt_len += length;
+	frame->m->pkt_len += length;
+	// The header is rarely as long as was reckoned with.
+	rte_pktmbuf_free_bulk(frame->more + used, frame->more_count - used);
 	return from;
 }
 
-struct tcp_cursor tcp_frame_fill(const struct net_if *netif, uint32_t reference_least,
-	struct rte_mbuf *m, struct tcp_cursor from, uint32_t length, uint16_t *sum)
+struct tcp_cursor tcp_frame_fill(
+	struct tcp_frame *frame, struct tcp_cursor from, uint32_t length, uint16_t *sum)
 {
+	struct rte_mbuf *m = frame->m;
 	uint8_t *to = rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len);
-	struct rte_mbuf *more[SEGMENTS_MAX];
-	unsigned count = 0;
 
+	if (frame->more_count > 0)
+		return chain_fill(frame, from, length, sum);
 	DASSERT(length <= rte_pktmbuf_tailroom(m));
-	if (netif->caps.multi_segment && length >= reference_least)
-		count = segments_beside(from, length, reference_least);
-	if (count > 0 && rte_pktmbuf_alloc_bulk(netif->tx_pool, more, count) == 0)
-		return chain_fill(m, more, from, length, reference_least, sum);
 	m->data_len += (uint16_t)length;
 	m->pkt_len += length;
 	if (sum)

@@ -23,12 +23,29 @@
 struct net_if;
 struct rte_mbuf;
 
-// An mbuf to build a frame in; `control`: the reserved ones may be used. NULL.
-struct rte_mbuf *tcp_frame_alloc(const struct net_if *netif, bool control);
+// Mbufs that a frame may have beside its first.
+#define TCP_FRAME_MORE 15
 
-// Puts `length` octets from the cursor on behind the header that m holds (data_len and pkt_len are
-// set) and returns the cursor behind them. There is room for all of them in m. Parts of
-// `reference_least` octets and more are referred to, where the netif takes chains. Adds to *sum
-// what the octets contribute to the segment's checksum, unless `sum` is NULL.
-struct tcp_cursor tcp_frame_fill(const struct net_if *netif, uint32_t reference_least,
-	struct rte_mbuf *m, struct tcp_cursor from, uint32_t length, uint16_t *sum);
+struct tcp_frame {
+	const struct net_if *netif;
+	struct rte_mbuf *m;
+	uint32_t reference_least;
+	unsigned more_count;
+	struct rte_mbuf *more[TCP_FRAME_MORE];
+};
+
+// The first mbuf. Parts of `reference_least` octets and more are referred to, where the netif takes
+// chains. `control`: the reserved mbufs may be used. False when none is free.
+bool tcp_frame_begin(struct tcp_frame *frame, const struct net_if *netif, uint32_t reference_least,
+	bool control);
+
+// Takes what is needed beside the first for `length` octets from the cursor on and returns how many
+// octets of them the frame can hold now: a multiple of `mss`, which fits always, if not all.
+uint32_t tcp_frame_reserve(
+	struct tcp_frame *frame, struct tcp_cursor from, uint32_t length, uint32_t mss);
+
+// Puts the octets that were reserved for behind the header that frame->m holds (data_len and
+// pkt_len are set) and returns the cursor behind them. Adds to *sum what they contribute to the
+// segment's checksum, unless `sum` is NULL.
+struct tcp_cursor tcp_frame_fill(
+	struct tcp_frame *frame, struct tcp_cursor from, uint32_t length, uint16_t *sum);

@@ -14,6 +14,9 @@
 
 #include "base/assert.h"
 
+// Text that one IP packet carries at most: headers with all their options stay below 64 KiB too.
+#define TSO_MAX (UINT16_MAX - 60u - TCP_HEADER_MAX)
+
 static uint32_t span_of(const struct tcp_emission *e)
 {
 	return e->length + ((e->flags & (TCP_FLAG_SYN | TCP_FLAG_FIN)) != 0);
@@ -75,7 +78,7 @@ static bool send_syn(struct tcp_pcb *pcb)
 // Is a segment with this much text worth sending now?
 static bool worth_sending(const struct tcp_pcb *pcb, uint32_t length, uint32_t in_flight, bool fin)
 {
-	if (length == pcb->mss || fin)
+	if (length >= pcb->mss || fin)
 		return true;
 	if (length == 0)
 		return false;
@@ -91,14 +94,24 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+// One segment; of what was never sent as many as an IP packet holds where the device cuts them
+// (TSO).
+static uint32_t frame_limit(const struct tcp_pcb *pcb)
+{
+	if (!pcb->path.netif->caps.tso || seq_lt(pcb->snd_nxt, pcb->snd_max))
+		return pcb->mss;
+	return TSO_MAX;
+}
+
 // Text (and FIN) at SND.NXT as far as `room` goes; what it is made of.
 static struct tcp_emission text_at_next(const struct tcp_pcb *pcb, uint32_t room)
 {
 	uint64_t unsent = tcp_sendq_unsent(&pcb->sendq);
-	uint32_t limit = min_u32(room, pcb->mss);
+	uint32_t limit = min_u32(room, frame_limit(pcb));
+	uint32_t length = unsent < limit ? (uint32_t)unsent : limit;
 	struct tcp_emission e = {
 		.seq = pcb->snd_nxt,
-		.length = unsent < limit ? (uint32_t)unsent : limit,
+		.length = length > pcb->mss ? length / pcb->mss * pcb->mss : length,
 		.from = tcp_sendq_next(&pcb->sendq),
 		.flags = TCP_FLAG_ACK,
 	};

@@ -234,6 +234,89 @@ static void sums_are_left_to_hardware_that_makes_them(void **state)
 	peer(f, ACK, 1, 101, 0);
 }
 
+// The device cuts; we say where.
+static void long_text_goes_out_in_one_frame_for_the_device_to_cut(void **state)
+{
+	struct fixture *f = *state;
+	struct payload *p;
+	struct tcp_pcb *pcb;
+	const struct rte_mbuf *m;
+	uint8_t text[8 * MSS];
+	const uint8_t *octets;
+
+	f->netif.caps = (struct net_if_caps){.tx_ip_checksum = true,
+		.tx_tcp_checksum = true,
+		.multi_segment = true,
+		.tso = true};
+	f->config.reference_least = LEAST;
+	fixture_restart(f);
+	pcb = established_passive(f);
+	tcp_set_no_delay(pcb, true);
+	p = payload_of(f, 1, 5 * MSS + 400);
+	send_range(pcb, p, 0, 300); // copied
+	send_range(pcb, p, 300, 5 * MSS);
+	send_range(pcb, p, 5 * MSS + 300, 100);
+	payload_put(p);
+	flush(f);
+	assert_int_equal(f->sent_count, 2);
+	m = f->sent[0];
+	assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
+	assert_int_equal(m->tso_segsz, MSS);
+	assert_int_equal(m->nb_segs, 2);
+	assert_int_equal(m->pkt_len, 40 + 5 * MSS);
+	octets = rte_pktmbuf_read(m, 40, 5 * MSS, text);
+	for (uint32_t i = 0; i < 5 * MSS; i++)
+		assert_int_equal(octets[i], text_octet(1 + i));
+	assert_int_equal(rte_pktmbuf_mtod(m, const uint8_t *)[33] & PSH, 0);
+	assert_int_equal(count_of(f, "tcp_segments_out_total", NULL), 1 + 5 + 1);
+	rte_pktmbuf_free(f->sent[0]);
+	f->sent[0] = f->sent[1];
+	f->sent_count = 1;
+	expect(f, ACK, 1 + 5 * MSS, 1, 400);
+	assert_int_equal(f->last.flags & PSH, PSH);
+	// What was lost is sent again one segment at a time.
+	pass(f, 3 * SECOND);
+	expect(f, ACK, 1, 1, MSS);
+	drop_sent(f);
+	peer(f, ACK, 1, 1 + 5 * MSS + 400, 0);
+	assert_int_equal(tcp_send_queued(pcb), 0);
+}
+
+// Small pieces are copied into as many mbufs as it takes; short of those the frame is shorter.
+static void long_text_of_small_pieces_is_copied_into_a_chain(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb;
+
+	f->netif.caps = (struct net_if_caps){.tx_ip_checksum = true,
+		.tx_tcp_checksum = true,
+		.multi_segment = true,
+		.tso = true};
+	f->config.reference_least = 100000;
+	fixture_restart(f);
+	pcb = established_passive(f);
+	for (uint32_t i = 0; i < 6 * MSS; i += 20)
+		send_text(f, pcb, 1 + i, 20);
+	flush(f);
+	assert_int_equal(f->sent_count, 1);
+	assert_int_equal(f->sent[0]->pkt_len, 40 + 6 * MSS);
+	assert_in_range(f->sent[0]->nb_segs, 5, 6);
+	drop_sent(f);
+	hoard_frames(f);
+	for (unsigned i = 0; i < 3; i++)
+		rte_pktmbuf_free(f->hoard[--f->hoard_count]);
+	peer(f, ACK, 1, 1 + 6 * MSS, 0);
+	for (uint32_t i = 0; i < 6 * MSS; i += 20)
+		send_text(f, pcb, 1 + 6 * MSS + i, 20);
+	flush(f);
+	assert_true(f->sent_count >= 1);
+	assert_int_equal(f->sent[0]->pkt_len, 40 + 3 * MSS);
+	drop_sent(f);
+	hoard_release(f);
+	tcp_abort(pcb);
+	drop_sent(f);
+}
+
 int test_tcp_frame(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +328,8 @@ int test_tcp_frame(void)
 		FIXTURE_TEST(a_frame_of_too_many_parts_is_copied),
 		FIXTURE_TEST(any_mixture_of_pieces_arrives_with_right_sums),
 		FIXTURE_TEST(sums_are_left_to_hardware_that_makes_them),
+		FIXTURE_TEST(long_text_goes_out_in_one_frame_for_the_device_to_cut),
+		FIXTURE_TEST(long_text_of_small_pieces_is_copied_into_a_chain),
 	};
 
 	return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
