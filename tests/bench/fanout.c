@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define PUBLISH_MAX 16000u
-#define STRIDE 7919u // a prime
+#define STRIDE	    7919u // a prime
 
 struct leg { // the broker's answers that the client has not been given yet
 	uint8_t bytes[8];
@@ -176,7 +176,7 @@ struct scenario {
 	unsigned subscribers;
 	unsigned size; // of the application message
 	bool checksums, multi_segment, copies;
-	bool cold; // caches are lost between turns
+	bool cold;    // caches are lost between turns
 	uint16_t mtu; // 0: 1500
 };
 

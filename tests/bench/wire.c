@@ -143,7 +143,8 @@ static struct tcp_segment segment_of(struct wire *wire, unsigned i, uint8_t flag
 	if (peer->timestamps)
 		seg.options.present |= TCP_OPTION_TIMESTAMPS;
 	if (flags & TCP_FLAG_SYN) {
-		seg.options.present |= TCP_OPTION_MSS | TCP_OPTION_WSCALE;
+		seg.options.present |=
+			TCP_OPTION_MSS | TCP_OPTION_WSCALE | TCP_OPTION_SACK_PERMITTED;
 		seg.options.mss = (uint16_t)(wire->config.mtu - 40);
 		seg.options.wscale = WINDOW_SCALE;
 	}
