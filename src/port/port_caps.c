@@ -46,6 +46,10 @@ void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret
 	// A segmented send is a chain whose checksums the device completes.
 	ret_caps->tso = (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) && ret_caps->multi_segment &&
 			ret_caps->tx_ip_checksum && ret_caps->tx_tcp_checksum;
+	// It counts the Ethernet header against the MTU and so refuses frames of full segments; it
+	// would only cut them in software anyway.
+	if (driver_is(info, "net_tap"))
+		ret_caps->tso = false;
 }
 
 // af_packet announces no limit; it is the size of a slot in its ring, framesz= in the vdev string.

@@ -36,6 +36,11 @@ static const struct {
 	{"net_x", 0, TSO | CHAINS, 1, {.multi_segment = true, .burst = 64}},
 	{"net_x", 0, TSO | TX_CHECKSUMS, 48,
 		{.tx_ip_checksum = true, .tx_tcp_checksum = true, .burst = 48}},
+	{"net_tap", 0, TSO | TX_CHECKSUMS | CHAINS, 64,
+		{.tx_ip_checksum = true,
+			.tx_tcp_checksum = true,
+			.multi_segment = true,
+			.burst = 64}},
 	{"net_af_xdp", 0, CHAINS, 64, {.burst = 64}},
 	{"net_af_packet", 0, CHAINS, 0, {.multi_segment = true, .burst = 64}},
 };
