@@ -134,6 +134,53 @@ const char *net_endpoint_format(const struct net_endpoint *e, char text[NET_ENDP
 	return text;
 }
 
+static const struct net_address loopback = {.bytes = {[15] = 1}};
+static const struct net_address unspecified;
+
+bool net_address_is_host(const struct net_address *a)
+{
+	if (net_address_is_ipv4(a))
+		return a->bytes[12] != 0 && a->bytes[12] != 127 && a->bytes[12] < 224;
+	return a->bytes[0] != 0xff && !net_address_equal(a, &loopback) &&
+	       !net_address_equal(a, &unspecified);
+}
+
+bool net_address_is_link_local(const struct net_address *a)
+{
+	return a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
+// Do all bits from `from` on equal `bit`?
+static bool bits_equal(const struct net_address *a, unsigned from, unsigned bit)
+{
+	for (unsigned i = from; i < 128; i++) {
+		if ((a->bytes[i / 8] >> (7 - i % 8) & 1u) != bit)
+			return false;
+	}
+	return true;
+}
+
+static unsigned prefix_bits(const struct net_address *a, uint8_t len)
+{
+	return net_address_is_ipv4(a) ? len + 96u : len;
+}
+
+bool net_prefix_names_host(const struct net_address *a, uint8_t len)
+{
+	unsigned bits = prefix_bits(a, len);
+
+	if (!net_address_is_host(a))
+		return false;
+	if (bits >= 127) // both addresses of a point-to-point link are hosts'
+		return true;
+	return !bits_equal(a, bits, 0) && !(net_address_is_ipv4(a) && bits_equal(a, bits, 1));
+}
+
+bool net_prefix_names_network(const struct net_address *a, uint8_t len)
+{
+	return bits_equal(a, prefix_bits(a, len), 0);
+}
+
 bool net_prefix_contains(const struct net_address *prefix, uint8_t len, const struct net_address *a)
 {
 	bool ipv4 = net_address_is_ipv4(prefix);

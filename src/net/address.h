@@ -50,6 +50,16 @@ int net_endpoint_parse(const char *text, struct net_endpoint *ret_endpoint);
 int net_prefix_parse(const char *text, struct net_address *ret_address, uint8_t *ret_prefix);
 const char *net_address_format(const struct net_address *a, char text[NET_ADDRESS_STRLEN]);
 const char *net_endpoint_format(const struct net_endpoint *e, char text[NET_ENDPOINT_STRLEN]);
+// May a host have this address? Not the unspecified one, loopback, multicast, nor what is reserved
+// (RFC 6890, RFC 4291 2.7).
+bool net_address_is_host(const struct net_address *a);
+// fe80::/10: means something on its link only (RFC 4291 2.5.6).
+bool net_address_is_link_local(const struct net_address *a);
+// Is it a host's in its network? Not the network's own address nor its broadcast (RFC 1122 3.2.1.3,
+// RFC 3021), nor the one of all routers (RFC 4291 2.6.1, RFC 6164).
+bool net_prefix_names_host(const struct net_address *a, uint8_t len);
+// Are all bits behind the prefix 0?
+bool net_prefix_names_network(const struct net_address *a, uint8_t len);
 // Does `a` lie in prefix/len? (len of the family's own length; families never mix)
 bool net_prefix_contains(
 	const struct net_address *prefix, uint8_t len, const struct net_address *a);

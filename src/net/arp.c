@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "net/ipv4.h"
+#include "net/local.h"
 #include "net/neighbour.h"
 #include "net/state.h"
 
@@ -16,7 +17,6 @@
 
 #define ANNOUNCE_NUM	     2
 #define ANNOUNCE_INTERVAL_US (2 * US_IN_S)
-#define DEFEND_INTERVAL_US   (10 * US_IN_S)
 
 static const struct rte_ether_addr ether_broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
@@ -128,28 +128,12 @@ static bool arp_valid(const struct rte_mbuf *m)
 	       sender < IPV4_MULTICAST && sender >> 24 != 127;
 }
 
-// Somebody else uses an address of ours. It is noted for whoever may log, and defended with one
-// announcement per DEFEND_INTERVAL: two hosts that defend must not storm (RFC 5227 2.4 (c)).
+// Somebody else uses an address of ours: defended with one announcement.
 static void arp_conflict(struct net *net, struct net_local *local, const struct rte_ether_addr *mac)
 {
 	counter_inc(&net->counters.arp_conflicts);
-	net->conflict_noted = true;
-	net->conflict.address = local->address;
-	memcpy(net->conflict.mac, mac->addr_bytes, sizeof(net->conflict.mac));
-	if (local->defended && net->now_us - local->defended_us < DEFEND_INTERVAL_US)
-		return;
-	local->defended = true;
-	local->defended_us = net->now_us;
-	arp_announce(net, local);
-}
-
-bool net_conflict_take(struct net *net, struct net_conflict *ret_conflict)
-{
-	if (!net->conflict_noted)
-		return false;
-	net->conflict_noted = false;
-	*ret_conflict = net->conflict;
-	return true;
+	if (local_conflict(net, local, mac))
+		arp_announce(net, local);
 }
 
 static bool arp_sender_on_link(const struct net *net, const struct net_if *netif, uint32_t sender)
@@ -169,7 +153,7 @@ void arp_input(struct net *net, struct net_if *netif, struct rte_mbuf *m)
 	}
 	request = rte_pktmbuf_mtod(m, struct rte_arp_hdr *)->arp_opcode ==
 		  rte_cpu_to_be_16(RTE_ARP_OP_REQUEST);
-	claimed = net_local_find(net, netif, data->arp_sip);
+	claimed = local_find(net, netif, data->arp_sip);
 	if (claimed != NULL) {
 		// Our own words, sent back by a hub or another worker, are no conflict.
 		if (memcmp(data->arp_sha.addr_bytes, netif->mac, RTE_ETHER_ADDR_LEN) != 0)
@@ -177,14 +161,14 @@ void arp_input(struct net *net, struct net_if *netif, struct rte_mbuf *m)
 		net_drop(net, m, NET_DROP_ARP_CONFLICT);
 		return;
 	}
-	target = net_local_find(net, netif, data->arp_tip);
+	target = local_find(net, netif, data->arp_tip);
 	if (arp_sender_on_link(net, netif, data->arp_sip)) {
 		struct net_address sender = net_address_from_ipv4(data->arp_sip);
 
 		news = neighbour_learn(net, netif, &sender, &data->arp_sha,
-			target == NULL ? NEIGHBOUR_OVERHEARD
-			: request      ? NEIGHBOUR_ASKED_US
-				       : NEIGHBOUR_ANSWERED);
+			target == NULL ? NEIGHBOUR_OVERRIDES
+			: request ? NEIGHBOUR_OVERRIDES | NEIGHBOUR_CONFIRMS | NEIGHBOUR_CREATES
+				  : NEIGHBOUR_OVERRIDES | NEIGHBOUR_CONFIRMS);
 	}
 	if (target == NULL && !news) {
 		net_drop(net, m, NET_DROP_ARP_NOT_OURS);

@@ -35,13 +35,14 @@ uint16_t net_checksum_chain(
 	return __rte_raw_cksum_reduce(total);
 }
 
-uint16_t net_checksum_pseudo_ipv4(
-	uint32_t source, uint32_t destination, uint8_t protocol, uint16_t length)
+uint16_t net_checksum_pseudo(const struct net_address *source,
+	const struct net_address *destination, uint8_t protocol, uint32_t length)
 {
-	uint32_t sum = (source & 0xffff) + (source >> 16);
+	// An IPv4 address is the last word.
+	unsigned first = net_address_is_ipv4(source) ? 3 : 0;
+	uint64_t sum = rte_cpu_to_be_32(length) + (uint64_t)rte_cpu_to_be_32(protocol);
 
-	sum += (destination & 0xffff) + (destination >> 16);
-	sum += rte_cpu_to_be_16(protocol);
-	sum += rte_cpu_to_be_16(length);
-	return __rte_raw_cksum_reduce(sum);
+	for (unsigned i = first; i < 4; i++)
+		sum += (uint64_t)source->words[i] + destination->words[i];
+	return sum_fold(sum);
 }

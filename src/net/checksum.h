@@ -9,12 +9,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/address.h"
+
 struct rte_mbuf;
 
 // Not complemented. `length` bytes from `offset`; `sum` is a folded sum to start with.
 uint16_t net_checksum_chain(
 	const struct rte_mbuf *m, uint32_t offset, uint32_t length, uint16_t sum);
 
-// Not complemented sum of the IPv4 pseudo header; addresses in network byte order.
-uint16_t net_checksum_pseudo_ipv4(
-	uint32_t source, uint32_t destination, uint8_t protocol, uint16_t length);
+// Not complemented sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1); both addresses are of one
+// family.
+uint16_t net_checksum_pseudo(const struct net_address *source,
+	const struct net_address *destination, uint8_t protocol, uint32_t length);

@@ -1,72 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Received ICMP: echo requests are answered (RFC 1122 3.2.2.6, whatever their size),
-// errors about TCP of ours go to their owner, the rest is dropped and counted. Worker's
-// thread.
+// Received ICMP for IPv4: echo requests are answered, errors about TCP of ours go to their owner,
+// the rest is dropped and counted. Worker's thread.
 
 #include "net/icmp.h"
 
 #include "net/checksum.h"
-#include "net/state.h"
+#include "net/ipv4.h"
+#include "net/local.h"
 
 #include <rte_icmp.h>
 
 // TCP's ports and sequence number: what RFC 792 promises of the packet in an error.
 #define EMBEDDED_L4_MIN 8
-
-// A mbuf that net_path_send() takes: room in front, no traces of its reception. Consumes m; NULL
-// when there is none.
-static struct rte_mbuf *echo_prepare(struct net_if *netif, struct rte_mbuf *m)
-{
-	struct rte_mbuf *front;
-
-	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
-	m->l4_len = sizeof(struct rte_icmp_hdr);
-	if (likely(rte_pktmbuf_headroom(m) >= NET_HEADROOM))
-		return m;
-	// A driver that leaves little room: the header moves to a mbuf of its own.
-	front = rte_pktmbuf_alloc(netif->tx_pool);
-	if (front == NULL) {
-		rte_pktmbuf_free(m);
-		return NULL;
-	}
-	memcpy(rte_pktmbuf_append(front, m->l4_len), rte_pktmbuf_mtod(m, void *), m->l4_len);
-	front->l4_len = m->l4_len;
-	rte_pktmbuf_adj(m, m->l4_len);
-	rte_pktmbuf_chain(front, m); // cannot fail: a received packet has few segments
-	return front;
-}
-
-// Consumes m, which starts at the ICMP header.
-static void echo_reply(
-	struct net *net, const struct ipv4_packet *packet, const struct rte_ipv4_hdr *request)
-{
-	struct net_address local = net_address_from_ipv4(request->dst_addr);
-	struct net_address remote = net_address_from_ipv4(request->src_addr);
-	uint8_t tos = request->type_of_service & RTE_IPV4_HDR_DSCP_MASK;
-	struct rte_mbuf *m = echo_prepare(packet->netif, packet->m);
-	struct rte_icmp_hdr *icmp;
-	struct net_path path;
-
-	if (m == NULL) {
-		net_drop_count(net, NET_DROP_NO_MBUF);
-		return;
-	}
-	icmp = rte_pktmbuf_mtod(m, struct rte_icmp_hdr *);
-	icmp->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
-	icmp->icmp_cksum = 0;
-	icmp->icmp_cksum = (uint16_t)~net_checksum_chain(m, 0, m->pkt_len, 0);
-	if (net_path_open(net, &local, &remote, &path) != 0) {
-		net_drop(net, m, NET_DROP_NO_ROUTE);
-		return;
-	}
-	path.df = false;
-	path.tos = tos;
-	counter_inc(&net->counters.icmp_echo);
-	net_path_send(&path, m, IPPROTO_ICMP, 0, net->now_us);
-	net_path_close(&path);
-}
 
 // Is what m starts with (l3_len is set if so) the head of a TCP segment that we sent?
 static bool embedded_is_ours(const struct net *net, struct rte_mbuf *m)
@@ -78,8 +25,8 @@ static bool embedded_is_ours(const struct net *net, struct rte_mbuf *m)
 	m->l2_len = 0;
 	m->l3_len = rte_ipv4_hdr_len(ip);
 	return m->data_len >= m->l3_len + EMBEDDED_L4_MIN && ip->next_proto_id == IPPROTO_TCP &&
-	       ipv4_offset(ip) == 0 && net_local_find(net, NULL, ip->src_addr) != NULL &&
-	       net_local_find(net, NULL, ip->dst_addr) == NULL;
+	       ipv4_offset(ip) == 0 && local_find(net, NULL, ip->src_addr) != NULL &&
+	       local_find(net, NULL, ip->dst_addr) == NULL;
 }
 
 // m starts at the ICMP header.
@@ -101,7 +48,21 @@ static bool error_input(struct net *net, struct rte_mbuf *m, struct icmp_error_i
 	return true;
 }
 
-bool icmp_input(struct net *net, struct ipv4_packet *packet, struct icmp_error_info *ret_info)
+static void echo_input(
+	struct net *net, const struct ip_packet *packet, const struct rte_ipv4_hdr *request)
+{
+	const struct icmp_echo echo = {
+		.local = net_address_from_ipv4(request->dst_addr),
+		.remote = net_address_from_ipv4(request->src_addr),
+		.tos = request->type_of_service & RTE_IPV4_HDR_DSCP_MASK,
+		.protocol = IPPROTO_ICMP,
+		.reply = RTE_IP_ICMP_ECHO_REPLY,
+	};
+
+	icmp_echo_reply(net, packet->netif, packet->m, &echo);
+}
+
+bool icmp_input(struct net *net, struct ip_packet *packet, struct icmp_error_info *ret_info)
 {
 	struct rte_mbuf *m = packet->m;
 	const struct rte_ipv4_hdr outer = *ipv4_header(m);
@@ -117,7 +78,7 @@ bool icmp_input(struct net *net, struct ipv4_packet *packet, struct icmp_error_i
 	}
 	switch (rte_pktmbuf_mtod(m, const struct rte_icmp_hdr *)->icmp_type) {
 	case RTE_IP_ICMP_ECHO_REQUEST:
-		echo_reply(net, packet, &outer);
+		echo_input(net, packet, &outer);
 		return false;
 	case ICMP_TYPE_UNREACHABLE:
 	case ICMP_TYPE_TIME_EXCEEDED:

@@ -7,13 +7,10 @@
 
 #include "net/ipv4.h"
 
-#include "net/checksum.h"
 #include "net/fragment.h"
 #include "net/icmp.h"
-#include "net/state.h"
-
-#include <rte_icmp.h>
-#include <rte_tcp.h>
+#include "net/ip.h"
+#include "net/local.h"
 
 // The sum of the header; hardware that has looked is believed.
 static bool ipv4_sum_good(const struct net_if *netif, const struct rte_mbuf *m)
@@ -63,17 +60,16 @@ static bool ipv4_is_broadcast(const struct net *net, uint32_t ipv4)
 
 // RFC 1122 3.2.1.3: what no packet may have as source, and which destinations are ours.
 static enum net_drop ipv4_check_addresses(
-	const struct net *net, const struct rte_ipv4_hdr *ip, bool link_broadcast)
+	const struct net *net, const struct rte_ipv4_hdr *ip, bool link_group)
 {
 	uint32_t source = rte_be_to_cpu_32(ip->src_addr);
 	uint32_t destination = rte_be_to_cpu_32(ip->dst_addr);
 
 	if (source >> 24 == 0 || source >> 24 == 127 || source >= IPV4_MULTICAST ||
-		ipv4_is_broadcast(net, ip->src_addr) ||
-		net_local_find(net, NULL, ip->src_addr) != NULL)
+		ipv4_is_broadcast(net, ip->src_addr) || local_find(net, NULL, ip->src_addr) != NULL)
 		return NET_DROP_IP_SOURCE;
-	if (net_local_find(net, NULL, ip->dst_addr) != NULL)
-		return link_broadcast ? NET_DROP_LINK_BROADCAST : NET_DROPS;
+	if (local_find(net, NULL, ip->dst_addr) != NULL)
+		return link_group ? NET_DROP_LINK_BROADCAST : NET_DROPS;
 	if (ipv4_is_broadcast(net, ip->dst_addr))
 		return NET_DROP_BROADCAST;
 	if (destination >= IPV4_MULTICAST && destination < IPV4_RESERVED)
@@ -81,20 +77,7 @@ static enum net_drop ipv4_check_addresses(
 	return NET_DROP_NOT_OURS;
 }
 
-static bool tcp_sum_good(const struct net_if *netif, const struct rte_mbuf *m)
-{
-	const struct rte_ipv4_hdr *ip = ipv4_header(m);
-	uint64_t seen = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	uint32_t length = m->pkt_len - m->l3_len;
-	uint16_t sum;
-
-	if (netif->caps.rx_checksum && seen != RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN)
-		return seen != RTE_MBUF_F_RX_L4_CKSUM_BAD;
-	sum = net_checksum_pseudo_ipv4(ip->src_addr, ip->dst_addr, IPPROTO_TCP, (uint16_t)length);
-	return net_checksum_chain(m, m->l3_len, length, sum) == 0xffff;
-}
-
-static void delivery_fill(const struct ipv4_packet *packet, enum net_delivery_kind kind,
+static void delivery_fill(const struct ip_packet *packet, enum net_delivery_kind kind,
 	struct net_delivery *ret_delivery)
 {
 	const struct rte_ipv4_hdr *ip = ipv4_header(packet->m);
@@ -110,33 +93,8 @@ static void delivery_fill(const struct ipv4_packet *packet, enum net_delivery_ki
 	};
 }
 
-static bool tcp_deliver(
-	struct net *net, struct ipv4_packet *packet, struct net_delivery *ret_delivery)
-{
-	struct rte_mbuf *m = packet->m;
-	const struct rte_tcp_hdr *tcp =
-		rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, m->l3_len);
-	uint32_t header_len;
-
-	if (m->data_len < m->l3_len + sizeof(*tcp)) {
-		net_drop(net, m, NET_DROP_TCP_HEADER);
-		return false;
-	}
-	header_len = (uint32_t)(tcp->data_off >> 4) * 4;
-	if (header_len < sizeof(*tcp) || m->data_len < m->l3_len + header_len) {
-		net_drop(net, m, NET_DROP_TCP_HEADER);
-		return false;
-	}
-	if (!tcp_sum_good(packet->netif, m)) {
-		net_drop(net, m, NET_DROP_TCP_CHECKSUM);
-		return false;
-	}
-	delivery_fill(packet, NET_DELIVERY_TCP, ret_delivery);
-	return true;
-}
-
 static bool icmp_deliver(
-	struct net *net, struct ipv4_packet *packet, struct net_delivery *ret_delivery)
+	struct net *net, struct ip_packet *packet, struct net_delivery *ret_delivery)
 {
 	struct icmp_error_info info;
 
@@ -152,33 +110,36 @@ static bool icmp_deliver(
 
 // Nothing of ours listens: say so, then forget it.
 static void ipv4_refuse(
-	struct net *net, const struct ipv4_packet *packet, uint8_t code, enum net_drop reason)
+	struct net *net, const struct ip_packet *packet, uint8_t code, enum net_drop reason)
 {
-	icmp_error_send(net, packet->netif, packet->m, ICMP_TYPE_UNREACHABLE, code);
+	const struct icmp_error error = {.type = ICMP_TYPE_UNREACHABLE, .code = code};
+
+	icmp_error_send(net, packet->netif, packet->m, &error);
 	net_drop(net, packet->m, reason);
 }
 
-bool ipv4_input(struct net *net, struct ipv4_packet *packet, struct net_delivery *ret_delivery)
+bool ipv4_input(struct net *net, struct ip_packet *packet, struct net_delivery *ret_delivery)
 {
 	enum net_drop wrong = ipv4_validate(packet->netif, packet->m);
 	const struct rte_ipv4_hdr *ip = ipv4_header(packet->m);
 
 	if (wrong == NET_DROPS)
-		wrong = ipv4_check_addresses(net, ip, packet->link_broadcast);
+		wrong = ipv4_check_addresses(net, ip, packet->link_group);
 	if (wrong != NET_DROPS) {
 		net_drop(net, packet->m, wrong);
 		return false;
 	}
 	counter_inc(&net->counters.ip_packets[NET_RECEIVED]);
 	if (unlikely(rte_ipv4_frag_pkt_is_fragmented(ip))) {
-		packet->m = fragment_input(net, packet->netif, packet->m);
+		packet->m = fragment_input_ipv4(net, packet->m);
 		if (packet->m == NULL)
 			return false;
 		ip = ipv4_header(packet->m);
 	}
 	switch (ip->next_proto_id) {
 	case IPPROTO_TCP:
-		return tcp_deliver(net, packet, ret_delivery);
+		delivery_fill(packet, NET_DELIVERY_TCP, ret_delivery);
+		return ip_tcp_deliver(net, ret_delivery);
 	case IPPROTO_ICMP:
 		return icmp_deliver(net, packet, ret_delivery);
 	case IPPROTO_UDP:

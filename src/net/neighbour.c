@@ -7,6 +7,7 @@
 #include "net/neighbour.h"
 
 #include "net/arp.h"
+#include "net/nd.h"
 #include "net/neighbour_cache.h"
 #include "net/state.h"
 
@@ -25,11 +26,13 @@ static void neighbour_rearm(struct net *net, struct net_neighbour *n, uint64_t a
 
 static void neighbour_solicit(struct net *net, struct net_neighbour *n)
 {
-	bool unicast = n->state == NEIGHBOUR_PROBE;
+	const struct rte_ether_addr *to = n->state == NEIGHBOUR_PROBE ? &n->header.dst_addr : NULL;
 
-	arp_request(net, n->netif, net_address_to_ipv4(&n->address),
-		unicast ? &n->header.dst_addr : NULL);
-	neighbour_rearm(net, n, net->config.arp_retry_us);
+	if (net_address_is_ipv4(&n->address))
+		arp_request(net, n->netif, net_address_to_ipv4(&n->address), to);
+	else
+		nd_solicit(net, n->netif, &n->address, to);
+	neighbour_rearm(net, n, net->config.neighbour_retry_us);
 }
 
 static void neighbour_resolve(struct net *net, struct net_neighbour *n, enum neighbour_state state)
@@ -41,7 +44,7 @@ static void neighbour_resolve(struct net *net, struct net_neighbour *n, enum nei
 
 static void neighbour_enqueue(struct net *net, struct net_neighbour *n, struct rte_mbuf *m)
 {
-	if (n->pending_count == net->config.arp_queue)
+	if (n->pending_count == net->config.neighbour_queue)
 		net_drop(net, neighbour_pending_pop(net, n), NET_DROP_NEIGHBOUR_QUEUE);
 	else if (net->pending_count == net->pending_max) {
 		net_drop(net, m, NET_DROP_NEIGHBOUR_QUEUE);
@@ -62,10 +65,12 @@ void neighbour_send_slow(struct net *net, struct net_neighbour *n, struct rte_mb
 		neighbour_enqueue(net, n, m);
 		break;
 	case NEIGHBOUR_STALE:
-		neighbour_resolve(net, n, NEIGHBOUR_PROBE);
+		// What is sent may bring an answer that confirms it (RFC 4861 7.3.3).
+		neighbour_set_state(net, n, NEIGHBOUR_DELAY);
+		neighbour_rearm(net, n, net->config.neighbour_delay_us);
 		neighbour_transmit(n, m);
 		break;
-	default: // PROBE: the old address serves until it has proven dead
+	default: // DELAY, PROBE: the old address serves until it has proven dead
 		neighbour_transmit(n, m);
 		break;
 	}
@@ -92,7 +97,7 @@ void neighbour_confirm(struct net *net, struct net_neighbour *n)
 	// The timer of a REACHABLE entry looks at confirmed_us when it fires: nothing to re-arm.
 	if (n->state == NEIGHBOUR_REACHABLE)
 		n->confirmed_us = net->now_us;
-	else if (n->state == NEIGHBOUR_STALE || n->state == NEIGHBOUR_PROBE)
+	else if (n->state >= NEIGHBOUR_STALE && n->state <= NEIGHBOUR_PROBE)
 		neighbour_become_reachable(net, n);
 }
 
@@ -102,33 +107,50 @@ static void neighbour_flush(struct net *net, struct net_neighbour *n)
 		neighbour_transmit(n, neighbour_pending_pop(net, n));
 }
 
+static void neighbour_become_stale(struct net *net, struct net_neighbour *n)
+{
+	neighbour_set_state(net, n, NEIGHBOUR_STALE);
+	neighbour_rearm(net, n, net->config.neighbour_age_us);
+}
+
+// RFC 4861 7.2.5, which has the rules for ARP's news too.
+static void neighbour_update(
+	struct net *net, struct net_neighbour *n, const struct rte_ether_addr *mac, unsigned news)
+{
+	bool resolved = n->state >= NEIGHBOUR_REACHABLE && n->state <= NEIGHBOUR_PROBE;
+	bool moved = resolved && !rte_is_same_ether_addr(&n->header.dst_addr, mac);
+
+	if (moved && !(news & NEIGHBOUR_OVERRIDES)) {
+		if (n->state == NEIGHBOUR_REACHABLE)
+			neighbour_become_stale(net, n); // doubted, but kept
+		return;
+	}
+	rte_ether_addr_copy(mac, &n->header.dst_addr);
+	if (news & NEIGHBOUR_CONFIRMS)
+		neighbour_become_reachable(net, n);
+	else if (!resolved || moved)
+		neighbour_become_stale(net, n); // believed, but verified when it is used
+	neighbour_flush(net, n);
+}
+
 bool neighbour_learn(struct net *net, struct net_if *netif, const struct net_address *address,
-	const struct rte_ether_addr *mac, enum neighbour_news news)
+	const struct rte_ether_addr *mac, unsigned news)
 {
 	struct net_neighbour *n = neighbour_find(net, netif, address);
-	bool resolved, moved;
 
-	if (n == NULL && news == NEIGHBOUR_ASKED_US) {
+	if (n == NULL && (news & NEIGHBOUR_CREATES)) {
 		n = neighbour_create(net, netif, address);
 		if (n != NULL)
 			list_append(&net->neighbours_unused, &n->link);
 	}
 	if (n == NULL || n->state == NEIGHBOUR_STATIC)
 		return false;
-
-	resolved = n->state >= NEIGHBOUR_REACHABLE && n->state <= NEIGHBOUR_PROBE;
-	moved = !rte_is_same_ether_addr(&n->header.dst_addr, mac);
-	if (news == NEIGHBOUR_OVERHEARD && resolved && !moved)
-		return true;
-	rte_ether_addr_copy(mac, &n->header.dst_addr);
-	if (news == NEIGHBOUR_OVERHEARD && resolved) {
-		// A move that nobody told us: believed, but verified when it is next used.
-		neighbour_set_state(net, n, NEIGHBOUR_STALE);
-		neighbour_rearm(net, n, net->config.neighbour_age_us);
-	} else {
-		neighbour_become_reachable(net, n);
+	if (mac == NULL) {
+		if (n->state > NEIGHBOUR_PROBE)
+			return false; // none is known
+		mac = &n->header.dst_addr;
 	}
-	neighbour_flush(net, n);
+	neighbour_update(net, n, mac, news);
 	return true;
 }
 
@@ -150,22 +172,24 @@ static void neighbour_timeout(struct net *net, struct net_neighbour *n)
 			wheel_arm(&net->wheel, &n->timer, fresh_until_us);
 			break;
 		}
-		neighbour_set_state(net, n, NEIGHBOUR_STALE);
-		neighbour_rearm(net, n, net->config.neighbour_age_us);
+		neighbour_become_stale(net, n);
 		break;
 	case NEIGHBOUR_STALE:
 		// In use but silent: verified when there is something to send, RFC 4861 7.3.1.
 		if (n->references == 0)
 			neighbour_remove(net, n);
 		break;
+	case NEIGHBOUR_DELAY:
+		neighbour_resolve(net, n, NEIGHBOUR_PROBE);
+		break;
 	case NEIGHBOUR_PROBE:
-		if (n->requests++ < net->config.arp_retries)
+		if (n->requests++ < net->config.neighbour_retries)
 			neighbour_solicit(net, n);
 		else
 			neighbour_resolve(net, n, NEIGHBOUR_INCOMPLETE); // it may have moved
 		break;
 	case NEIGHBOUR_INCOMPLETE:
-		if (n->requests++ < net->config.arp_retries)
+		if (n->requests++ < net->config.neighbour_retries)
 			neighbour_solicit(net, n);
 		else
 			neighbour_fail(net, n);

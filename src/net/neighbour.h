@@ -2,15 +2,16 @@
 // Copyright (c) The Offramp Authors
 //
 // The neighbour cache: next hop → MAC address. It knows states and timers, not the
-// protocol that resolves (ARP for IPv4). Worker's thread; entries come from an array
-// sized at start. RFC 826, RFC 1122 2.3.2; the states are those of RFC 4861 7.3.2.
+// protocol that resolves: ARP for IPv4, ND for IPv6. Worker's thread; entries come from
+// an array sized at start. RFC 826, RFC 1122 2.3.2; RFC 4861 7.3.2 has the states.
 //
 //             send                 answer                  age
 //   NEW ─────────▶ INCOMPLETE ───────────▶ REACHABLE ────────────▶ STALE
-//                  │   ▲    ▲                ▲     ▲                │ send
-//     retries used │   │send│ retries used   │     └─ confirmed ──┐ ▼
-//                  ▼   │    └────────────────┼─────────────────── PROBE (unicast requests,
-//                 FAILED                     └─────── answer ───────┘    traffic goes on)
+//                  │   ▲    ▲ │              ▲     ▲                │ send
+//                  │   │    │ └─ hearsay ─▶ STALE  ├── confirmed ── DELAY (traffic goes on)
+//     retries used │   │send│ retries used   │     │                │ 5 s
+//                  ▼   │    └────────────────┼─────┼────────────── PROBE (unicast requests,
+//                 FAILED                     └─────┴─── answer ─────┘    traffic goes on)
 //
 // Lifetime. A net_path holds a reference; without one an entry waits on the unused list, whose
 // head is evicted when the cache is full: what is in use is never evicted. NEW and FAILED
@@ -38,6 +39,7 @@ enum neighbour_state {
 	NEIGHBOUR_REACHABLE,
 	// neighbour_send() has something to do:
 	NEIGHBOUR_STALE,
+	NEIGHBOUR_DELAY,
 	NEIGHBOUR_PROBE,
 	NEIGHBOUR_NEW,
 	NEIGHBOUR_INCOMPLETE,
@@ -59,11 +61,11 @@ struct net_neighbour {
 	struct wheel_timer timer;
 };
 
-// What neighbour_learn() was told, in rising order of trust.
+// What to make of news about a neighbour's MAC (flags).
 enum neighbour_news {
-	NEIGHBOUR_OVERHEARD, // between others or to all
-	NEIGHBOUR_ASKED_US,  // its own request to us: an entry is made
-	NEIGHBOUR_ANSWERED,  // a reply to us: only for an entry that exists
+	NEIGHBOUR_CREATES = 1 << 0,   // it speaks to us: an entry is made when there is none
+	NEIGHBOUR_CONFIRMS = 1 << 1,  // it hears us, too
+	NEIGHBOUR_OVERRIDES = 1 << 2, // believed even when another MAC is known
 };
 
 int neighbour_cache_init(struct net *net, uint64_t hash_seed);
@@ -77,9 +79,9 @@ void neighbour_put(struct net *net, struct net_neighbour *n);
 int neighbour_add_static(struct net *net, struct net_if *netif, const struct net_address *address,
 	const uint8_t mac[6]);
 
-// False when it was no news for us.
+// False when it concerned no entry. `mac` NULL: the one that is known (RFC 4861 7.2.5).
 bool neighbour_learn(struct net *net, struct net_if *netif, const struct net_address *address,
-	const struct rte_ether_addr *mac, enum neighbour_news news);
+	const struct rte_ether_addr *mac, unsigned news);
 void neighbour_confirm(struct net *net, struct net_neighbour *n);
 
 // Consumes m, which starts at the IP header: puts the Ethernet header in front and transmits, or

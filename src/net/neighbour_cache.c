@@ -28,6 +28,7 @@ static enum net_neighbour_gauge neighbour_gauge(enum neighbour_state state)
 	case NEIGHBOUR_REACHABLE:
 		return NET_NEIGHBOUR_GAUGE_REACHABLE;
 	case NEIGHBOUR_STALE:
+	case NEIGHBOUR_DELAY:
 	case NEIGHBOUR_PROBE:
 		return NET_NEIGHBOUR_GAUGE_STALE;
 	case NEIGHBOUR_FAILED:
@@ -58,8 +59,8 @@ static struct rte_mbuf **neighbour_pending_slot(
 {
 	size_t entry = (size_t)(n - net->neighbours);
 
-	return &net->pending[entry * net->config.arp_queue +
-			     (n->pending_head + i) % net->config.arp_queue];
+	return &net->pending[entry * net->config.neighbour_queue +
+			     (n->pending_head + i) % net->config.neighbour_queue];
 }
 
 void neighbour_pending_push(struct net *net, struct net_neighbour *n, struct rte_mbuf *m)
@@ -72,7 +73,7 @@ struct rte_mbuf *neighbour_pending_pop(struct net *net, struct net_neighbour *n)
 {
 	struct rte_mbuf *m = *neighbour_pending_slot(net, n, 0);
 
-	n->pending_head = (uint16_t)((n->pending_head + 1) % net->config.arp_queue);
+	n->pending_head = (uint16_t)((n->pending_head + 1) % net->config.neighbour_queue);
 	n->pending_count--;
 	net->pending_count--;
 	return m;
@@ -103,7 +104,7 @@ int neighbour_cache_init(struct net *net, uint64_t hash_seed)
 		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
 	});
 	net->neighbours = calloc(max, sizeof(*net->neighbours));
-	net->pending = calloc((size_t)max * net->config.arp_queue, sizeof(struct rte_mbuf *));
+	net->pending = calloc((size_t)max * net->config.neighbour_queue, sizeof(struct rte_mbuf *));
 	if (net->neighbour_hash == NULL || net->neighbours == NULL || net->pending == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < max; i++) {
@@ -258,13 +259,13 @@ unsigned net_neighbours_list(
 
 static void neighbour_check_entry(const struct net *net, const struct net_neighbour *n)
 {
-	bool timed = n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_PROBE ||
-		     n->state == NEIGHBOUR_INCOMPLETE ||
+	bool timed = n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_DELAY ||
+		     n->state == NEIGHBOUR_PROBE || n->state == NEIGHBOUR_INCOMPLETE ||
 		     (n->state == NEIGHBOUR_STALE && n->references == 0);
 	bool listed =
 		n->state == NEIGHBOUR_FREE || (n->references == 0 && n->state != NEIGHBOUR_STATIC);
 
-	ASSERT(n->pending_count <= net->config.arp_queue);
+	ASSERT(n->pending_count <= net->config.neighbour_queue);
 	ASSERT(n->pending_count == 0 || n->state == NEIGHBOUR_INCOMPLETE);
 	ASSERT(list_linked(&n->link) == listed);
 	ASSERT(!timed || wheel_armed(&n->timer));

@@ -10,7 +10,8 @@
 #include "base/clock.h"
 #include "net/arp.h"
 #include "net/fragment.h"
-#include "net/ipv4.h"
+#include "net/ip.h"
+#include "net/nd.h"
 #include "net/neighbour.h"
 #include "net/route.h"
 #include "net/state.h"
@@ -28,10 +29,12 @@ void net_config_init(struct net_config *config)
 		.neighbours_max = 4096,
 		.fragments_max = 256,
 		.neighbour_age_us = 30 * US_IN_S,
-		.arp_retry_us = US_IN_S,
-		.arp_retries = 3,
-		.arp_queue = 8,
+		.neighbour_delay_us = 5 * US_IN_S,
+		.neighbour_retry_us = US_IN_S,
+		.neighbour_retries = 2,
+		.neighbour_queue = 8,
 		.icmp_errors_per_s = 100,
+		.dad_transmits = 1,
 	};
 }
 
@@ -52,12 +55,15 @@ static const char *config_check(const struct net_config *config)
 		return "neighbours_max leaves no room besides the static neighbours";
 	if (config->fragments_max == 0)
 		return "fragments_max must not be 0";
-	if (config->arp_queue == 0 || config->arp_queue > UINT16_MAX)
-		return "arp_queue must be between 1 and 65535";
-	if (config->arp_retries >= UINT8_MAX)
-		return "arp_retries must be below 255";
-	if (config->arp_retry_us == 0 || config->neighbour_age_us == 0)
-		return "arp_retry_us and neighbour_age_us must not be 0";
+	if (config->neighbour_queue == 0 || config->neighbour_queue > UINT16_MAX)
+		return "neighbour_queue must be between 1 and 65535";
+	if (config->neighbour_retries >= UINT8_MAX)
+		return "neighbour_retries must be below 255";
+	if (config->neighbour_retry_us == 0 || config->neighbour_age_us == 0 ||
+		config->neighbour_delay_us == 0)
+		return "neighbour_retry_us, neighbour_delay_us and neighbour_age_us must not be 0";
+	if (config->dad_transmits > UINT8_MAX)
+		return "dad_transmits must be below 256";
 	return NULL;
 }
 
@@ -110,8 +116,10 @@ int net_create(const struct net_config *config, struct random *rng, uint64_t now
 	net->config.interfaces = NULL;
 	net->config.routes = NULL;
 	net->config.neighbours = NULL;
+	net->rng = rng;
 	net->now_us = now_us;
 	net->announce_us = now_us;
+	net->nd_due_us = now_us;
 	net->ip_id = (uint16_t)random_next(rng);
 	net->icmp_refilled_us = now_us;
 	net->icmp_credit = config->icmp_errors_per_s * US_IN_S;
@@ -150,28 +158,39 @@ void net_destroy(struct net *net)
 static bool raw_input(struct net *net, struct net_if *netif, struct rte_mbuf *m,
 	struct net_delivery *ret_delivery)
 {
-	struct ipv4_packet packet = {.m = m, .netif = netif};
+	struct ip_packet packet = {.m = m, .netif = netif};
 
 	if (m->data_len == 0) {
 		net_drop(net, m, NET_DROP_FRAME_SHORT);
 		return false;
 	}
-	if (*rte_pktmbuf_mtod(m, const uint8_t *) >> 4 == 6) {
-		net_drop(net, m, NET_DROP_IPV6);
-		return false;
-	}
+	if (*rte_pktmbuf_mtod(m, const uint8_t *) >> 4 == 6)
+		return ipv6_input(net, &packet, ret_delivery);
 	return ipv4_input(net, &packet, ret_delivery);
 }
 
+// A frame to many that we listen to: broadcast, or an IPv6 group of ours (RFC 2464 7). Other
+// groups share the MAC of one of ours; the IP address tells.
+static bool ethernet_group_ours(
+	const struct net *net, const struct net_if *netif, const struct rte_ether_addr *to)
+{
+	const uint8_t *mac = to->addr_bytes;
+
+	if (rte_is_broadcast_ether_addr(to))
+		return true;
+	return mac[0] == 0x33 && mac[1] == 0x33 && nd_group_mac_is_ours(net, netif, to);
+}
+
 // NET_DROPS: to us, by a host.
-static enum net_drop ethernet_check(const struct net_if *netif, const struct rte_mbuf *m)
+static enum net_drop ethernet_check(
+	const struct net *net, const struct net_if *netif, const struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 
 	if (m->data_len < sizeof(*ether))
 		return NET_DROP_FRAME_SHORT;
 	if (memcmp(ether->dst_addr.addr_bytes, netif->mac, RTE_ETHER_ADDR_LEN) != 0 &&
-		!rte_is_broadcast_ether_addr(&ether->dst_addr))
+		!ethernet_group_ours(net, netif, &ether->dst_addr))
 		return NET_DROP_MAC_DESTINATION;
 	if (rte_is_multicast_ether_addr(&ether->src_addr))
 		return NET_DROP_MAC_SOURCE;
@@ -184,14 +203,14 @@ static bool ethernet_input(struct net *net, struct net_if *netif, struct rte_mbu
 	struct net_delivery *ret_delivery)
 {
 	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-	enum net_drop wrong = ethernet_check(netif, m);
-	struct ipv4_packet packet = {.m = m, .netif = netif};
+	enum net_drop wrong = ethernet_check(net, netif, m);
+	struct ip_packet packet = {.m = m, .netif = netif, .ether = ether};
 
 	if (unlikely(wrong != NET_DROPS)) {
 		net_drop(net, m, wrong);
 		return false;
 	}
-	packet.link_broadcast = rte_is_broadcast_ether_addr(&ether->dst_addr);
+	packet.link_group = rte_is_multicast_ether_addr(&ether->dst_addr);
 	rte_pktmbuf_adj(m, sizeof(*ether)); // the header stays readable below data_off
 	switch (rte_be_to_cpu_16(ether->ether_type)) {
 	case RTE_ETHER_TYPE_IPV4:
@@ -200,8 +219,7 @@ static bool ethernet_input(struct net *net, struct net_if *netif, struct rte_mbu
 		arp_input(net, netif, m);
 		return false;
 	case RTE_ETHER_TYPE_IPV6:
-		net_drop(net, m, NET_DROP_IPV6);
-		return false;
+		return ipv6_input(net, &packet, ret_delivery);
 	case RTE_ETHER_TYPE_VLAN:
 	case RTE_ETHER_TYPE_QINQ:
 		net_drop(net, m, NET_DROP_VLAN);
@@ -239,6 +257,7 @@ void net_timers(struct net *net, uint64_t now_us)
 {
 	net->now_us = now_us;
 	arp_timers(net);
+	nd_timers(net);
 	neighbour_timers(net);
 	fragment_timers(net);
 }
@@ -248,6 +267,7 @@ uint64_t net_next_deadline(const struct net *net)
 	uint64_t next_us = wheel_next_us(&net->wheel);
 
 	next_us = RTE_MIN(next_us, net->announce_us);
+	next_us = RTE_MIN(next_us, net->nd_due_us);
 	return RTE_MIN(next_us, net->fragment_sweep_us);
 }
 
@@ -256,6 +276,8 @@ void net_check(const struct net *net)
 	neighbour_check(net);
 	ASSERT(net->fragment_dead.cnt == 0);
 	ASSERT(net->icmp_credit <= net->config.icmp_errors_per_s * US_IN_S);
+	for (unsigned i = 0; i < net->locals6_count; i++)
+		ASSERT(net->nd_due_us <= net->locals6[i].due_us);
 	for (unsigned i = 1; i < net->routes_count; i++)
 		ASSERT(net->routes[i - 1].prefix_len >= net->routes[i].prefix_len);
 }

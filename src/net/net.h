@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The network layer of one worker: Ethernet, ARP, IPv4, fragments, ICMP, routes.
-// Runs on the worker's thread; no clock, no globals: `now_us` is an argument.
+// The network layer of one worker: Ethernet, ARP, ND, IPv4, IPv6, fragments, ICMP,
+// routes. Runs on the worker's thread; no clock, no globals: `now_us` is an argument.
 //
-//   frames ──▶ net_input ──▶ (ARP, ICMP echo, fragments: dealt with here)
+//   frames ──▶ net_input ──▶ (ARP, ND, ICMP echo, fragments: dealt with here)
 //                  └──▶ struct net_delivery: TCP segments and ICMP errors for their owner
 //   TCP ──▶ net_path_send ──▶ IP header, route's neighbour, Ethernet ──▶ net_if.tx
 //
 // RFC 791 (IPv4), 826 and 5227 (ARP, conflicts), 792 and 1122 (ICMP, hosts), 815
-// (reassembly), 5722/6864. IPv6 and ND are added beside, under the same interface.
+// (reassembly), 5722/6864; 8200 (IPv6), 4861 (ND), 4862 5.4 (DAD), 4443 (ICMPv6), 3810
+// (MLD, as a listener). Addresses and routes are the configured ones: Router
+// Advertisements and Redirects are ignored, of IPv4 and of IPv6.
 
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,6 +33,8 @@ struct net_interface_address {
 	uint8_t prefix;
 };
 
+// An Ethernet interface with an IPv6 address also has a link-local one: that of `addresses`, or
+// else one made from the MAC (RFC 4291 appendix A).
 struct net_interface_config {
 	struct net_if *netif; // lives as long as the net
 	const struct net_interface_address
@@ -40,7 +45,8 @@ struct net_interface_config {
 struct net_route_config {
 	struct net_address prefix;
 	uint8_t prefix_len;
-	struct net_address via; // gateway; must lie in an interface's prefix
+	struct net_address via; // gateway; must lie in an interface's prefix, be of the prefix's
+				// family and not link-local
 };
 
 struct net_neighbour_config {
@@ -55,14 +61,18 @@ struct net_config {
 	unsigned routes_count;
 	const struct net_neighbour_config *neighbours; // static: never aged, never overwritten
 	unsigned neighbours_count;
-	unsigned neighbours_max;   // cache entries, static ones included; default 4096
-	unsigned fragments_max;	   // packets under reassembly, of at most 8 fragments each; 256
-	uint64_t neighbour_age_us; // a reachable entry is verified (unicast request) after this; 30
-				   // s
-	uint64_t arp_retry_us;	   // 1 s
-	unsigned arp_retries;	   // requests after the first one; 3
-	unsigned arp_queue;	   // frames that wait on one unresolved neighbour; 8
-	unsigned icmp_errors_per_s; // rate limit of our own ICMP errors; 100
+	unsigned neighbours_max; // cache entries, static ones included; default 4096
+	unsigned fragments_max;	 // packets under reassembly, of at most 8 fragments each; 256
+	// Of both ARP and ND:
+	uint64_t neighbour_age_us;   // a reachable entry is doubted after this; 30 s
+	uint64_t neighbour_delay_us; // … in use, and asked for (unicast) when nothing above has
+				     // confirmed it for this long; 5 s
+	uint64_t neighbour_retry_us; // between requests; 1 s
+	unsigned neighbour_retries;  // requests after the first one; 2
+	unsigned neighbour_queue;    // frames that wait on one unresolved neighbour; 8
+	unsigned icmp_errors_per_s;  // rate limit of our own ICMP errors of both families; 100
+	unsigned dad_transmits;	     // probes for each IPv6 address of ours before it is used, 1 s
+				     // apart; 0: none (RFC 4862 5.1). 1
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -70,9 +80,10 @@ void net_config_init(struct net_config *config);
 
 struct net;
 
-// Announces every address (gratuitous ARP) at the first net_timers(). `rng` and `config`'s netifs
-// must outlive the net; the rest of `config` is copied. -EINVAL with a line in `ret_error` (static
-// storage duration text or NULL) for an impossible configuration; -ENOMEM.
+// Announces every IPv4 address (gratuitous ARP) at the first net_timers(), and probes for every
+// IPv6 address: these can be used dad_transmits seconds later, when nobody has objected. `rng` and
+// `config`'s netifs must outlive the net; the rest of `config` is copied. -EINVAL with a line in
+// `ret_error` (static storage duration text or NULL) for an impossible configuration; -ENOMEM.
 int net_create(const struct net_config *config, struct random *rng, uint64_t now_us,
 	struct net **ret_net, const char **ret_error);
 void net_destroy(struct net *net);
@@ -81,8 +92,8 @@ enum net_delivery_kind {
 	NET_DELIVERY_TCP, // m starts at the IP header, l3_len set, sums verified, to an address of
 			  // ours; the TCP header with its options lies in the first segment
 	NET_DELIVERY_ICMP_ERROR, // an ICMP error whose embedded packet is TCP: m starts at the
-				 // EMBEDDED IP header (at least 8 bytes of TCP follow); icmp_* tell
-				 // the error
+				 // EMBEDDED IP header (l3_len set, at least 8 bytes of TCP follow,
+				 // in the first segment); icmp_* tell the error
 };
 
 struct net_delivery {
@@ -91,9 +102,10 @@ struct net_delivery {
 	struct net_address source, destination; // of the (outer) packet
 	struct net_if *netif;			// where it came in
 	uint8_t ecn;				// the two ECN bits of the packet (RFC 3168)
-	uint8_t ttl;
-	uint8_t icmp_type, icmp_code;
-	uint16_t icmp_mtu; // next-hop MTU of "fragmentation needed", 0 when not told
+	uint8_t ttl;				// or hop limit
+	uint8_t icmp_type, icmp_code;		// those of the family: ICMP's or ICMPv6's
+	uint16_t icmp_mtu; // next-hop MTU of "fragmentation needed" (0 when not told) or "packet
+			   // too big" (at least 1280)
 };
 
 // Consumes all frames. `ret_deliveries` holds at least `count` entries; returns how many are
@@ -101,7 +113,7 @@ struct net_delivery {
 unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **frames, unsigned count,
 	uint64_t now_us, struct net_delivery *ret_deliveries);
 
-// Is the address one of ours?
+// Is the address one of ours? (an IPv6 address is until another host turns out to have it)
 bool net_address_is_local(const struct net *net, const struct net_address *address);
 // The address of ours from which `remote` is best spoken to: the one that shares the prefix of the
 // next hop (RFC 1122 3.3.4.3). -EHOSTUNREACH without a route.
@@ -116,12 +128,16 @@ struct net_path {
 	struct net_neighbour *neighbour;
 	struct net_address local, remote;
 	uint16_t mtu;
-	uint8_t ttl;
-	uint8_t tos; // DSCP; the ECN bits are given per packet
-	bool df;     // Don't Fragment (on for TCP: RFC 1191)
+	uint8_t ttl;		  // or hop limit
+	uint8_t tos;		  // DSCP; the ECN bits are given per packet
+	uint32_t flow_label : 20; // IPv6: random for each path (RFC 6437 2)
+	bool df : 1;		  // Don't Fragment (on for TCP: RFC 1191, RFC 8201)
+	bool ipv6 : 1;
 };
+static_assert(sizeof(struct net_path) == 64, "every connection has one");
 
-// -EHOSTUNREACH without a route, -EADDRNOTAVAIL when local is not ours, -ENOMEM when the cache is
+// -EHOSTUNREACH without a route, -EADDRNOTAVAIL when local is not ours or still being probed for
+// (see net_create()), -ENOMEM when the cache is
 // full of entries in use.
 int net_path_open(struct net *net, const struct net_address *local,
 	const struct net_address *remote, struct net_path *ret_path);
@@ -150,17 +166,19 @@ void net_path_confirm(struct net_path *path, uint64_t now_us);
 // net_path_send() starts a new resolution and so clears it: ask before sending again.
 int net_path_error(const struct net_path *path);
 
-// ICMP destination unreachable (port) for a packet that nobody wants; m as in a delivery. Consumes
-// m.
+// ICMP destination unreachable, with the code of m's family, for a packet that nobody wants; m as
+// in a delivery. Consumes m.
 void net_unreachable(
 	struct net *net, struct rte_mbuf *m, struct net_if *netif, uint8_t code, uint64_t now_us);
 
-// Ageing, retries, reassembly time-outs, gratuitous ARP. Call when net_next_deadline() has come.
+// Ageing, retries, reassembly time-outs, announcements, probes for our own addresses. Call when
+// net_next_deadline() has come.
 void net_timers(struct net *net, uint64_t now_us);
 uint64_t net_next_deadline(const struct net *net);
 
 // Conflicts (somebody else claims an address of ours) since the last call: for a log line by
-// whoever may log. Returns false when there was none.
+// whoever may log. Returns false when there was none. An IPv6 address that turned out to be
+// another's before it was used is given up for good (RFC 4862 5.4.5).
 struct net_conflict {
 	struct net_address address;
 	uint8_t mac[6];

@@ -28,24 +28,31 @@ struct rte_mempool;
 enum net_drop {
 	// Ethernet
 	NET_DROP_FRAME_SHORT,	  // shorter than its headers say
-	NET_DROP_MAC_DESTINATION, // neither our MAC nor broadcast
+	NET_DROP_MAC_DESTINATION, // neither our MAC, broadcast nor a group of ours
 	NET_DROP_MAC_SOURCE,	  // a group address as source
 	NET_DROP_VLAN,
 	NET_DROP_ETHERTYPE,
-	NET_DROP_IPV6,
 	// ARP
 	NET_DROP_ARP_MALFORMED,
 	NET_DROP_ARP_NOT_OURS, // between other hosts, and nothing new about a neighbour
 	NET_DROP_ARP_CONFLICT, // another host claims an address of ours
-	// IPv4, received
+	// ND
+	NET_DROP_ND_MALFORMED,
+	NET_DROP_ND_NOT_OURS, // about other hosts, and nothing new about a neighbour
+	NET_DROP_ND_CONFLICT, // another host claims an address of ours
+	// IPv4 and IPv6, received
 	NET_DROP_IP_HEADER, // version, header length
 	NET_DROP_IP_LENGTH,
 	NET_DROP_IP_CHECKSUM,
 	NET_DROP_IP_SOURCE,
-	NET_DROP_LINK_BROADCAST, // a unicast packet in a broadcast frame (RFC 1122 3.3.6)
+	NET_DROP_LINK_BROADCAST, // a unicast packet in a frame to many (RFC 1122 3.3.6)
 	NET_DROP_BROADCAST,
 	NET_DROP_MULTICAST,
 	NET_DROP_NOT_OURS,
+	NET_DROP_IPV6_EXTENSION,   // extension headers malformed, misplaced or too long in all
+	NET_DROP_IPV6_OPTION,	   // an option that whoever does not know it must not skip
+	NET_DROP_IPV6_ROUTING,	   // a routing header that names further hosts (RFC 5095)
+	NET_DROP_IPV6_EMPTY,	   // no next header
 	NET_DROP_FRAGMENT_INVALID, // length, offset, header split between fragments
 	NET_DROP_FRAGMENT_REFUSED, // table full, more than 8 fragments, overlaps, duplicates
 	NET_DROP_FRAGMENT_TIMEOUT,
@@ -65,7 +72,8 @@ enum net_drop {
 	NET_DROP_NEIGHBOUR_FULL,   // cache full, or the entry was evicted while packets waited
 	NET_DROP_NO_ROUTE,
 	NET_DROP_ICMP_RATE,	 // our own ICMP error above the rate limit
-	NET_DROP_ICMP_FORBIDDEN, // an error must not be answered with one (RFC 1122 3.2.2)
+	NET_DROP_ICMP_FORBIDDEN, // an error must not be answered with one (RFC 1122 3.2.2,
+				 // 4443 2.4)
 	NET_DROPS
 };
 
@@ -87,6 +95,10 @@ struct net_counter_slots {
 	uint64_t arp_requests[NET_DIRECTIONS];
 	uint64_t arp_replies[NET_DIRECTIONS];
 	uint64_t arp_conflicts;
+	uint64_t nd_solicitations[NET_DIRECTIONS];
+	uint64_t nd_advertisements[NET_DIRECTIONS];
+	uint64_t nd_conflicts;
+	uint64_t mld_reports;
 	uint64_t neighbours[NET_NEIGHBOUR_GAUGES];
 	uint64_t fragments[NET_DIRECTIONS];
 	uint64_t fragments_reassembled;
@@ -94,15 +106,37 @@ struct net_counter_slots {
 	uint64_t icmp_errors[NET_DIRECTIONS];
 };
 
+// RFC 4862 5.4.
+enum net_local_state {
+	NET_LOCAL_TENTATIVE, // being probed for; nothing is sent from it, nothing taken for it
+	NET_LOCAL_ASSIGNED,
+	NET_LOCAL_DUPLICATE, // another host has it
+};
+
 // An address of ours.
 struct net_local {
 	struct net_address address;
 	struct net_if *netif;
-	uint32_t ipv4;		 // network byte order
-	uint32_t ipv4_broadcast; // of its subnet, network byte order; 0 when the prefix has none
 	uint8_t prefix;
 	bool defended;
 	uint64_t defended_us; // when we last answered a conflict (RFC 5227 2.4)
+	// IPv4
+	uint32_t ipv4;		 // network byte order
+	uint32_t ipv4_broadcast; // of its subnet, network byte order; 0 when the prefix has none
+	// IPv6
+	uint8_t state;	    // enum net_local_state
+	uint8_t sends_left; // probes while TENTATIVE, then announcements
+	bool link_local;
+	uint64_t due_us; // of the next one, WHEEL_NEVER when done
+};
+
+// An Ethernet interface that speaks IPv6.
+struct net_link6 {
+	struct net_if *netif;
+	struct net_local *link_local;
+	uint64_t report_us;  // of the next MLD report, WHEEL_NEVER when none is asked for
+	uint8_t report_type; // of MLDv1 or MLDv2, as the querier's
+	bool report_asked;   // by a querier; else it tells a change
 };
 
 struct net_route {
@@ -117,18 +151,21 @@ struct net_route {
 struct net {
 	// Read only after net_create().
 	struct net_config config; // numbers only; its arrays are not kept
-	struct net_local *locals;
-	struct net_route *routes; // longest prefix first
-	unsigned locals_count, routes_count;
+	struct random *rng;
+	struct net_local *locals;  // IPv4; fixed but for their defence
+	struct net_local *locals6; // IPv6, link-local ones included
+	struct net_link6 *links6;
+	struct net_route *routes; // longest prefix first, of both families
+	unsigned locals_count, locals6_count, links6_count, routes_count;
 
 	uint64_t now_us; // of the latest call that told it
-	uint16_t ip_id;	 // of the next packet that may be fragmented (RFC 6864)
+	uint16_t ip_id;	 // of the next IPv4 packet that may be fragmented (RFC 6864)
 	uint64_t icmp_credit, icmp_refilled_us;
 
 	// The neighbour cache, neighbour.c.
 	struct rte_hash *neighbour_hash;
 	struct net_neighbour *neighbours; // config.neighbours_max of them
-	struct rte_mbuf **pending;	  // config.arp_queue slots an entry
+	struct rte_mbuf **pending;	  // config.neighbour_queue slots an entry
 	struct list neighbours_free;
 	struct list neighbours_unused; // nobody refers to them, the longest unused first
 	unsigned pending_count, pending_max;
@@ -140,9 +177,10 @@ struct net {
 	uint64_t fragment_sweep_us; // WHEEL_NEVER when no fragment can be waiting
 	uint64_t fragment_last_us;
 
-	// Announcements and conflicts, arp.c.
+	// Announcements (arp.c), probes and reports (nd_timers.c); conflicts (local.c).
 	uint64_t announce_us; // of the next announcement, WHEEL_NEVER when done
 	unsigned announcements;
+	uint64_t nd_due_us; // the earliest of locals6 and links6
 	bool conflict_noted;
 	struct net_conflict conflict;
 
@@ -159,18 +197,4 @@ static inline void net_drop(struct net *net, struct rte_mbuf *m, enum net_drop r
 {
 	net_drop_count(net, reason);
 	rte_pktmbuf_free(m);
-}
-
-// The address of ours, or NULL; `netif` NULL: of any. Linear: there are a handful of them,
-// and the first is nearly always the one.
-static inline struct net_local *net_local_find(
-	const struct net *net, const struct net_if *netif, uint32_t ipv4)
-{
-	for (unsigned i = 0; i < net->locals_count; i++) {
-		struct net_local *local = &net->locals[i];
-
-		if (local->ipv4 == ipv4 && (netif == NULL || local->netif == netif))
-			return local;
-	}
-	return NULL;
 }

@@ -61,16 +61,19 @@ static void transmit(void *ctx, struct rte_mbuf *m)
 
 static void fuzz_net_init(struct fuzz_net *f, struct random *rng)
 {
-	struct net_interface_address addresses[2] = {{.prefix = 16}, {.prefix = 24}};
+	struct net_interface_address addresses[4] = {
+		{.prefix = 16}, {.prefix = 64}, {.prefix = 24}, {.prefix = 64}};
 	const struct net_interface_config interfaces[] = {
-		{&f->eth, &addresses[0], 1},
-		{&f->raw, &addresses[1], 1},
+		{&f->eth, &addresses[0], 2},
+		{&f->raw, &addresses[2], 2},
 	};
 	struct net_config config;
 	const char *error;
 
 	net_address_parse("198.18.0.1", &addresses[0].address);
-	net_address_parse("10.0.0.1", &addresses[1].address);
+	net_address_parse("2001:db8:18::1", &addresses[1].address);
+	net_address_parse("10.0.0.1", &addresses[2].address);
+	net_address_parse("2001:db8:10::1", &addresses[3].address);
 	f->pool = rte_mempool_lookup("frames");
 	f->eth = (struct net_if){
 		.name = "eth0",
@@ -89,8 +92,30 @@ static void fuzz_net_init(struct fuzz_net *f, struct random *rng)
 	config.interfaces_count = 2;
 	config.neighbours_max = 8;
 	config.fragments_max = 8;
-	config.arp_queue = 2;
+	config.neighbour_queue = 2;
 	ASSERT(net_create(&config, rng, f->now_us, &f->net, &error) == 0);
+}
+
+// ICMPv6 stands first or behind hop-by-hop options.
+static void icmp6_resum(uint8_t *ip, size_t length)
+{
+	size_t at = sizeof(struct rte_ipv6_hdr), total = at + ((size_t)ip[4] << 8 | ip[5]);
+	struct rte_ipv6_hdr pseudo;
+	uint8_t protocol = ip[6];
+	uint16_t sum;
+
+	if (protocol == IPPROTO_HOPOPTS && total >= at + 8) {
+		protocol = ip[at];
+		at += (1u + ip[at + 1]) * 8;
+	}
+	if (protocol != IPPROTO_ICMPV6 || total > length || total < at + 8)
+		return;
+	memcpy(&pseudo, ip, sizeof(pseudo));
+	pseudo.proto = IPPROTO_ICMPV6;
+	pseudo.payload_len = rte_cpu_to_be_16((uint16_t)(total - at));
+	memset(ip + at + 2, 0, sizeof(sum));
+	sum = rte_ipv6_udptcp_cksum(&pseudo, ip + at);
+	memcpy(ip + at + 2, &sum, sizeof(sum));
 }
 
 // Makes an ICMP sum good, which a fuzzer cannot guess; what else is wrong stays.
@@ -99,7 +124,9 @@ static void icmp_resum(uint8_t *ip, size_t length)
 	size_t header, total;
 	uint16_t sum;
 
-	if (length < sizeof(struct rte_ipv4_hdr))
+	if (length >= sizeof(struct rte_ipv6_hdr) + 8 && ip[0] >> 4 == 6)
+		icmp6_resum(ip, length);
+	if (length < sizeof(struct rte_ipv4_hdr) || ip[0] >> 4 == 6)
 		return;
 	header = (ip[0] & 15u) * 4;
 	total = (size_t)ip[2] << 8 | ip[3];

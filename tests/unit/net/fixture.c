@@ -3,6 +3,7 @@
 //
 // The net under test and its two interfaces; see net_tests.h.
 
+#include "frames6.h"
 #include "net_tests.h"
 
 #include "base/wheel.h"
@@ -45,31 +46,53 @@ struct net_address ip_address(uint32_t ip)
 	return net_address_from_ipv4(rte_cpu_to_be_32(ip));
 }
 
+struct net_address ip6_address(const char *text)
+{
+	struct net_address address;
+
+	assert_int_equal(net_address_parse(text, &address), 0);
+	return address;
+}
+
 void fixture_net_create(struct fixture *f)
 {
-	const struct net_interface_address eth_address = {ip_address(US), 16};
-	const struct net_interface_address raw_address = {ip_address(RAW_US), 24};
-	const struct net_interface_config interfaces[] = {
-		{&f->eth, &eth_address, 1},
-		{&f->raw, &raw_address, 1},
+	const struct net_interface_address eth_addresses[] = {
+		{ip_address(US), 16},
+		{ip6_address(US6), 64},
 	};
-	const struct net_route_config route = {ip_address(0), 0, ip_address(IP(198, 18, 0, 254))};
-	struct net_neighbour_config neighbour = {.address = ip_address(STATIC)};
+	const struct net_interface_address raw_addresses[] = {
+		{ip_address(RAW_US), 24},
+		{ip6_address(RAW_US6), 64},
+	};
+	unsigned families = f->ipv6 ? 2 : 1;
+	const struct net_interface_config interfaces[] = {
+		{&f->eth, eth_addresses, families},
+		{&f->raw, raw_addresses, families},
+	};
+	const struct net_route_config routes[] = {
+		{ip_address(0), 0, ip_address(IP(198, 18, 0, 254))},
+		{ip6_address("::"), 0, ip6_address(GATEWAY6)},
+	};
+	struct net_neighbour_config neighbours[] = {
+		{.address = ip_address(STATIC)},
+		{.address = ip6_address(STATIC6)},
+	};
 	const char *error;
 
-	memcpy(neighbour.mac, mac_static, 6);
+	memcpy(neighbours[0].mac, mac_static, 6);
+	memcpy(neighbours[1].mac, mac_static, 6);
 	f->config.interfaces = interfaces;
 	f->config.interfaces_count = 2;
-	f->config.routes = &route;
-	f->config.routes_count = 1;
-	f->config.neighbours = &neighbour;
-	f->config.neighbours_count = 1;
+	f->config.routes = routes;
+	f->config.routes_count = families;
+	f->config.neighbours = neighbours;
+	f->config.neighbours_count = families;
 	net_destroy(f->net);
 	assert_int_equal(net_create(&f->config, &f->rng, f->now_us, &f->net, &error), 0);
 	assert_null(error);
 }
 
-int fixture_setup(void **state)
+static int setup(void **state, bool ipv6)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -85,6 +108,7 @@ int fixture_setup(void **state)
 	f->raw = f->eth;
 	strcpy(f->raw.name, "raw0");
 	f->raw.raw_ip = true;
+	f->ipv6 = ipv6;
 	f->now_us = 1000 * SECOND;
 	random_init(&f->rng, 7);
 	net_config_init(&f->config);
@@ -92,10 +116,20 @@ int fixture_setup(void **state)
 	f->config.fragments_max = 16;
 	fixture_net_create(f);
 	// The announcements of the start are in nobody's way.
-	advance(f, 3 * SECOND);
+	advance(f, 4 * SECOND);
 	sent_clear(f);
 	*state = f;
 	return 0;
+}
+
+int fixture_setup(void **state)
+{
+	return setup(state, false);
+}
+
+int fixture6_setup(void **state)
+{
+	return setup(state, true);
 }
 
 int fixture_teardown(void **state)
@@ -244,17 +278,23 @@ uint64_t dropped(const struct fixture *f, const char *reason)
 	return counter(f, "packets_dropped_total", reason);
 }
 
-const char *neighbour_state(const struct fixture *f, uint32_t ip)
+const char *neighbour_state_of(const struct fixture *f, const struct net_address *address)
 {
-	struct net_address address = ip_address(ip);
 	struct net_neighbour_info info;
 	unsigned cursor = 0;
 
 	while (net_neighbours_list(f->net, &cursor, &info, 1) == 1) {
-		if (net_address_equal(&info.address, &address))
+		if (net_address_equal(&info.address, address))
 			return info.state;
 	}
 	return "";
+}
+
+const char *neighbour_state(const struct fixture *f, uint32_t ip)
+{
+	struct net_address address = ip_address(ip);
+
+	return neighbour_state_of(f, &address);
 }
 
 struct net_path open_path(struct fixture *f, uint32_t remote)

@@ -29,6 +29,13 @@ int main(void)
 	failed += test_net_output();
 	failed += test_net_fragments();
 	failed += test_net_icmp();
+	failed += test_net_input6();
+	failed += test_net_nd();
+	failed += test_net_dad();
+	failed += test_net_mld();
+	failed += test_net_output6();
+	failed += test_net_fragments6();
+	failed += test_net_icmp6();
 	rte_eal_cleanup();
 	return failed != 0;
 }

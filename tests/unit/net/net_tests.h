@@ -8,6 +8,9 @@
 //   eth0  198.18.0.1/16  02:00:00:00:00:01   gateway 198.18.0.254 to everywhere
 //   raw0  10.0.0.1/24    no Ethernet
 //   198.18.0.9 is a static neighbour
+//
+// fixture6_setup() adds 2001:db8:18::1/64 and 2001:db8:10::1/64, the gateway 2001:db8:18::fe and
+// the static neighbour 2001:db8:18::9.
 
 #pragma once
 
@@ -53,6 +56,7 @@ struct fixture {
 	struct net_config config;
 	struct net *net;
 	uint64_t now_us;
+	bool ipv6;
 	struct net_delivery delivery; // the latest
 	struct rte_mbuf *sent[SENT_MAX];
 	unsigned sent_count;
@@ -60,11 +64,13 @@ struct fixture {
 
 int fixture_pools_create(void);
 int fixture_setup(void **state);
+int fixture6_setup(void **state); // every address has been probed for and is assigned
 int fixture_teardown(void **state);
 // Replaces the net by one of f->config and the fixture's interfaces and addresses.
 void fixture_net_create(struct fixture *f);
 
 struct net_address ip_address(uint32_t ip);
+struct net_address ip6_address(const char *text);
 
 // --- frames --------------------------------------------------------------------------------------
 
@@ -117,6 +123,7 @@ uint64_t counter(const struct fixture *f, const char *family, const char *value)
 uint64_t dropped(const struct fixture *f, const char *reason);
 // "" when there is none.
 const char *neighbour_state(const struct fixture *f, uint32_t ip);
+const char *neighbour_state_of(const struct fixture *f, const struct net_address *address);
 
 // Moves time on, firing timers when they are due.
 void advance(struct fixture *f, uint64_t by_us);
@@ -128,6 +135,8 @@ void send_bytes(struct fixture *f, struct net_path *path, size_t length);
 
 #define net_test(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+#define net6_test(name) cmocka_unit_test_setup_teardown(name, fixture6_setup, fixture_teardown)
+
 int test_net_address(void);
 int test_net_arp(void);
 int test_net_config(void);
@@ -136,3 +145,10 @@ int test_net_icmp(void);
 int test_net_input(void);
 int test_net_neighbours(void);
 int test_net_output(void);
+int test_net_dad(void);
+int test_net_fragments6(void);
+int test_net_icmp6(void);
+int test_net_input6(void);
+int test_net_mld(void);
+int test_net_nd(void);
+int test_net_output6(void);

@@ -62,9 +62,75 @@ static void break_address_prefix(struct setup *s)
 	s->addresses[0].prefix = 33;
 }
 
-static void break_address_family(struct setup *s)
+// A setup of IPv6 alone, to be broken further.
+static void make_ipv6(struct setup *s)
 {
 	net_address_parse("2001:db8::1", &s->addresses[0].address);
+	s->addresses[0].prefix = 64;
+	net_address_parse("2001:db8:1::1", &s->addresses[1].address);
+	s->addresses[1].prefix = 127;
+	net_address_parse("::", &s->route.prefix);
+	net_address_parse("2001:db8::fe", &s->route.via);
+	net_address_parse("2001:db8::2", &s->neighbours[0].address);
+	net_address_parse("2001:db8::9", &s->neighbours[1].address);
+}
+
+static void break_ipv6_mtu(struct setup *s)
+{
+	make_ipv6(s);
+	s->netif.mtu = 1279;
+}
+
+static void break_ipv6_prefix(struct setup *s)
+{
+	make_ipv6(s);
+	s->addresses[0].prefix = 129;
+}
+
+static void break_ipv6_multicast(struct setup *s)
+{
+	make_ipv6(s);
+	net_address_parse("ff02::1", &s->addresses[0].address);
+}
+
+static void break_ipv6_loopback(struct setup *s)
+{
+	make_ipv6(s);
+	net_address_parse("::1", &s->addresses[0].address);
+}
+
+static void break_ipv6_routers(struct setup *s)
+{
+	make_ipv6(s);
+	net_address_parse("2001:db8::", &s->addresses[0].address);
+}
+
+static void break_ipv6_twice(struct setup *s)
+{
+	make_ipv6(s);
+	s->addresses[1] = s->addresses[0];
+}
+
+static void break_ipv6_gateway_family(struct setup *s)
+{
+	make_ipv6(s);
+	s->route.prefix = ip_address(0);
+}
+
+static void break_ipv6_gateway_link_local(struct setup *s)
+{
+	make_ipv6(s);
+	net_address_parse("fe80::fe", &s->route.via);
+}
+
+static void break_delay(struct setup *s)
+{
+	s->config.neighbour_delay_us = 0;
+}
+
+static void break_probes(struct setup *s)
+{
+	s->config.dad_transmits = 256;
 }
 
 static void break_route_prefix(struct setup *s)
@@ -109,17 +175,17 @@ static void break_fragments_max(struct setup *s)
 
 static void break_queue(struct setup *s)
 {
-	s->config.arp_queue = 0;
+	s->config.neighbour_queue = 0;
 }
 
 static void break_retries(struct setup *s)
 {
-	s->config.arp_retries = 255;
+	s->config.neighbour_retries = 255;
 }
 
 static void break_retry(struct setup *s)
 {
-	s->config.arp_retry_us = 0;
+	s->config.neighbour_retry_us = 0;
 }
 
 static void setup_init(struct setup *s, const struct fixture *f)
@@ -152,7 +218,14 @@ static void test_impossible_configurations_are_refused_with_a_line(void **state)
 		break_address_broadcast,
 		break_address_network,
 		break_address_prefix,
-		break_address_family,
+		break_ipv6_mtu,
+		break_ipv6_prefix,
+		break_ipv6_multicast,
+		break_ipv6_loopback,
+		break_ipv6_routers,
+		break_ipv6_twice,
+		break_ipv6_gateway_family,
+		break_ipv6_gateway_link_local,
 		break_route_prefix,
 		break_gateway_elsewhere,
 		break_gateway_self,
@@ -164,6 +237,8 @@ static void test_impossible_configurations_are_refused_with_a_line(void **state)
 		break_queue,
 		break_retries,
 		break_retry,
+		break_delay,
+		break_probes,
 	};
 	struct fixture *f = *state;
 
@@ -188,6 +263,10 @@ static void test_the_unbroken_configuration_is_taken(void **state)
 	const char *error;
 
 	setup_init(&s, f);
+	assert_int_equal(net_create(&s.config, &f->rng, 0, &net, &error), 0);
+	net_check(net);
+	net_destroy(net);
+	make_ipv6(&s);
 	assert_int_equal(net_create(&s.config, &f->rng, 0, &net, &error), 0);
 	net_check(net);
 	net_destroy(net);

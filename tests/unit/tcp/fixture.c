@@ -162,13 +162,15 @@ static void sums_check(const struct fixture *f, const struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
 	uint16_t length = (uint16_t)(m->pkt_len - sizeof(*ip));
+	struct net_address source = net_address_from_ipv4(ip->src_addr);
+	struct net_address destination = net_address_from_ipv4(ip->dst_addr);
 
 	if (!f->netif.caps.tx_ip_checksum)
 		assert_int_equal(net_checksum_chain(m, 0, sizeof(*ip), 0), 0xffff);
 	if (!f->netif.caps.tx_tcp_checksum)
-		assert_int_equal(net_checksum_chain(m, sizeof(*ip), length,
-					 net_checksum_pseudo_ipv4(
-						 ip->src_addr, ip->dst_addr, IPPROTO_TCP, length)),
+		assert_int_equal(
+			net_checksum_chain(m, sizeof(*ip), length,
+				net_checksum_pseudo(&source, &destination, IPPROTO_TCP, length)),
 			0xffff);
 }
 
