@@ -2,7 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // How much text a segment may carry (RFC 9293 3.7.1, RFC 6691), and what "fragmentation
-// needed" may do to it (RFC 1191, with the checks of RFC 5927 7). Runs on the worker.
+// needed" may do to it (RFC 1191, RFC 8201, with the checks of RFC 5927 7). Runs on the worker.
 
 #include "tcp/pcb.h"
 #include "tcp/segment.h"
@@ -16,13 +16,13 @@
 #define MSS_DEFAULT_IPV6 1220u
 // Less than this from a peer or a router is an attack (headers would outweigh the text).
 #define MSS_LEAST 64u
-// RFC 5927 7: no router of our days needs less.
-#define MTU_LEAST 552u
+// RFC 5927 7: no router of our days needs less. RFC 8200 5: no router at all.
+#define MTU_LEAST_IPV4 552u
+#define MTU_LEAST_IPV6 1280u
 
 static uint32_t headers_size(const struct tcp_pcb *pcb)
 {
-	return TCP_HEADER_MIN +
-	       (net_address_is_ipv4(&pcb->remote.address) ? IPV4_HEADER : IPV6_HEADER);
+	return TCP_HEADER_MIN + (pcb->path.ipv6 ? IPV6_HEADER : IPV4_HEADER);
 }
 
 // A frame holds this much behind the headroom.
@@ -43,8 +43,7 @@ void tcp_mss_update(struct tcp_pcb *pcb)
 	uint32_t peer = pcb->peer_mss;
 
 	if (peer == 0)
-		peer = net_address_is_ipv4(&pcb->remote.address) ? MSS_DEFAULT_IPV4
-								 : MSS_DEFAULT_IPV6;
+		peer = pcb->path.ipv6 ? MSS_DEFAULT_IPV6 : MSS_DEFAULT_IPV4;
 	if (mss > peer)
 		mss = peer;
 	if (mss > room)
@@ -68,11 +67,13 @@ void tcp_mss_limit(struct tcp_pcb *pcb, uint16_t mss)
 
 bool tcp_mss_lower(struct tcp_pcb *pcb, uint16_t mtu)
 {
+	uint16_t least = pcb->path.ipv6 ? MTU_LEAST_IPV6 : MTU_LEAST_IPV4;
+
 	// An old router does not tell (RFC 1191 5): the next plateau of that RFC's table.
 	if (mtu == 0)
-		mtu = pcb->path.mtu > 1492 ? 1492 : pcb->path.mtu > 1006 ? 1006 : MTU_LEAST;
-	if (mtu < MTU_LEAST)
-		mtu = MTU_LEAST;
+		mtu = pcb->path.mtu > 1492 ? 1492 : pcb->path.mtu > 1006 ? 1006 : least;
+	if (mtu < least)
+		mtu = least;
 	if (mtu >= pcb->path.mtu)
 		return false;
 	pcb->path.mtu = mtu;

@@ -101,6 +101,22 @@ int fixture_setup(void **state)
 	return 0;
 }
 
+int fixture_setup_ipv6(void **state)
+{
+	struct fixture *f;
+
+	fixture_setup(state);
+	f = *state;
+	tcp_stack_destroy(f->stack);
+	f->stack = NULL;
+	net_destroy(f->net);
+	assert_int_equal(net_address_parse("2001:db8:18::1", &f->local.address), 0);
+	assert_int_equal(net_address_parse("2001:db8:18::2", &f->remote.address), 0);
+	net_start(f);
+	fixture_restart(f);
+	return 0;
+}
+
 int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -157,20 +173,22 @@ unsigned drop_sent(struct fixture *f)
 	return n;
 }
 
+static uint32_t ip_header_length(const struct fixture *f)
+{
+	return net_address_is_ipv4(&f->local.address) ? 20 : 40;
+}
+
 // Both checksums, as a receiver does it.
 static void sums_check(const struct fixture *f, const struct rte_mbuf *m)
 {
-	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-	uint16_t length = (uint16_t)(m->pkt_len - sizeof(*ip));
-	struct net_address source = net_address_from_ipv4(ip->src_addr);
-	struct net_address destination = net_address_from_ipv4(ip->dst_addr);
+	uint32_t header = ip_header_length(f), length = m->pkt_len - header;
 
-	if (!f->netif.caps.tx_ip_checksum)
-		assert_int_equal(net_checksum_chain(m, 0, sizeof(*ip), 0), 0xffff);
+	if (!f->netif.caps.tx_ip_checksum && header == sizeof(struct rte_ipv4_hdr))
+		assert_int_equal(net_checksum_chain(m, 0, header, 0), 0xffff);
 	if (!f->netif.caps.tx_tcp_checksum)
-		assert_int_equal(
-			net_checksum_chain(m, sizeof(*ip), length,
-				net_checksum_pseudo(&source, &destination, IPPROTO_TCP, length)),
+		assert_int_equal(net_checksum_chain(m, header, length,
+					 net_checksum_pseudo(&f->local.address, &f->remote.address,
+						 IPPROTO_TCP, length)),
 			0xffff);
 }
 
@@ -178,11 +196,12 @@ static void take(struct fixture *f)
 {
 	struct rte_mbuf *m = f->sent[0];
 	uint8_t packet[2048];
-	const uint8_t *ip = rte_pktmbuf_read(m, 0, m->pkt_len, packet);
+	uint32_t length = m->pkt_len - ip_header_length(f);
+	const uint8_t *tcp = rte_pktmbuf_read(m, ip_header_length(f), length, packet);
 
 	sums_check(f, m);
-	assert_true(tcp_segment_decode(ip + 20, m->pkt_len - 20, m->pkt_len - 20, &f->last));
-	memcpy(f->last_text, ip + 20 + f->last.header_length, f->last.length);
+	assert_true(tcp_segment_decode(tcp, length, length, &f->last));
+	memcpy(f->last_text, tcp + f->last.header_length, f->last.length);
 	if (f->last.flags & SYN)
 		f->iss = f->last.seq;
 	if (f->last.options.present & TCP_OPTION_TIMESTAMPS)

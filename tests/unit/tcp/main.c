@@ -34,6 +34,7 @@ int main(void)
 	failed += test_tcp_window();
 	failed += test_tcp_close();
 	failed += test_tcp_attack();
+	failed += test_tcp_ipv6();
 	failed += test_tcp_memory();
 	failed += test_tcp_options();
 	failed += test_tcp_cookie();

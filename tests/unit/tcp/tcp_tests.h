@@ -73,6 +73,7 @@ struct fixture {
 
 int fixture_pools_create(void);
 int fixture_setup(void **state);
+int fixture_setup_ipv6(void **state); // 2001:db8:18::1 and ::2 instead
 int fixture_teardown(void **state);
 // A new stack with f->config, changed by the test.
 void fixture_restart(struct fixture *f);
@@ -140,6 +141,7 @@ int test_tcp_loss(void);
 int test_tcp_window(void);
 int test_tcp_close(void);
 int test_tcp_attack(void);
+int test_tcp_ipv6(void);
 int test_tcp_memory(void);
 int test_tcp_options(void);
 int test_tcp_cookie(void);
