@@ -15,7 +15,7 @@ import time
 import pytest
 
 import mqttraw as mqtt
-from bed import eventually, hosts
+from bed import BUILD, eventually, hosts
 
 OVERLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "short-time-wait.yaml")
 CROWD = 2000
@@ -356,6 +356,11 @@ def test_other_ports_are_refused(bed):
 
 # A crowd
 
+def daemon_is_sanitized():
+    with open(os.path.join(BUILD, "offrampd"), "rb") as program:
+        return b"__asan_init" in program.read()
+
+
 def test_a_crowd_comes_and_goes(bed, topic, others):
     before = settled_level(bed) if bed.is_stack else None
     sizes = []
@@ -385,7 +390,8 @@ def test_a_crowd_comes_and_goes(bed, topic, others):
             sizes.append(bed.rss_kb("daemon"))
     if bed.is_stack:
         print(f"RSS after each turn, KiB: {sizes}")
-        assert sizes[2] <= sizes[1] + 512
+        # AddressSanitizer keeps what was freed: there the pools above have to do.
+        assert sizes[2] <= sizes[1] + 512 or daemon_is_sanitized()
 
 
 def test_connections_that_never_say_anything(bed, others):
