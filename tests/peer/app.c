@@ -97,19 +97,22 @@ int app_connect(struct peer *peer, const struct connect_option *option)
 	return r;
 }
 
-static void accept(struct peer *peer, struct tcp_pcb *pcb)
+// A client knocks, or comes in with a SYN cookie. NULL: turned away.
+static struct app *accept(struct peer *peer, struct tcp_pcb *pcb, uint32_t events)
 {
 	const struct listen_option *listen = tcp_pcb_user(tcp_pcb_listener(pcb));
-	struct app *app = app_take(peer);
+	struct app *app = events & TCP_EVENTS_TERMINAL ? NULL : app_take(peer);
 
 	if (app == NULL) {
-		tcp_refuse(pcb);
-		return;
+		tcp_abort(pcb);
+		return NULL;
 	}
 	begin(peer, app, listen->role, tcp_pcb_remote(pcb));
 	app->pcb = pcb;
 	tcp_pcb_set_user(pcb, app);
-	tcp_accept(pcb);
+	if (events & TCP_EVENT_SYN)
+		tcp_accept(pcb);
+	return app;
 }
 
 static void source_send(struct peer *peer, struct app *app)
@@ -193,11 +196,12 @@ void app_events(struct peer *peer, struct tcp_pcb *pcb, uint32_t events)
 {
 	struct app *app;
 
-	if (events & TCP_EVENT_SYN) {
-		accept(peer, pcb);
+	if (events & (TCP_EVENT_SYN | TCP_EVENT_COOKIE))
+		app = accept(peer, pcb, events);
+	else
+		app = tcp_pcb_user(pcb);
+	if (app == NULL)
 		return;
-	}
-	app = tcp_pcb_user(pcb);
 	if (events & TCP_EVENT_ESTABLISHED) {
 		app->established = true;
 		app->progress_us = peer->now_us;

@@ -116,6 +116,8 @@ static int start_net(struct peer *peer)
 	net_config_init(&config);
 	config.interfaces = &interface;
 	config.interfaces_count = 1;
+	config.routes = &peer->options.gateway;
+	config.routes_count = peer->options.gateways;
 	r = net_create(&config, &peer->rng, peer->now_us, &peer->net, &error);
 	if (r < 0)
 		fprintf(stderr, "net: %s\n", error != NULL ? error : strerror(-r));

@@ -17,6 +17,8 @@ enum {
 	KEY_CONNECTIONS,
 	KEY_CONNECTIONS_MAX,
 	KEY_DEVICE,
+	KEY_GATEWAY,
+	KEY_NO_COOKIES,
 };
 
 const char *const role_names[ROLES] = {"sink", "source", "echo"};
@@ -25,6 +27,7 @@ static const struct argp_option table[] = {
 	{"interface", 'i', "NAME", 0, "the kernel's interface behind the port", 0},
 	{"device", KEY_DEVICE, "ARGUMENTS", 0, "more arguments of the af_packet device", 0},
 	{"address", 'a', "ADDRESS/PREFIX", 0, "of ours; several of either family", 0},
+	{"gateway", KEY_GATEWAY, "ADDRESS", 0, "to whom everything else goes", 0},
 	{"listen", 'l', "ROLE:PORT", 0, "sink, source or echo", 0},
 	{"connect", 'c', "ROLE:ADDRESS:PORT", 0, "the same, connecting", 0},
 	{"bytes", 'b', "N", 0, "that a source sends", 0},
@@ -32,6 +35,7 @@ static const struct argp_option table[] = {
 	{"connections-max", KEY_CONNECTIONS_MAX, "N", 0, "room for so many at once", 0},
 	{"core", 'C', "CPU", 0, "to run on", 0},
 	{"tcp", 't', "KEY=VALUE", 0, "a number of struct tcp_config", 0},
+	{"no-syn-cookies", KEY_NO_COOKIES, NULL, 0, "past the backlog SYNs are dropped", 0},
 	{"impair", KEY_IMPAIR, "LIST", 0,
 		"both ways: loss=2%,duplicate=1%,reorder=5%,corrupt=0.5%,delay=1000,rate=1e8,seed=1 "
 		"(us, bit/s)",
@@ -161,6 +165,16 @@ static bool address_add(struct options *options, const char *text)
 	       net_prefix_parse(text, &address->address, &address->prefix) == 0;
 }
 
+static bool gateway_set(struct options *options, const char *text)
+{
+	struct net_route_config *route = &options->gateway;
+
+	options->gateways = 1;
+	return net_address_parse(text, &route->via) == 0 &&
+	       net_prefix_parse(net_address_is_ipv4(&route->via) ? "0.0.0.0/0" : "::/0",
+		       &route->prefix, &route->prefix_len) == 0;
+}
+
 static bool impair_both(struct options *options, char *list)
 {
 	bool ok = impair_set(&options->impair_rx, list);
@@ -180,12 +194,17 @@ static bool option_set(struct options *options, int key, char *arg)
 		return true;
 	case 'a':
 		return address_add(options, arg);
+	case KEY_GATEWAY:
+		return gateway_set(options, arg);
 	case 'l':
 		return listen_add(options, arg);
 	case 'c':
 		return connect_add(options, arg);
 	case 'b':
 		options->bytes = strtoull(arg, NULL, 10);
+		return true;
+	case KEY_NO_COOKIES:
+		options->tcp.syn_cookies = false;
 		return true;
 	case KEY_CONNECTIONS:
 		options->connections = (unsigned)strtoul(arg, NULL, 10);
@@ -216,10 +235,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--interface and --address are needed");
 		return 0;
 	}
-	if (key == ARGP_KEY_ARG || arg == NULL)
+	if (key == ARGP_KEY_ARG || (arg == NULL && key != KEY_NO_COOKIES))
 		return ARGP_ERR_UNKNOWN;
 	if (!option_set(options, key, arg))
-		argp_error(state, "'%s' cannot be used", arg);
+		argp_error(state, "'%s' cannot be used", arg != NULL ? arg : "");
 	return 0;
 }
 

@@ -53,6 +53,8 @@ struct options {
 	const char *device_arguments; // of the vdev: "framesz=9216,blocksz=36864"
 	struct net_interface_address addresses[ADDRESSES_MAX];
 	unsigned addresses_count;
+	struct net_route_config gateway;
+	unsigned gateways; // 0 or 1
 	struct listen_option {
 		enum role role;
 		uint16_t port;

@@ -10,6 +10,7 @@ import atexit
 import os
 import re
 import signal
+import sys
 
 import pytest
 
@@ -33,17 +34,31 @@ def pytest_configure(config):
     atexit.register(take_down_all)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Full sizes only when asked for by -m."""
+    """Full sizes only when asked for by -m. Module by module, mode by mode: one testbed each.
+
+    pytest's own order mixes the modes of tests with several parameters, and so rebuilds testbeds.
+    """
     if "full" not in config.getoption("markexpr"):
         kept = [item for item in items if not item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+    modules = {}
+    for item in items:
+        modules.setdefault(item.fspath, len(modules))
+    items.sort(key=lambda item: (modules[item.fspath], mode_of(item)))
+
+
+def mode_of(item):
+    return getattr(item, "callspec", None) and item.callspec.params.get("mode") or ""
 
 
 def pytest_generate_tests(metafunc):
     if "mode" in metafunc.fixturenames:
-        modes = metafunc.config.getoption("--modes").split(",")
+        # pytest tells a module's parameters apart by identity: equal strings that are not the same
+        # object would have the testbed rebuilt for every test.
+        modes = [sys.intern(mode) for mode in metafunc.config.getoption("--modes").split(",")]
         only = metafunc.definition.get_closest_marker("stack_only")
         modes = [mode for mode in modes if mode == "stack" or not only]
         metafunc.parametrize("mode", modes, scope="module")

@@ -144,8 +144,9 @@ def test_the_peer_connects(wire_name):
             assert len(data) in (connection["received"], connection["sent"])
 
 
-@pytest.mark.parametrize("wire_name", ["good", "loss2", "loss5"])
-def test_many_echoes_at_once(wire_name):
+# A SYN-ACK that is lost costs the kernel a second, and makes its timer three for a while.
+@pytest.mark.parametrize("wire_name,turns", [("good", 50), ("loss2", 20), ("loss5", 6)])
+def test_many_echoes_at_once(wire_name, turns):
     """Small writes, each waiting for its answer: thin flows, where only timers and probes help."""
     impair = WIRES[wire_name][0]
     with Wire() as wire:
@@ -156,8 +157,8 @@ def test_many_echoes_at_once(wire_name):
             sock.connect_ex((PEER[4], ECHO))
         for sock in socks:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(20)
-        for turn in range(20):
+            sock.settimeout(60)
+        for turn in range(turns):
             message = b"%06d" % turn * 50
             for sock in socks:
                 sock.sendall(message)
