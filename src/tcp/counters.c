@@ -60,6 +60,8 @@ static const struct counter_family families[] = {
 	{"tcp_tail_probes_total", "Tail loss probes (RFC 8985).", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_dsacks_received_total", "Duplicates that peers reported (RFC 2883).", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"tcp_sacks_forgotten_total", "SACKed ranges forgotten because of too many holes.", NULL,
+		NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_ecn_reductions_total", "Windows reduced because a router said so (RFC 3168).", NULL,
 		NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_zero_window_probes_total", "Probes of closed windows.", NULL, NULL, 1,

@@ -214,8 +214,15 @@ bool tcp_emit(struct tcp_pcb *pcb, struct tcp_emission *e)
 
 bool tcp_emit_ack(struct tcp_pcb *pcb)
 {
-	// SND.NXT of the RFC is the highest: after a timeout ours is behind.
-	struct tcp_emission e = {.seq = pcb->snd_max, .flags = TCP_FLAG_ACK, .control = true};
+	// SND.NXT of the RFC is the highest: after a timeout ours is behind. But the octet that
+	// probes a closed window does not count: behind it, an ACK would be out of the peer's
+	// window.
+	bool probing = pcb->snd_wnd == 0 && pcb->snd_nxt == pcb->snd_una;
+	struct tcp_emission e = {
+		.seq = probing ? pcb->snd_nxt : pcb->snd_max,
+		.flags = TCP_FLAG_ACK,
+		.control = true,
+	};
 
 	return tcp_emit(pcb, &e);
 }

@@ -99,7 +99,10 @@ static void merge(const struct tcp_pcb *pcb, struct tcp_flight *f, uint32_t i)
 	for (unsigned k = 0; k < 2; k++) {
 		uint32_t gone = parts[k].range->marks & ~both;
 
-		f->sacked -= gone & TCP_RANGE_SACKED ? parts[k].length : 0;
+		if (gone & TCP_RANGE_SACKED) {
+			f->sacked -= parts[k].length;
+			tcp_count(pcb->stack, TCP_COUNTER_SACKS_FORGOTTEN);
+		}
 		f->lost -= gone & TCP_RANGE_LOST ? parts[k].length : 0;
 	}
 	if ((int32_t)(b->sent_us - a->sent_us) < 0)

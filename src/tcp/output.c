@@ -261,7 +261,7 @@ bool tcp_output_new_segment(struct tcp_pcb *pcb)
 	uint32_t in_flight = pcb->snd_nxt - pcb->snd_una;
 	struct tcp_emission e;
 
-	if (!tcp_output_waits(pcb) || pcb->snd_wnd <= in_flight)
+	if (!tcp_output_waits(pcb) || pcb->snd_wnd <= in_flight || tcp_flight_pipe(pcb) > pcb->cwnd)
 		return false;
 	e = text_at_next(pcb, pcb->snd_wnd - in_flight);
 	if (span_of(&e) == 0 || !tcp_emit(pcb, &e))

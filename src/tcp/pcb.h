@@ -291,8 +291,8 @@ void tcp_text_settle(struct tcp_pcb *pcb);
 bool tcp_output(struct tcp_pcb *pcb);
 // Text or a FIN waits to be sent (again).
 bool tcp_output_waits(const struct tcp_pcb *pcb);
-// One new segment, whatever CWND says, if the peer's window takes one. False: there is none (or no
-// frame).
+// One new segment, if the peer's window takes one, even if it is one more than CWND allows. False:
+// there is none (or no frame).
 bool tcp_output_new_segment(struct tcp_pcb *pcb);
 // The last segment of the flight again. False: no frame.
 bool tcp_output_last_segment(struct tcp_pcb *pcb);

@@ -85,7 +85,7 @@ static void detect(struct tcp_pcb *pcb, uint32_t delivered, bool progress)
 	uint32_t wait = tcp_rack_detect(pcb);
 
 	if (f && f->lost > 0 && !(pcb->flags & TCP_PCB_RECOVERY) &&
-		seq_ge(pcb->snd_una, pcb->recover))
+		(seq_ge(pcb->snd_una, pcb->recover) || tcp_ecn_reduced(pcb)))
 		recovery_enter(pcb, f);
 	// RFC 6675 5.1: after a timeout there is no other recovery up to `recover`; what is lost
 	// once more goes out in slow start.
@@ -109,11 +109,13 @@ void tcp_recovery_sack(
 		f->delivered = 0;
 	if (tcp_probe_answered(pcb, seg, acked, &news))
 		probe_repaired(pcb, flight);
+	f = tcp_flight_find(pcb); // it may be gone
 	if ((pcb->flags & TCP_PCB_RECOVERY) && seq_ge(pcb->snd_una, pcb->recover))
 		recovery_leave(pcb);
 	else if (acked > 0 && !(pcb->flags & TCP_PCB_RECOVERY))
 		tcp_congestion(pcb)->acked(pcb, acked, flight);
-	if (acked > 0)
+	// With something SACKed, RACK knows more than a probe could find out (RFC 8985 7.2).
+	if (acked > 0 || (pcb->timer == TCP_TIMER_PROBE && f && f->sacked > 0))
 		tcp_timer_rexmit(pcb);
 	detect(pcb, delivered, acked > 0);
 	if (acked > 0 || delivered > 0)

@@ -29,6 +29,7 @@ void tcp_sack_duplicate(struct tcp_pcb *pcb, uint32_t start, uint32_t end)
 	pcb->flags |= TCP_PCB_DSACK;
 	pcb->dsack_start = start;
 	pcb->dsack_length = (uint16_t)(end - start);
+	tcp_pcb_ack_now(pcb);
 }
 
 bool tcp_sack_pending(const struct tcp_pcb *pcb)
@@ -39,9 +40,11 @@ bool tcp_sack_pending(const struct tcp_pcb *pcb)
 // Inserts by age, the newest first; the oldest falls off.
 static void newest_insert(struct block *list, unsigned *n, const struct block *block)
 {
-	unsigned i = *n < NEWEST_MAX ? (*n)++ : NEWEST_MAX - 1;
+	unsigned i = NEWEST_MAX - 1;
 
-	if (i == NEWEST_MAX - 1 && *n == NEWEST_MAX && seq_gt(list[i].stamp, block->stamp))
+	if (*n < NEWEST_MAX)
+		i = (*n)++;
+	else if (seq_gt(list[i].stamp, block->stamp))
 		return;
 	for (; i > 0 && seq_gt(block->stamp, list[i - 1].stamp); i--)
 		list[i] = list[i - 1];
@@ -112,9 +115,22 @@ static bool believable(const struct tcp_pcb *pcb, const struct tcp_sack_block *b
 	       seq_ge(block->start, pcb->snd_una - pcb->snd_wnd_max);
 }
 
+static void ascending_insert(
+	struct tcp_sack_block *blocks, unsigned *n, const struct tcp_sack_block *block)
+{
+	unsigned i;
+
+	for (i = (*n)++; i > 0 && seq_lt(block->start, blocks[i - 1].start); i--)
+		blocks[i] = blocks[i - 1];
+	blocks[i] = *block;
+}
+
 void tcp_sack_learn(
 	struct tcp_pcb *pcb, const struct tcp_segment *seg, struct tcp_sack_news *ret_news)
 {
+	struct tcp_sack_block blocks[TCP_SACK_BLOCKS_MAX];
+	unsigned n = 0;
+
 	*ret_news = (struct tcp_sack_news){0};
 	if (!(seg->options.present & TCP_OPTION_SACK))
 		return;
@@ -137,9 +153,12 @@ void tcp_sack_learn(
 			block.end = pcb->snd_nxt;
 		if (!seq_lt(block.start, block.end))
 			continue;
-		ret_news->blocks = true;
-		tcp_flight_sack(pcb, block.start, block.end);
+		ascending_insert(blocks, &n, &block);
 	}
+	// From below, or else one segment's news would look like reordering.
+	for (unsigned i = 0; i < n; i++)
+		tcp_flight_sack(pcb, blocks[i].start, blocks[i].end);
+	ret_news->blocks = n > 0;
 	if (ret_news->dsack)
 		tcp_rack_dsack(pcb);
 }

@@ -186,19 +186,10 @@ struct tcp_cursor tcp_sendq_copy_summed(
 
 struct tcp_cursor tcp_sendq_skip(struct tcp_cursor from, uint32_t n)
 {
-	while (n > 0) {
-		uint32_t part;
+	struct tcp_cursor at;
 
-		if (from.offset == from.piece->length) {
-			from.piece = piece_next(from.piece);
-			from.offset = 0;
-		}
-		part = from.piece->length - from.offset;
-		if (part > n)
-			part = n;
-		n -= part;
-		from.offset += part;
-	}
+	while (n > 0)
+		n -= tcp_cursor_take(&from, n, &at);
 	return from;
 }
 

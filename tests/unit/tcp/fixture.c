@@ -202,6 +202,7 @@ static void take(struct fixture *f)
 	sums_check(f, m);
 	assert_true(tcp_segment_decode(tcp, length, length, &f->last));
 	memcpy(f->last_text, tcp + f->last.header_length, f->last.length);
+	f->last_ecn = rte_pktmbuf_mtod(m, const uint8_t *)[1] & 3; // IPv4
 	if (f->last.flags & SYN)
 		f->iss = f->last.seq;
 	if (f->last.options.present & TCP_OPTION_TIMESTAMPS)

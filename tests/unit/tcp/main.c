@@ -32,6 +32,10 @@ int main(void)
 	failed += test_tcp_frame();
 	failed += test_tcp_loss();
 	failed += test_tcp_window();
+	failed += test_tcp_sack();
+	failed += test_tcp_rack();
+	failed += test_tcp_congestion();
+	failed += test_tcp_ecn();
 	failed += test_tcp_close();
 	failed += test_tcp_attack();
 	failed += test_tcp_ipv6();

@@ -29,6 +29,13 @@ static struct tcp_segment header_of(struct fixture *f, const struct peer_segment
 		seg.options = f->peer_options;
 	else if (f->timestamps)
 		seg.options.present = TCP_OPTION_TIMESTAMPS;
+	if (s->sack_count > 0) {
+		seg.options.present |= TCP_OPTION_SACK;
+		seg.options.sack_count = s->sack_count;
+		for (unsigned i = 0; i < s->sack_count; i++)
+			seg.options.sack[i] = (struct tcp_sack_block){
+				f->iss + s->sack[i].start, f->iss + s->sack[i].end};
+	}
 	seg.options.tsval = f->peer_options.tsval;
 	seg.options.tsecr = s->flags & ACK ? f->ts_recent : 0;
 	return seg;
@@ -45,6 +52,7 @@ void peer_send(struct fixture *f, const struct peer_segment *s)
 		.destination = f->local.address,
 		.netif = &f->netif,
 		.ttl = 64,
+		.ecn = s->ecn,
 	};
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
 	unsigned header = tcp_segment_encode(ip + 20, &seg);
@@ -117,4 +125,35 @@ struct tcp_pcb *established_active(struct fixture *f)
 	flush(f);
 	expect(f, ACK, 1, 1, 0);
 	return pcb;
+}
+
+struct tcp_pcb *established_sack(struct fixture *f)
+{
+	struct tcp_pcb *pcb;
+
+	f->peer_options.present |= TCP_OPTION_SACK_PERMITTED | TCP_OPTION_WSCALE;
+	f->peer_options.wscale = 6;
+	pcb = knock(f);
+	tcp_accept(pcb);
+	flush(f);
+	expect(f, SYN | ACK, 0, 1, 0);
+	f->timestamps = (f->last.options.present & TCP_OPTION_TIMESTAMPS) != 0;
+	pass(f, SACK_RTT);
+	peer(f, ACK, 1, 1, 0);
+	expect_events(f, pcb, TCP_EVENT_ESTABLISHED);
+	flush(f);
+	tcp_set_no_delay(pcb, true);
+	return pcb;
+}
+
+void peer_sack(struct fixture *f, uint32_t ack, uint32_t start1, uint32_t end1, uint32_t start2,
+	uint32_t end2)
+{
+	peer_send(f, &(struct peer_segment){
+			     .flags = ACK,
+			     .seq = 1,
+			     .ack = ack,
+			     .sack_count = (uint8_t)((start1 != end1) + (start2 != end2)),
+			     .sack = {{start1, end1}, {start2, end2}},
+		     });
 }

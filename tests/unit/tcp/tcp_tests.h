@@ -43,6 +43,8 @@ struct rte_mempool;
 #define PSH TCP_FLAG_PSH
 #define ACK TCP_FLAG_ACK
 #define URG TCP_FLAG_URG
+#define ECE TCP_FLAG_ECE
+#define CWR TCP_FLAG_CWR
 
 #define SENT_MAX 256
 
@@ -66,6 +68,7 @@ struct fixture {
 	unsigned sent_count;
 	struct tcp_segment last; // what expect() has taken off
 	uint8_t last_text[2048];
+	uint8_t last_ecn; // bits of the IP header
 	struct tcp_pcb *listener;
 	struct rte_mbuf *hoard[8192]; // frames that the test keeps from the stack
 	unsigned hoard_count;
@@ -87,6 +90,10 @@ struct peer_segment {
 	uint8_t flags;
 	uint32_t seq, ack, length;
 	uint32_t wnd; // 0: PEER_WND; PEER_WND_ZERO: 0
+	// SACK blocks, relative to our ISN; the option is there when there are any.
+	uint8_t sack_count;
+	struct tcp_sack_block sack[TCP_SACK_BLOCKS_MAX];
+	uint8_t ecn; // bits of the IP header
 };
 #define PEER_WND_ZERO 0x10000u
 void peer_send(struct fixture *f, const struct peer_segment *segment);
@@ -126,6 +133,12 @@ struct tcp_pcb *knock(struct fixture *f);
 struct tcp_pcb *established_passive(struct fixture *f);
 struct tcp_pcb *connecting(struct fixture *f, const struct tcp_connect_options *options);
 struct tcp_pcb *established_active(struct fixture *f);
+// With SACK and window scale, after a handshake that took this long.
+#define SACK_RTT (40 * MS)
+struct tcp_pcb *established_sack(struct fixture *f);
+// An ACK with up to two SACK blocks.
+void peer_sack(struct fixture *f, uint32_t ack, uint32_t start1, uint32_t end1, uint32_t start2,
+	uint32_t end2);
 
 // --- the groups
 int test_tcp_segment(void);
@@ -139,6 +152,10 @@ int test_tcp_send(void);
 int test_tcp_frame(void);
 int test_tcp_loss(void);
 int test_tcp_window(void);
+int test_tcp_sack(void);
+int test_tcp_rack(void);
+int test_tcp_congestion(void);
+int test_tcp_ecn(void);
 int test_tcp_close(void);
 int test_tcp_attack(void);
 int test_tcp_ipv6(void);
