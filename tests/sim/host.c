@@ -171,6 +171,7 @@ static void receive(struct sim_host *host)
 			net_input(host->net, &host->netif, frames, n, sim->now_us, deliveries);
 
 		for (unsigned i = 0; i < count; i++) {
+			sim_tap_delivery(sim, host->index, deliveries[i].m);
 			tcp_input(host->stack, &deliveries[i]);
 			tcp_stack_check(host->stack);
 		}

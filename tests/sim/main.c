@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// sim [--seeds N] [--first S] [--verbose]: N runs from seed S on. A seed that fails is
-// printed; `--first SEED --seeds 1 --verbose` shows its packets.
+// sim [--seeds N | --nightly] [--first S] [--verbose]: N runs from seed S on. A seed that
+// fails is printed; `--first SEED --seeds 1 --verbose` shows its packets.
 
 #include "sim.h"
 
@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#define SEEDS	      300
+#define SEEDS_NIGHTLY 20000
 
 static volatile uint64_t current_seed;
 
@@ -37,17 +40,27 @@ static int eal_start(void)
 	return rte_eal_init(sizeof(argv) / sizeof(argv[0]) - 1, argv);
 }
 
+static void report(const struct sim_result *r)
+{
+	printf("%lu octets, %lu segments, %lu lost, %lu s of virtual time, %u given up\n",
+		r->octets, r->segments, r->lost, r->virtual_us / 1000000, r->given_up);
+	printf("%lu sent again: %lu timeouts, %lu recoveries, %lu tail probes; %lu for nothing; "
+	       "%lu reductions by ECN\n",
+		r->retransmits, r->timeouts, r->recoveries, r->probes, r->dsacks, r->reductions);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"seeds", required_argument, NULL, 'n'},
 		{"first", required_argument, NULL, 'f'},
+		{"nightly", no_argument, NULL, 'N'},
 		{"verbose", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
 	struct sim_pools pools;
 	struct sim_result result = {0};
-	uint64_t seeds = 300;
+	uint64_t seeds = SEEDS;
 	uint64_t first = 1;
 	bool verbose = false;
 	int option;
@@ -57,6 +70,8 @@ int main(int argc, char **argv)
 			seeds = strtoull(optarg, NULL, 0);
 		else if (option == 'f')
 			first = strtoull(optarg, NULL, 0);
+		else if (option == 'N')
+			seeds = SEEDS_NIGHTLY;
 		else if (option == 'v')
 			verbose = true;
 		else
@@ -70,10 +85,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (current_seed = first; current_seed < first + seeds; current_seed++)
 		sim_run(current_seed, &pools, verbose, &result);
-	printf("seeds %lu to %lu: %lu octets, %lu segments, %lu s of virtual time, %u timeouts\n",
-		(unsigned long)first, (unsigned long)(first + seeds - 1),
-		(unsigned long)result.octets, (unsigned long)result.segments,
-		(unsigned long)(result.virtual_us / 1000000), result.given_up);
+	report(&result);
 	sim_pools_destroy(&pools);
 	return 0;
 }

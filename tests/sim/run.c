@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/wheel.h"
+#include "tcp/counters.h"
 #include "tcp/segment.h"
 
 #include <stdarg.h>
@@ -39,6 +40,10 @@ void sim_trace(const struct sim *sim, unsigned host, unsigned pair, const struct
 		seg->flags & TCP_FLAG_FIN ? "F" : "", seg->flags & TCP_FLAG_RST ? "R" : "",
 		seg->flags & TCP_FLAG_ACK ? "." : "", seg->seq - seq0, seg->length, seg->ack - ack0,
 		seg->wnd);
+	for (unsigned i = 0;
+		i < (seg->options.present & TCP_OPTION_SACK ? seg->options.sack_count : 0u); i++)
+		printf("                sack %u to %u\n", seg->options.sack[i].start - ack0,
+			seg->options.sack[i].end - ack0);
 }
 
 // A number between 1 and 10^magnitude, all magnitudes alike.
@@ -54,12 +59,16 @@ static uint32_t magnitude_draw(struct random *rng, unsigned magnitude)
 static void impairment_draw(struct random *rng, struct sim_impairment *i)
 {
 	bool clean = random_below(rng, 4) == 0;
+	bool shuffled = random_below(rng, 6) == 0;
+	bool bursts = random_below(rng, 4) == 0;
 
 	*i = (struct sim_impairment){
-		.loss = clean ? 0 : random_below(rng, 1500),
+		.loss = clean ? 0 : random_below(rng, bursts ? 100 : 1500),
 		.duplicate = clean ? 0 : random_below(rng, 500),
-		.reorder = clean ? 0 : random_below(rng, 2000),
+		.reorder = clean ? 0 : random_below(rng, shuffled ? 8000 : 2000),
 		.corrupt = clean ? 0 : random_below(rng, 200),
+		.burst = clean || !bursts ? 0 : random_below(rng, 200),
+		.mark = random_below(rng, 1000),
 		.delay_us = magnitude_draw(rng, 5),
 		.jitter_us = magnitude_draw(rng, 5),
 		.bytes_per_ms = 100 + magnitude_draw(rng, 6),
@@ -76,6 +85,10 @@ static void host_config_draw(struct random *rng, struct sim_host_config *config)
 	config->tcp.connections_max = 64;
 	config->tcp.pieces_max = random_below(rng, 4) == 0 ? 40 : 10000;
 	config->tcp.receive_buffer = buffers[random_below(rng, 4)];
+	config->tcp.sack = random_below(rng, 5) > 0;
+	config->tcp.timestamps = random_below(rng, 4) > 0;
+	config->tcp.ecn = random_below(rng, 3);
+	config->tcp.congestion = random_below(rng, TCP_CONGESTIONS);
 	config->tcp.syn_retries = 20;
 	config->tcp.retries = 30;
 	for (unsigned i = 0; i < sizeof(config->tcp.secret); i++)
@@ -113,6 +126,10 @@ static void app_draw(struct sim *sim, unsigned host, unsigned pair, bool client)
 	};
 	if (app->burst > 8192)
 		app->burst = 8192;
+	// With all payloads in send queues text can only be read while it arrives: a few octets a
+	// turn would then mean a few octets a timeout.
+	if (sim->scarce)
+		app->read_max += 500;
 	app->abort_at = random_below(rng, (uint32_t)app->to_send + 1);
 }
 
@@ -123,6 +140,7 @@ static void sim_draw(struct sim *sim)
 	for (unsigned h = 0; h < SIM_HOSTS; h++) {
 		host_config_draw(&sim->rng, &config);
 		sim_host_init(&sim->hosts[h], sim, h, &config);
+		sim->scarce = sim->scarce || config.payloads == SIM_POOL_TINY;
 		impairment_draw(&sim->rng, &sim->wires[h].impairment);
 		sim->wires[h].rng = &sim->rng;
 	}
@@ -240,6 +258,18 @@ static void pair_check(const struct sim *sim, unsigned pair, struct sim_result *
 	}
 }
 
+static void counters_add(const struct tcp_stack *stack, struct sim_result *result)
+{
+	const uint64_t *values = tcp_counters(stack).values;
+
+	result->retransmits += values[TCP_COUNTER_RETRANSMITS];
+	result->timeouts += values[TCP_COUNTER_TIMEOUTS];
+	result->recoveries += values[TCP_COUNTER_FAST_RETRANSMITS];
+	result->probes += values[TCP_COUNTER_TAIL_PROBES];
+	result->dsacks += values[TCP_COUNTER_DSACKS_RECEIVED];
+	result->reductions += values[TCP_COUNTER_ECN_REDUCTIONS];
+}
+
 static void conclude(struct sim *sim, struct sim_result *result)
 {
 	for (unsigned p = 0; p < sim->pairs; p++)
@@ -252,12 +282,14 @@ static void conclude(struct sim *sim, struct sim_result *result)
 		tcp_close(sim->hosts[h].listener);
 		tcp_stack_usage(sim->hosts[h].stack, &usage);
 		SIM_CHECK(sim, usage.pcbs == 0);
+		counters_add(sim->hosts[h].stack, result);
 		sim_host_fini(&sim->hosts[h]);
 		for (unsigned p = 0; p < sim->pairs; p++)
-			result->segments += sim->taps[h][p].segments;
+			result->segments += sim->taps[h][p].segments,
+				sim_tap_fini(&sim->taps[h][p]);
 	}
 	for (unsigned h = 0; h < SIM_HOSTS; h++)
-		sim_wire_fini(&sim->wires[h]);
+		result->lost += sim->wires[h].lost, sim_wire_fini(&sim->wires[h]);
 	result->virtual_us += sim->now_us;
 }
 

@@ -53,6 +53,8 @@ void sim_pools_check(const struct sim_pools *pools);
 
 struct sim_impairment {
 	uint32_t loss, duplicate, reorder, corrupt; // of 10,000 packets
+	uint32_t burst;				    // of 10,000 begin a burst of losses
+	uint32_t mark;				    // of 10,000 that permit it get CE (RFC 3168)
 	uint32_t delay_us, jitter_us;		    // jitter delays reordered packets further
 	uint32_t bytes_per_ms;			    // rate
 	uint32_t queue_us;			    // a packet that would wait longer is dropped
@@ -67,6 +69,8 @@ struct sim_wire {
 	struct sim_impairment impairment;
 	struct random *rng;
 	uint64_t free_us; // when the last packet has been put on the wire
+	uint64_t burst_until_us;
+	uint64_t lost; // packets
 	struct sim_packet *packets;
 	unsigned count, capacity;
 };
@@ -90,6 +94,12 @@ struct sim_tap {
 	bool ts_known;
 	uint32_t ts;
 	uint64_t segments;
+	// What has come back to this end, as it knows.
+	bool echo_known;
+	uint32_t echo;	 // the peer's latest timestamp
+	uint8_t *sacked; // octets of the stream, from 0 on
+	uint32_t sacked_size;
+	uint64_t forgotten; // times that the host may have forgotten what was SACKed before
 };
 
 struct sim;
@@ -97,6 +107,10 @@ struct tcp_segment;
 
 // Looks at a packet that `host` sends; aborts on what no engine should do.
 void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m);
+
+// Looks at a delivery that `host` is about to process.
+void sim_tap_delivery(struct sim *sim, unsigned host, const struct rte_mbuf *m);
+void sim_tap_fini(struct sim_tap *tap);
 
 // One line a segment, for --verbose.
 void sim_trace(const struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg);
@@ -167,10 +181,13 @@ struct sim {
 	struct sim_app apps[SIM_HOSTS][SIM_PAIRS];
 	struct sim_tap taps[SIM_HOSTS][SIM_PAIRS];
 	unsigned steps;
+	bool scarce; // a host has few payloads
 };
 
 struct sim_result {
-	uint64_t octets, segments, retransmits;
+	uint64_t octets, segments;
+	uint64_t lost; // packets, by the wire
+	uint64_t retransmits, timeouts, recoveries, probes, dsacks, reductions;
 	uint64_t virtual_us;
 	unsigned given_up; // connections that timed out
 };

@@ -3,15 +3,19 @@
 //
 // The tap: rules that every segment an engine sends must keep, whatever the wire does:
 // the text is the stream's, nothing lies outside the window the peer has ever offered
-// (but for a probe), the right edge never shrinks, timestamps never go back.
+// (but for a probe), the right edge never shrinks, timestamps never go back; what the peer
+// has acknowledged or SACKed is not sent again, and no more is in the network than the
+// congestion window allows, but for one segment.
 
 #include "sim.h"
 
+#include "tcp/counters.h"
 #include "tcp/segment.h"
 #include "tcp/seq.h"
 
 #include <rte_mbuf.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 static unsigned pair_of(unsigned port)
@@ -74,6 +78,106 @@ static void fin_check(const struct sim *sim, struct sim_tap *tap, const struct t
 	SIM_CHECK(sim, !tap->fin_seen || seq_le(end, tap->fin_seq + 1));
 }
 
+static void resent_check(
+	struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
+{
+	struct sim_tap *tap = &sim->taps[host][pair];
+	const uint64_t *values = tcp_counters(sim->hosts[host].stack).values;
+	uint64_t forgotten = values[TCP_COUNTER_TIMEOUTS] + values[TCP_COUNTER_SACKS_FORGOTTEN];
+	uint32_t offset = seg->seq - tap->isn - 1;
+
+	if (forgotten != tap->forgotten) {
+		tap->forgotten = forgotten;
+		if (tap->sacked)
+			memset(tap->sacked, 0, tap->sacked_size);
+	}
+	for (uint32_t i = offset; i < offset + seg->length && i < tap->sacked_size; i++)
+		if (tap->sacked[i])
+			sim_fail(sim, "host %u pair %u: octet %u was SACKed", host, pair, i);
+}
+
+// The first of what is outstanding may be sent again at any time: after a loss was noticed it must.
+// So may the last: as a probe.
+static void pipe_check(
+	const struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
+{
+	const struct tcp_pcb *pcb = sim->apps[host][pair].pcb;
+	struct tcp_info info;
+
+	if (!pcb)
+		return;
+	tcp_pcb_info(pcb, &info);
+	if (!info.sack || seg->seq == info.snd_una ||
+		(seq_lt(seg->seq, info.snd_nxt) &&
+			seq_ge(seg->seq + seg->length + 1, info.snd_nxt)))
+		return;
+	if (info.pipe + seg->length > info.cwnd + info.mss)
+		sim_fail(sim, "host %u pair %u: %u octets under way and %u more, CWND %u", host,
+			pair, info.pipe, seg->length, info.cwnd);
+}
+
+static void sacked_note(
+	struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
+{
+	struct sim_tap *tap = &sim->taps[host][pair];
+	const struct tcp_options *options = &seg->options;
+
+	for (unsigned i = 0; i < options->sack_count; i++) {
+		uint32_t from = options->sack[i].start - tap->isn - 1;
+		uint32_t to = options->sack[i].end - tap->isn - 1;
+
+		// The receiver reports only what it was sent.
+		SIM_CHECK(sim, from < to && to <= sim->apps[host][pair].queued + 1);
+		if (to > tap->sacked_size) {
+			tap->sacked = realloc(tap->sacked, 2 * to);
+			memset(tap->sacked + tap->sacked_size, 0, 2 * to - tap->sacked_size);
+			tap->sacked_size = 2 * to;
+		}
+		memset(tap->sacked + from, 1, to - from);
+	}
+}
+
+// Will the engine look at the ACK of this segment? Not when its text came before (RFC 9293
+// 3.10.7.4, first) or its timestamp is old (PAWS), and nobody knows what it does after a RST.
+static bool accepted(struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
+{
+	struct sim_tap *tap = &sim->taps[host][pair];
+	const struct tcp_pcb *pcb = sim->apps[host][pair].pcb;
+	struct tcp_info info;
+
+	if (tap->dead || sim->taps[!host][pair].dead || !pcb ||
+		(seg->flags & (TCP_FLAG_ACK | TCP_FLAG_SYN | TCP_FLAG_RST)) != TCP_FLAG_ACK)
+		return false;
+	if (seg->options.present & TCP_OPTION_TIMESTAMPS) {
+		if (tap->echo_known && seq_lt(seg->options.tsval, tap->echo))
+			return false;
+		tap->echo_known = true;
+		tap->echo = seg->options.tsval;
+	}
+	tcp_pcb_info(pcb, &info);
+	return info.sack && seq_ge(seg->seq, info.rcv_nxt);
+}
+
+void sim_tap_delivery(struct sim *sim, unsigned host, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct tcp_segment seg;
+	unsigned pair;
+
+	if (m->data_len < m->l3_len ||
+		!tcp_segment_decode(ip + m->l3_len, (uint32_t)(m->data_len - m->l3_len),
+			(uint32_t)(m->pkt_len - m->l3_len), &seg))
+		return;
+	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
+	if (accepted(sim, host, pair, &seg) && (seg.options.present & TCP_OPTION_SACK))
+		sacked_note(sim, host, pair, &seg);
+}
+
+void sim_tap_fini(struct sim_tap *tap)
+{
+	free(tap->sacked);
+}
+
 void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
 {
 	uint8_t packet[SIM_PACKET_MAX];
@@ -103,6 +207,8 @@ void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
 	if (seg.length == 0)
 		return;
 	text_check(sim, host, pair, &seg, ip + 20 + seg.header_length);
+	resent_check(sim, host, pair, &seg);
+	pipe_check(sim, host, pair, &seg);
 	SIM_CHECK(sim, peer->edge_known || seg.length == 0);
 	SIM_CHECK(sim, seq_le(seg.seq + seg.length, peer->edge + (seg.length == 1)));
 }

@@ -8,9 +8,13 @@
 
 #include "base/wheel.h"
 
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 
 #include <stdlib.h>
+
+// A burst of losses takes all packets of this long at most.
+#define BURST_MAX_US 30000
 
 static void heap_push(struct sim_wire *wire, struct sim_packet packet)
 {
@@ -77,6 +81,26 @@ static struct rte_mbuf *corrupted(
 	return copy;
 }
 
+static bool is_lost(struct sim_wire *wire, uint64_t now_us)
+{
+	if (happens(wire, wire->impairment.burst))
+		wire->burst_until_us = now_us + random_below(wire->rng, BURST_MAX_US);
+	return now_us < wire->burst_until_us || happens(wire, wire->impairment.loss);
+}
+
+// What a router with active queue management does (RFC 3168 5).
+static void mark(struct sim_wire *wire, struct rte_mbuf *m)
+{
+	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, struct rte_ipv4_hdr *);
+
+	if ((ip->type_of_service & RTE_IPV4_HDR_ECN_MASK) == 0 ||
+		!happens(wire, wire->impairment.mark))
+		return;
+	ip->type_of_service |= RTE_IPV4_HDR_ECN_CE;
+	ip->hdr_checksum = 0;
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+}
+
 void sim_wire_send(
 	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool, uint64_t now_us)
 {
@@ -85,11 +109,12 @@ void sim_wire_send(
 
 	if (wire->free_us < now_us)
 		wire->free_us = now_us;
-	if (happens(wire, wire->impairment.loss) ||
-		wire->free_us - now_us > wire->impairment.queue_us) {
+	if (is_lost(wire, now_us) || wire->free_us - now_us > wire->impairment.queue_us) {
+		wire->lost++;
 		rte_pktmbuf_free(m);
 		return;
 	}
+	mark(wire, m);
 	wire->free_us += duration;
 	if (happens(wire, wire->impairment.corrupt))
 		m = corrupted(wire, m, pool);
