@@ -35,11 +35,6 @@ void tcp_flight_pool_fini(struct tcp_flight_pool *pool)
 	*pool = (struct tcp_flight_pool){0};
 }
 
-struct tcp_flight *tcp_flight_find(const struct tcp_pcb *pcb)
-{
-	return pcb->flight ? &pcb->stack->flights.flights[pcb->flight - 1] : NULL;
-}
-
 uint32_t tcp_flight_start(const struct tcp_pcb *pcb, const struct tcp_flight *f, uint32_t i)
 {
 	return i == 0 ? pcb->snd_una : f->ranges[f->first + i - 1].end;

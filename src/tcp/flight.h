@@ -74,8 +74,7 @@ struct tcp_flight_pool {
 int tcp_flight_pool_init(struct tcp_flight_pool *pool, uint32_t count); // -ENOMEM
 void tcp_flight_pool_fini(struct tcp_flight_pool *pool);
 
-// NULL: there is no record, see above.
-struct tcp_flight *tcp_flight_find(const struct tcp_pcb *pcb);
+// tcp_flight_find(), which is NULL when there is no record, stands in stack.h.
 // With a record made when there was none.
 struct tcp_flight *tcp_flight_get(struct tcp_pcb *pcb);
 void tcp_flight_drop(struct tcp_pcb *pcb);

@@ -71,3 +71,9 @@ static inline void tcp_count_syn_drop(struct tcp_stack *stack, enum tcp_syn_drop
 {
 	counter_inc(&stack->counters[TCP_COUNTER_SYN_DROPPED + reason]);
 }
+
+// NULL: there is no record of the flight, see flight.h.
+static inline struct tcp_flight *tcp_flight_find(const struct tcp_pcb *pcb)
+{
+	return pcb->flight ? &pcb->stack->flights.flights[pcb->flight - 1] : NULL;
+}
