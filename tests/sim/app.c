@@ -146,6 +146,7 @@ static void end(struct sim_app *app)
 		}
 		if (app->shut && tcp_recv_eof(app->pcb) && tcp_recv_readable(app->pcb) == 0) {
 			app->eof = true;
+			app->eof_us = app->sim->now_us - SIM_START_US;
 			tcp_close(app->pcb);
 			finish(app);
 		}

@@ -3,6 +3,7 @@
 //
 // sim [--seeds N | --nightly] [--first S] [--verbose]: N runs from seed S on. A seed that
 // fails is printed; `--first SEED --seeds 1 --verbose` shows its packets.
+// sim --bulk: what loss costs.
 
 #include "sim.h"
 
@@ -55,6 +56,7 @@ int main(int argc, char **argv)
 		{"seeds", required_argument, NULL, 'n'},
 		{"first", required_argument, NULL, 'f'},
 		{"nightly", no_argument, NULL, 'N'},
+		{"bulk", no_argument, NULL, 'b'},
 		{"verbose", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
@@ -63,6 +65,7 @@ int main(int argc, char **argv)
 	uint64_t seeds = SEEDS;
 	uint64_t first = 1;
 	bool verbose = false;
+	bool bulk = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -72,6 +75,8 @@ int main(int argc, char **argv)
 			first = strtoull(optarg, NULL, 0);
 		else if (option == 'N')
 			seeds = SEEDS_NIGHTLY;
+		else if (option == 'b')
+			bulk = true;
 		else if (option == 'v')
 			verbose = true;
 		else
@@ -83,6 +88,11 @@ int main(int argc, char **argv)
 	}
 	signal(SIGABRT, on_abort);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (bulk) {
+		sim_bulk(&pools);
+		sim_pools_destroy(&pools);
+		return 0;
+	}
 	for (current_seed = first; current_seed < first + seeds; current_seed++)
 		sim_run(current_seed, &pools, verbose, &result);
 	report(&result);

@@ -293,18 +293,35 @@ static void conclude(struct sim *sim, struct sim_result *result)
 	result->virtual_us += sim->now_us;
 }
 
-void sim_run(uint64_t seed, const struct sim_pools *pools, bool verbose, struct sim_result *result)
+struct sim *sim_create(uint64_t seed, const struct sim_pools *pools, bool verbose)
 {
 	struct sim *sim = calloc(1, sizeof(*sim));
 
 	sim->seed = seed;
 	sim->verbose = verbose;
 	sim->pools = pools;
-	sim->now_us = 1000000;
+	sim->now_us = SIM_START_US;
 	random_init(&sim->rng, seed);
-	sim_draw(sim);
+	return sim;
+}
+
+void sim_play(struct sim *sim, struct sim_result *result)
+{
 	play(sim);
 	conclude(sim, result);
+}
+
+void sim_destroy(struct sim *sim)
+{
+	sim_pools_check(sim->pools);
 	free(sim);
-	sim_pools_check(pools);
+}
+
+void sim_run(uint64_t seed, const struct sim_pools *pools, bool verbose, struct sim_result *result)
+{
+	struct sim *sim = sim_create(seed, pools, verbose);
+
+	sim_draw(sim);
+	sim_play(sim, result);
+	sim_destroy(sim);
 }

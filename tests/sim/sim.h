@@ -24,6 +24,7 @@ struct rte_mbuf;
 struct rte_mempool;
 
 #define SIM_PACKET_MAX 2048
+#define SIM_START_US   1000000
 #define SIM_HOSTS      2
 #define SIM_PAIRS      4
 #define SIM_PORT       1883
@@ -137,6 +138,7 @@ struct sim_app {
 	bool shut;
 	bool sent_all; // everything was queued and FIN asked for
 	bool eof;
+	uint64_t eof_us;   // since the start
 	bool abandoned;	   // its peer went away and the RST was lost
 	uint32_t burst;	   // octets a write
 	uint64_t think_us; // between writes; 0: as fast as it goes
@@ -192,6 +194,12 @@ struct sim_result {
 	unsigned given_up; // connections that timed out
 };
 
+// A run whose hosts, wires and apps the caller sets up in between.
+struct sim *sim_create(uint64_t seed, const struct sim_pools *pools, bool verbose);
+void sim_play(struct sim *sim, struct sim_result *result);
+void sim_destroy(struct sim *sim);
+// Prints what loss costs.
+void sim_bulk(const struct sim_pools *pools);
 // One run; aborts with the seed printed when anything is wrong.
 void sim_run(
 	uint64_t seed, const struct sim_pools *pools, bool verbose, struct sim_result *ret_result);
