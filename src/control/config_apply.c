@@ -97,6 +97,7 @@ void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp)
 	ret_tcp->fin_wait_us = from->fin_wait_us;
 	ret_tcp->delayed_ack_us = from->delayed_ack_us;
 	ret_tcp->connect_retries = from->connect_retries;
+	ret_tcp->congestion = from->congestion;
 	ret_tcp->keep_alive = (struct tcp_keep_alive){
 		.idle_s = seconds_of(config->keep_alive.idle_us),
 		.interval_s = seconds_of(config->keep_alive.interval_us),

@@ -83,6 +83,7 @@ struct raw_keep_alive {
 struct raw_tcp {
 	char *receive_buffer, *backlog, *rto_min, *rto_max, *rto_initial, *syn_retries, *retries,
 		*connect_retries, *time_wait, *fin_wait, *delayed_ack;
+	enum tcp_congestion congestion;
 	struct raw_keep_alive keep_alive;
 };
 

@@ -149,6 +149,7 @@ static void resolve_tcp(
 	struct config_document *document, const struct raw_tcp *raw, struct tcp_config *tcp)
 {
 	config_resolve_numbers(document, CONFIG_SECTION_TCP, "tcp", raw, tcp);
+	tcp->congestion = raw->congestion;
 	if (tcp->rto_min_us > tcp->rto_max_us)
 		config_document_error(
 			document, "tcp.rto_min", "must not be larger than tcp.rto_max");

@@ -52,6 +52,10 @@ static const cyaml_strval_t overlaps[] = {
 	{"one", PROOF_OVERLAP_ONE},
 	{"each", PROOF_OVERLAP_EACH},
 };
+static const cyaml_strval_t congestions[] = {
+	{"cubic", TCP_CONGESTION_CUBIC},
+	{"newreno", TCP_CONGESTION_NEWRENO},
+};
 static const cyaml_strval_t log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
 	{"warning", LOG_LEVEL_WARNING},
@@ -182,6 +186,7 @@ static const cyaml_schema_field_t tcp_fields[] = {
 	OPTIONAL_TEXT(struct raw_tcp, time_wait),
 	OPTIONAL_TEXT(struct raw_tcp, fin_wait),
 	OPTIONAL_TEXT(struct raw_tcp, delayed_ack),
+	CHOICE(struct raw_tcp, congestion, congestions),
 	CYAML_FIELD_MAPPING("keep_alive", OPTIONAL, struct raw_tcp, keep_alive, keep_alive_fields),
 	CYAML_FIELD_END,
 };

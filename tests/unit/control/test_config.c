@@ -21,33 +21,34 @@
 
 #include <cmocka.h>
 
-static const char good[] = "mode: stack\n"						    // 1
-			   "ports:\n"							    // 2
-			   "  - name: clients\n"					    // 3
-			   "    device: net_af_packet0,iface=veth0\n"			    // 4
-			   "    mtu: 1400\n"						    // 5
-			   "    addresses: [198.18.0.1/16, 198.18.0.3/32]\n"		    // 6
-			   "  - name: inside\n"						    // 7
-			   "    device: 0000:03:00.1\n"					    // 8
-			   "    addresses: [198.19.0.1/24]\n"				    // 9
-			   "routes: [{to: 0.0.0.0/0, via: 198.19.0.254}]\n"		    // 10
-			   "neighbours: [{address: 198.18.0.9, mac: 02:00:00:00:00:9f}]\n"  // 11
-			   "brokers:\n"							    // 12
-			   "  - name: mosquitto\n"					    // 13
-			   "    listen: 198.18.0.1:1883\n"				    // 14
-			   "    address: 10.0.0.2:1884\n"				    // 15
-			   "    knowledge: wire\n"					    // 16
-			   "    fence: none\n"						    // 17
-			   "    connect_timeout: 3s\n"					    // 18
-			   "    capture: {max_size: 64KiB, hold: 0, pass: ['bridge/#']}\n"  // 19
-			   "    client: {inflight: 20}\n"				    // 20
-			   "workers: {cores: [3], control_core: 2, idle: busy}\n"	    // 21
-			   "memory: {hugepages: off, payloads: 64MiB, connections: 100}\n"  // 22
-			   "tcp: {rto_min: 100ms, time_wait: 1m, keep_alive: {idle: 2h}}\n" // 23
-			   "bridge: none\n"						    // 24
-			   "secret_file: /var/lib/offramp/secret\n"			    // 25
-			   "control: {socket: /run/x.sock}\n"				    // 26
-			   "log: {level: debug}\n";					    // 27
+static const char good[] =
+	"mode: stack\n"									      // 1
+	"ports:\n"									      // 2
+	"  - name: clients\n"								      // 3
+	"    device: net_af_packet0,iface=veth0\n"					      // 4
+	"    mtu: 1400\n"								      // 5
+	"    addresses: [198.18.0.1/16, 198.18.0.3/32]\n"				      // 6
+	"  - name: inside\n"								      // 7
+	"    device: 0000:03:00.1\n"							      // 8
+	"    addresses: [198.19.0.1/24]\n"						      // 9
+	"routes: [{to: 0.0.0.0/0, via: 198.19.0.254}]\n"				      // 10
+	"neighbours: [{address: 198.18.0.9, mac: 02:00:00:00:00:9f}]\n"			      // 11
+	"brokers:\n"									      // 12
+	"  - name: mosquitto\n"								      // 13
+	"    listen: 198.18.0.1:1883\n"							      // 14
+	"    address: 10.0.0.2:1884\n"							      // 15
+	"    knowledge: wire\n"								      // 16
+	"    fence: none\n"								      // 17
+	"    connect_timeout: 3s\n"							      // 18
+	"    capture: {max_size: 64KiB, hold: 0, pass: ['bridge/#']}\n"			      // 19
+	"    client: {inflight: 20}\n"							      // 20
+	"workers: {cores: [3], control_core: 2, idle: busy}\n"				      // 21
+	"memory: {hugepages: off, payloads: 64MiB, connections: 100}\n"			      // 22
+	"tcp: {rto_min: 100ms, time_wait: 1m, congestion: newreno, keep_alive: {idle: 2h}}\n" // 23
+	"bridge: none\n"								      // 24
+	"secret_file: /var/lib/offramp/secret\n"					      // 25
+	"control: {socket: /run/x.sock}\n"						      // 26
+	"log: {level: debug}\n";							      // 27
 
 // Loads a text; *ret_errors is what was said, to be freed.
 static int load(const char *text, struct config **ret_config, char **ret_errors)
@@ -155,6 +156,7 @@ static void floors_get_their_structures(void **state)
 	config_to_tcp(config, &tcp);
 	assert_int_equal(tcp.connections_max, 300);
 	assert_int_equal(tcp.rto_max_us, 60000000);
+	assert_int_equal(tcp.congestion, TCP_CONGESTION_NEWRENO);
 	assert_int_equal(tcp.keep_alive.idle_s, 7200);
 	assert_int_equal(tcp.keep_alive.interval_s, 75);
 	assert_int_equal(tcp.keep_alive.probes, 9);
