@@ -17,11 +17,12 @@ static bool resolve_endpoint(struct config_document *document, const char *path,
 	struct net_endpoint *ret_endpoint)
 {
 	if (net_endpoint_parse(text, ret_endpoint) == 0 &&
-		net_address_is_ipv4(&ret_endpoint->address) && ret_endpoint->port != 0)
+		net_address_is_host(&ret_endpoint->address) &&
+		!net_address_is_link_local(&ret_endpoint->address) && ret_endpoint->port != 0)
 		return true;
 	config_document_error(document, path,
-		"'%s' cannot be used; valid choices: an IPv4 address and a TCP port, such as "
-		"198.18.0.1:1883",
+		"'%s' cannot be used; valid choices: an address and a TCP port, such as "
+		"198.18.0.1:1883 or [2001:db8::1]:1883",
 		text);
 	return false;
 }
@@ -98,6 +99,11 @@ static int resolve_sources(struct config_document *document, const struct raw_br
 		if (!config_resolve_address(document, path, raw->sources[j], &sources[j]))
 			continue;
 		check_own(document, path, raw->sources[j], config, &sources[j]);
+		if (net_address_is_ipv4(&sources[j]) !=
+			net_address_is_ipv4(&broker->address.address))
+			config_document_error(document, path,
+				"%s cannot speak to %s: one is IPv4, the other IPv6",
+				raw->sources[j], raw->address);
 		for (unsigned k = 0; k < j; k++)
 			if (net_address_equal(&sources[k], &sources[j]))
 				config_document_error(

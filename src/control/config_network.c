@@ -8,11 +8,11 @@
 
 #include "control/config_document.h"
 
-#include <arpa/inet.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define IPV6_MTU_MIN 1280u // RFC 8200 5
 
 const struct config_port *config_port_of_address(
 	const struct config *config, const struct net_address *address)
@@ -46,22 +46,6 @@ const struct net_interface_address *config_prefix_of_neighbour(
 	return best;
 }
 
-static uint32_t prefix_mask(uint8_t prefix)
-{
-	return prefix ? UINT32_MAX << (32 - prefix) : 0;
-}
-
-// May a host have this address? (RFC 6890: not 0/8, 127/8, multicast, reserved; nor its network's
-// own or broadcast address, RFC 1122 3.2.1.3)
-static bool host_address(const struct net_address *address, uint8_t prefix)
-{
-	uint32_t ip = ntohl(net_address_to_ipv4(address)), host = ip & ~prefix_mask(prefix);
-
-	if (ip >> 24 == 0 || ip >> 24 == 127 || ip >> 28 >= 14)
-		return false;
-	return prefix >= 31 || (host != 0 && host != ~prefix_mask(prefix));
-}
-
 // --- ports ---------------------------------------------------------------------------------------
 
 // Is another port on the same network? Then nobody could say where to send.
@@ -70,7 +54,8 @@ static const struct config_port *port_sharing_network(const struct config *confi
 {
 	for (const struct config_port *port = config->ports; port < self; port++)
 		for (unsigned j = 0; j < port->addresses_count; j++)
-			if (port->addresses[j].prefix == p->prefix &&
+			if (!net_address_is_link_local(&p->address) &&
+				port->addresses[j].prefix == p->prefix &&
 				net_prefix_contains(
 					&port->addresses[j].address, p->prefix, &p->address))
 				return port;
@@ -84,20 +69,20 @@ static bool resolve_port_address(struct config_document *document, const char *p
 	const struct config_port *other;
 
 	if (!strchr(text, '/') ||
-		net_prefix_parse(text, &ret_prefix->address, &ret_prefix->prefix) != 0 ||
-		!net_address_is_ipv4(&ret_prefix->address)) {
+		net_prefix_parse(text, &ret_prefix->address, &ret_prefix->prefix) != 0) {
 		config_document_error(document, path,
-			"'%s' cannot be used; valid choices: an IPv4 address with the length of "
-			"its network, such as 198.18.0.1/16",
+			"'%s' cannot be used; valid choices: an address with the length of its "
+			"network, such as 198.18.0.1/16 or 2001:db8::1/64",
 			text);
 		return false;
 	}
-	if (!host_address(&ret_prefix->address, ret_prefix->prefix)) {
+	if (!net_prefix_names_host(&ret_prefix->address, ret_prefix->prefix)) {
 		config_document_error(document, path, "'%s' is not an address of a host", text);
 		return false;
 	}
 	other = config_port_of_address(config, &ret_prefix->address);
-	if (other) {
+	// The same link-local address may stand on two wires.
+	if (other && (other == port || !net_address_is_link_local(&ret_prefix->address))) {
 		config_document_error(document, path, "'%s' is an address of port '%s' already",
 			text, other->port.name);
 		return false;
@@ -128,6 +113,14 @@ static void resolve_impair(struct config_document *document, const struct raw_im
 		port->impair_rx = impair;
 	if (raw->direction != RAW_DIRECTION_RX)
 		port->impair_tx = impair;
+}
+
+static bool port_has_ipv6(const struct config_port *port)
+{
+	for (unsigned i = 0; i < port->addresses_count; i++)
+		if (!net_address_is_ipv4(&port->addresses[i].address))
+			return true;
+	return false;
 }
 
 static int resolve_port(struct config_document *document, const struct raw_port *raw, unsigned i,
@@ -165,6 +158,10 @@ static int resolve_port(struct config_document *document, const struct raw_port 
 			    &port->addresses[port->addresses_count]))
 			port->addresses_count++;
 	}
+	if (port->port.mtu != 0 && port->port.mtu < IPV6_MTU_MIN && port_has_ipv6(port))
+		config_document_error(document, config_path(path, "ports[%u].mtu", i),
+			"%u is too small for an IPv6 address; valid choices: %u to 9216",
+			port->port.mtu, IPV6_MTU_MIN);
 	return 0;
 }
 
@@ -178,11 +175,10 @@ static void resolve_route(struct config_document *document, const struct raw_rou
 
 	config_path(path, "routes[%u].to", i);
 	if (net_prefix_parse(raw->to, &route->prefix, &route->prefix_len) != 0 ||
-		!net_address_is_ipv4(&route->prefix) ||
-		(ntohl(net_address_to_ipv4(&route->prefix)) & ~prefix_mask(route->prefix_len))) {
+		!net_prefix_names_network(&route->prefix, route->prefix_len)) {
 		config_document_error(document, path,
-			"'%s' cannot be used; valid choices: an IPv4 network, such as "
-			"198.19.0.0/16, or 0.0.0.0/0",
+			"'%s' cannot be used; valid choices: a network, such as 198.19.0.0/16 or "
+			"2001:db8:1::/48, or 0.0.0.0/0 or ::/0",
 			raw->to);
 		*route = (struct net_route_config){.prefix_len = 128}; // leads nowhere
 		return;
@@ -195,7 +191,10 @@ static void resolve_route(struct config_document *document, const struct raw_rou
 	config_path(path, "routes[%u].via", i);
 	if (!config_resolve_address(document, path, raw->via, &route->via))
 		return;
-	if (config_port_of_address(config, &route->via))
+	if (net_address_is_ipv4(&route->via) != net_address_is_ipv4(&route->prefix))
+		config_document_error(document, path,
+			"%s cannot lead to %s: one is IPv4, the other IPv6", raw->via, raw->to);
+	else if (config_port_of_address(config, &route->via))
 		config_document_error(document, path, "%s is an address of ours", raw->via);
 	else if (!config_prefix_of_neighbour(config, &route->via))
 		config_document_error(document, path,

@@ -101,13 +101,22 @@ bool config_resolve_address(struct config_document *document, const char *path, 
 {
 	struct net_address address;
 
-	if (net_address_parse(text, &address) == 0 && net_address_is_ipv4(&address)) {
-		*ret_address = address;
-		return true;
+	if (net_address_parse(text, &address) != 0 || !net_address_is_host(&address)) {
+		config_document_error(document, path,
+			"'%s' cannot be used; valid choices: the address of a host, such as "
+			"198.18.0.1 or 2001:db8::1",
+			text);
+		return false;
 	}
-	config_document_error(document, path,
-		"'%s' cannot be used; valid choices: an IPv4 address, such as 198.18.0.1", text);
-	return false;
+	if (net_address_is_link_local(&address)) {
+		config_document_error(document, path,
+			"'%s' is link-local, which does not say the port; valid choices: another "
+			"address of that host",
+			text);
+		return false;
+	}
+	*ret_address = address;
+	return true;
 }
 
 // --- parts that stand alone ----------------------------------------------------------------------

@@ -230,6 +230,12 @@ int port_start(struct port *port)
 		rte_eth_dev_stop(port->id);
 		return r;
 	}
+	// IPv6 neighbours ask by groups. A device that does not know the setting filters none.
+	r = rte_eth_allmulticast_enable(port->id);
+	if (r < 0 && r != -ENOTSUP)
+		log_warning(COMPONENT,
+			"%s: does not take frames to groups, so IPv6 will not work: %s", port->name,
+			strerror(-r));
 	return 0;
 }
 

@@ -130,7 +130,8 @@ class Bed:
 
     def connect(self, source=None, receive_buffer=None, timeout=20):
         """A TCP connection to the broker. Nagle stays on, as with most clients."""
-        sock = hosts.open_socket(self.name, "clients", socket.AF_INET, socket.SOCK_STREAM)
+        sock = hosts.open_socket(self.name, "clients", hosts.family(self.host),
+                                 socket.SOCK_STREAM)
         try:
             if receive_buffer:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -170,6 +170,42 @@ static void floors_get_their_structures(void **state)
 	free(errors);
 }
 
+static void the_families_stand_side_by_side(void **state)
+{
+	static const char mixed[] =
+		"mode: stack\n"
+		"ports:\n"
+		"  - {name: a, device: b, addresses: [198.18.0.1/16, '2001:db8:18::1/64',"
+		" 'fe80::1/64']}\n"
+		"  - {name: c, device: d, addresses: [198.19.0.1/16, '2001:db8:19::1/64',"
+		" 'fe80::1/64']}\n"
+		"routes: [{to: '::/0', via: '2001:db8:19::fe'}]\n"
+		"neighbours: [{address: '2001:db8:18::9', mac: '02:00:00:00:00:09'}]\n"
+		"brokers:\n"
+		"  - {name: in6, listen: '[2001:db8:18::1]:1883', address: '198.19.0.2:1883'}\n"
+		"  - {name: out6, listen: '198.18.0.1:1883', address: '[2001:db8:99::2]:1883'%s}\n";
+	char text[sizeof(mixed) + 64], address[NET_ADDRESS_STRLEN], *errors;
+	struct config *config;
+
+	(void)state;
+	snprintf(text, sizeof(text), mixed, "");
+	assert_int_equal(load(text, &config, &errors), 0);
+	assert_int_equal(config->ports[0].addresses_count, 3);
+	assert_string_equal(
+		net_address_format(&config->brokers[0].sources[0], address), "198.19.0.1");
+	assert_string_equal(
+		net_address_format(&config->brokers[1].sources[0], address), "2001:db8:19::1");
+	config_free(config);
+	free(errors);
+
+	snprintf(text, sizeof(text), mixed, ", sources: ['2001:db8:19::1', 198.19.0.1]");
+	assert_int_equal(load(text, &config, &errors), -EINVAL);
+	assert_non_null(strstr(errors,
+		"brokers[1].sources[1]: 198.19.0.1 cannot speak to [2001:db8:99::2]:1883: one is "
+		"IPv4, the other IPv6\n"));
+	free(errors);
+}
+
 static void defaults_are_safe(void **state)
 {
 	static const char least[] =
@@ -265,16 +301,26 @@ static const struct mistake mistakes[] = {
 		"7:11: ports[1].name: 'in side' is not a name; valid choices: up to 31 letters, "
 		"digits, '_', '-' and '.'\n"},
 	{"198.18.0.3/32", "198.18.0.3",
-		"6:32: ports[0].addresses[1]: '198.18.0.3' cannot be used; valid choices: an IPv4 "
-		"address with the length of its network, such as 198.18.0.1/16\n"},
+		"6:32: ports[0].addresses[1]: '198.18.0.3' cannot be used; valid choices: an "
+		"address with the length of its network, such as 198.18.0.1/16 or "
+		"2001:db8::1/64\n"},
 	{"198.18.0.3/32", "198.18.255.255/16",
 		"6:32: ports[0].addresses[1]: '198.18.255.255/16' is not an address of a host\n"},
 	{"198.18.0.3/32", "198.18.0.1/32",
 		"6:32: ports[0].addresses[1]: '198.18.0.1/32' is an address of port 'clients' "
 		"already\n"},
-	{"198.18.0.3/32", "\"2001:db8::1/64\"",
-		"6:32: ports[0].addresses[1]: '2001:db8::1/64' cannot be used; valid choices: an "
-		"IPv4 address with the length of its network, such as 198.18.0.1/16\n"},
+	{"198.18.0.3/32", "'2001:db8::1'",
+		"6:32: ports[0].addresses[1]: '2001:db8::1' cannot be used; valid choices: an "
+		"address with the length of its network, such as 198.18.0.1/16 or "
+		"2001:db8::1/64\n"},
+	{"198.18.0.3/32", "'2001:db8::/64'",
+		"6:32: ports[0].addresses[1]: '2001:db8::/64' is not an address of a host\n"},
+	{"198.18.0.3/32", "'ff02::1/64'",
+		"6:32: ports[0].addresses[1]: 'ff02::1/64' is not an address of a host\n"},
+	{"mtu: 1400\n    addresses: [198.18.0.1/16, 198.18.0.3/32]",
+		"mtu: 1200\n    addresses: [198.18.0.1/16, '2001:db8::1/64']",
+		"5:10: ports[0].mtu: 1200 is too small for an IPv6 address; valid choices: 1280 to "
+		"9216\n"},
 	{"addresses: [198.19.0.1/24]", "addresses: [198.19.0.1/24, 198.18.0.4/16]",
 		"9:32: ports[1].addresses[1]: '198.18.0.4/16' is in the network of port "
 		"'clients'; each port needs a network of its own\n"},
@@ -284,8 +330,20 @@ static const struct mistake mistakes[] = {
 		"as 198.18.0.1/16\n"},
 	// Routes and neighbours.
 	{"198.19.0.254}]", "198.19.0.254}, {to: 10.0.0.1/8, via: 198.19.0.254}]",
-		"10:51: routes[1].to: '10.0.0.1/8' cannot be used; valid choices: an IPv4 "
-		"network, such as 198.19.0.0/16, or 0.0.0.0/0\n"},
+		"10:51: routes[1].to: '10.0.0.1/8' cannot be used; valid choices: a "
+		"network, such as 198.19.0.0/16 or 2001:db8:1::/48, or 0.0.0.0/0 or ::/0\n"},
+	{"198.19.0.254}]", "198.19.0.254}, {to: '2001:db8::1/64', via: 198.19.0.254}]",
+		"10:51: routes[1].to: '2001:db8::1/64' cannot be used; valid choices: a network, "
+		"such as 198.19.0.0/16 or 2001:db8:1::/48, or 0.0.0.0/0 or ::/0\n"},
+	{"198.19.0.254}]", "198.19.0.254}, {to: '::/0', via: 198.19.0.254}]",
+		"10:64: routes[1].via: 198.19.0.254 cannot lead to ::/0: one is IPv4, the other "
+		"IPv6\n"},
+	{"198.19.0.254}]", "198.19.0.254}, {to: '::/0', via: 'fe80::1'}]",
+		"10:64: routes[1].via: 'fe80::1' is link-local, which does not say the port; valid "
+		"choices: another address of that host\n"},
+	{"198.19.0.254}]", "198.19.0.254}, {to: '::/0', via: 'ff02::2'}]",
+		"10:64: routes[1].via: 'ff02::2' cannot be used; valid choices: the address of a "
+		"host, such as 198.18.0.1 or 2001:db8::1\n"},
 	{"via: 198.19.0.254", "via: 198.19.0.1",
 		"10:31: routes[0].via: 198.19.0.1 is an address of ours\n"},
 	{"02:00:00:00:00:9f", "01:00:00:00:00:9f",
@@ -298,8 +356,14 @@ static const struct mistake mistakes[] = {
 		"14:13: brokers[0].listen: 198.18.0.2:1883 is not an address of ours; valid "
 		"choices: 198.18.0.1, 198.18.0.3, 198.19.0.1\n"},
 	{"listen: 198.18.0.1:1883", "listen: 198.18.0.1",
-		"14:13: brokers[0].listen: '198.18.0.1' cannot be used; valid choices: an IPv4 "
-		"address and a TCP port, such as 198.18.0.1:1883\n"},
+		"14:13: brokers[0].listen: '198.18.0.1' cannot be used; valid choices: an "
+		"address and a TCP port, such as 198.18.0.1:1883 or [2001:db8::1]:1883\n"},
+	{"listen: 198.18.0.1:1883", "listen: '2001:db8::1:1883'",
+		"14:13: brokers[0].listen: '2001:db8::1:1883' cannot be used; valid choices: an "
+		"address and a TCP port, such as 198.18.0.1:1883 or [2001:db8::1]:1883\n"},
+	{"listen: 198.18.0.1:1883", "listen: '[2001:db8::1]:1883'",
+		"14:13: brokers[0].listen: [2001:db8::1]:1883 is not an address of ours; valid "
+		"choices: 198.18.0.1, 198.18.0.3, 198.19.0.1\n"},
 	{"address: 10.0.0.2:1884", "address: 198.18.0.3:1884",
 		"15:14: brokers[0].address: 198.18.0.3:1884 is an address of ours; the broker "
 		"needs one of its own\n"},
@@ -487,6 +551,7 @@ int test_config(const char *root)
 		cmocka_unit_test(a_good_file_is_resolved),
 		cmocka_unit_test(floors_get_their_structures),
 		cmocka_unit_test(defaults_are_safe),
+		cmocka_unit_test(the_families_stand_side_by_side),
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once_within_bounds),

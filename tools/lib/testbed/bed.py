@@ -78,12 +78,13 @@ class Bed:
     # Up and down
 
     def up(self, mode, io, port, broker=None, config=None, clients=0, seconds=30,
-           impair=None):
+           impair=None, ipv6=False):
         self.clean()
         os.makedirs(self.directory)
         self.state = {
             "name": self.name, "mode": mode, "io": io, "port": port, "clients": 0,
-            "listen": hosts.LISTEN, "broker_address": hosts.BROKER[mode],
+            "ipv6": ipv6, "listen": hosts.listen_address(ipv6),
+            "broker_address": hosts.broker_address(mode, ipv6),
             "build": build_directory(), "created": time.time(), "processes": {}, "commands": {},
         }
         self._save()
@@ -114,7 +115,7 @@ class Bed:
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["io"], self.state["port"],
-                              self.control_socket, config, impair)
+                              self.control_socket, config, impair, self.state["ipv6"])
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod
@@ -192,7 +193,7 @@ class Bed:
             raise BedError(f"at most {hosts.CLIENTS_MAX} further addresses")
         if not count:
             return []
-        addresses = hosts.add_client_addresses(self.name, first, count)
+        addresses = hosts.add_client_addresses(self.name, first, count, self.state["ipv6"])
         self.state["clients"] += count
         self._save()
         return addresses

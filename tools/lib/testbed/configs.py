@@ -13,7 +13,7 @@ def mosquitto(directory, port):
     """A broker for everybody, as Debian ships it but for what a test needs."""
     path = os.path.join(directory, "mosquitto.conf")
     with open(path, "w", encoding="ascii") as file:
-        file.write(f"listener {port} 0.0.0.0\n"
+        file.write(f"listener {port}\n"  # of both families
                    "allow_anonymous true\n"
                    "user root\n"
                    "persistence false\n"
@@ -23,28 +23,28 @@ def mosquitto(directory, port):
     return path
 
 
-def daemon(directory, io, port, control_socket, overlay_path=None, impair=None):
+def daemon(directory, io, port, control_socket, overlay_path=None, impair=None, ipv6=False):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
-    `impair` is what each of its ports does to packets (ports[].impair).
+    `impair` is what each of its ports does to packets (ports[].impair). It has addresses of both
+    families; `ipv6` says which of them clients and broker are met at.
     """
     cores = sorted(os.sched_getaffinity(0))
-    prefix = hosts.PREFIX_LENGTH
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
     ring = ",framecnt=4096" if io == "af_packet" else ""
     config = {
         "mode": "stack",
         "ports": [
             {"name": "clients", "device": f"net_{io}0,iface=clients{ring}",
-             "addresses": [f"{hosts.LISTEN}/{prefix}"]},
+             "addresses": [hosts.prefixed(hosts.LISTEN), hosts.prefixed(hosts.LISTEN6)]},
             {"name": "broker", "device": f"net_{io}1,iface=broker{ring}",
-             "addresses": [f"{hosts.SOURCE}/{prefix}"]},
+             "addresses": [hosts.prefixed(hosts.SOURCE), hosts.prefixed(hosts.SOURCE6)]},
         ],
         "brokers": [
             {"name": "mosquitto",
-             "listen": f"{hosts.LISTEN}:{port}",
-             "address": f"{hosts.BROKER['stack']}:{port}",
-             "sources": [hosts.SOURCE],
+             "listen": hosts.endpoint(hosts.listen_address(ipv6), port),
+             "address": hosts.endpoint(hosts.broker_address("stack", ipv6), port),
+             "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE],
              # The test hosts are declared: every client comes this way, and there are no ACLs.
              "knowledge": "wire",
              "authorization": "open"},

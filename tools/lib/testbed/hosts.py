@@ -8,12 +8,15 @@
                                                  └ offramp ┘
                                Offramp's own: 198.18.0.1     198.19.0.1
 
-Clients find the broker at 198.18.0.1 in both modes. The kernel's ends in the offramp namespace
-have no address, no IPv6 and no ARP: only the daemon speaks there. No end offloads anything to a
-NIC that does not exist: packets on the wire are whole, with checksums.
+Clients find the broker at 198.18.0.1 in both modes. Every host has an IPv6 address too, with the
+same last number: 2001:db8:18::/64 on the clients' side, 2001:db8:19::/64 on the broker's. The
+kernel's ends in the offramp namespace have no address, no IPv6 and no ARP: only the daemon speaks
+there. No end offloads anything to a NIC that does not exist: packets on the wire are whole, with
+checksums.
 """
 
 import ctypes
+import ipaddress
 import os
 import signal
 import socket
@@ -27,7 +30,12 @@ LISTEN = "198.18.0.1"  # where clients connect, in every mode
 CLIENT = "198.18.0.2"
 BROKER = {"direct": LISTEN, "stack": "198.19.0.2"}  # where the broker listens
 SOURCE = "198.19.0.1"  # where Offramp's connections to the broker come from
+LISTEN6 = "2001:db8:18::1"
+CLIENT6 = "2001:db8:18::2"
+BROKER6 = {"direct": LISTEN6, "stack": "2001:db8:19::2"}
+SOURCE6 = "2001:db8:19::1"
 PREFIX_LENGTH = 16
+PREFIX6_LENGTH = 64
 CLIENTS_MAX = 250 * 254
 
 _CLONE_NEWNET = 0x40000000
@@ -41,8 +49,32 @@ def netns(name, role):
     return f"offramp-{name}-{role}"
 
 
-def client_address(index):
-    """The index-th further address of the clients (from 0): 198.18.1.1, 198.18.1.2, …"""
+def listen_address(ipv6):
+    return LISTEN6 if ipv6 else LISTEN
+
+
+def broker_address(mode, ipv6):
+    return (BROKER6 if ipv6 else BROKER)[mode]
+
+
+def endpoint(address, port):
+    """As the daemon's configuration and URLs write it."""
+    return f"[{address}]:{port}" if is_ipv6(address) else f"{address}:{port}"
+
+
+def is_ipv6(address):
+    return ipaddress.ip_address(address).version == 6
+
+
+def family(address):
+    return socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+
+
+def client_address(index, ipv6=False):
+    """The index-th further address of the clients (from 0): 198.18.1.1, 198.18.1.2, …, or
+    2001:db8:18::1:1, 2001:db8:18::1:2, …"""
+    if ipv6:
+        return f"2001:db8:18::1:{1 + index:x}"
     return f"198.18.{1 + index // 254}.{1 + index % 254}"
 
 
@@ -77,11 +109,15 @@ def create(name, mode):
         _wire(broker, "eth0", offramp, "broker")
         _silence(offramp, "clients")
         _silence(offramp, "broker")
-    _address(clients, CLIENT)
-    _address(broker, BROKER[mode])
+    for address in (CLIENT, CLIENT6):
+        _address(clients, address)
+    for address in (BROKER[mode], BROKER6[mode]):
+        _address(broker, address)
     if mode == "stack":
-        run("ip", "-n", clients, "route", "add", "default", "via", LISTEN)
-        run("ip", "-n", broker, "route", "add", "default", "via", SOURCE)
+        for gateway in (LISTEN, LISTEN6):
+            run("ip", "-n", clients, "route", "add", "default", "via", gateway)
+        for gateway in (SOURCE, SOURCE6):
+            run("ip", "-n", broker, "route", "add", "default", "via", gateway)
 
 
 def _wire(left, left_if, right, right_if):
@@ -97,14 +133,25 @@ def _silence(namespace, interface):
     run("ip", "-n", namespace, "link", "set", interface, "arp", "off")
 
 
+def prefixed(address):
+    """ADDRESS/LENGTH, as these hosts have it."""
+    return f"{address}/{PREFIX6_LENGTH if is_ipv6(address) else PREFIX_LENGTH}"
+
+
+def _add_command(address):
+    """An address is used at once: nobody else here can have it, so nobody is asked (nodad)."""
+    return ["address", "add", prefixed(address), "dev", "eth0"] \
+        + (["nodad"] if is_ipv6(address) else [])
+
+
 def _address(namespace, address):
-    run("ip", "-n", namespace, "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", "eth0")
+    run("ip", "-n", namespace, *_add_command(address))
 
 
-def add_client_addresses(name, first, count):
+def add_client_addresses(name, first, count, ipv6=False):
     """Gives the clients' host `count` further addresses. Returns them."""
-    addresses = [client_address(first + index) for index in range(count)]
-    batch = "".join(f"address add {a}/{PREFIX_LENGTH} dev eth0\n" for a in addresses)
+    addresses = [client_address(first + index, ipv6) for index in range(count)]
+    batch = "".join(" ".join(_add_command(a)) + "\n" for a in addresses)
     run("ip", "-n", netns(name, "clients"), "-batch", "-", stdin=batch)
     return addresses
 

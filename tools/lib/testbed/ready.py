@@ -15,7 +15,7 @@ _DISCONNECT = b"\xe0\x00"
 def accepts(name, role, address, port):
     """A TCP connection from that host stands within a second."""
     try:
-        with hosts.open_socket(name, role, socket.AF_INET, socket.SOCK_STREAM) as sock:
+        with hosts.open_socket(name, role, hosts.family(address), socket.SOCK_STREAM) as sock:
             sock.settimeout(1)
             sock.connect((address, port))
             return True
@@ -26,7 +26,7 @@ def accepts(name, role, address, port):
 def answers_mqtt(name, role, address, port):
     """A CONNECT from that host gets its CONNACK, and the DISCONNECT is followed by a close."""
     try:
-        with hosts.open_socket(name, role, socket.AF_INET, socket.SOCK_STREAM) as sock:
+        with hosts.open_socket(name, role, hosts.family(address), socket.SOCK_STREAM) as sock:
             sock.settimeout(2)
             sock.connect((address, port))
             sock.sendall(_CONNECT)
