@@ -11,8 +11,6 @@
 
 #define MSS_IPV6 1440
 
-#define IPV6_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_ipv6, fixture_teardown)
-
 // An ICMPv6 error that quotes the segment at a relative sequence number, `quoted` octets long with
 // its IP header.
 static void icmp6(
@@ -165,11 +163,16 @@ static void a_wildcard_listener_takes_both_families(void **state)
 int test_tcp_ipv6(void)
 {
 	const struct CMUnitTest tests[] = {
-		IPV6_TEST(segments_leave_room_for_the_longer_header),
-		IPV6_TEST(without_the_option_a_peer_takes_1220),
-		IPV6_TEST(packet_too_big_lowers_the_mss_to_1220_at_least),
-		IPV6_TEST(unreachable_ends_only_an_attempt),
-		IPV6_TEST(a_wildcard_listener_takes_both_families),
+		cmocka_unit_test_setup_teardown(segments_leave_room_for_the_longer_header,
+			fixture_setup_ipv6, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			without_the_option_a_peer_takes_1220, fixture_setup_ipv6, fixture_teardown),
+		cmocka_unit_test_setup_teardown(packet_too_big_lowers_the_mss_to_1220_at_least,
+			fixture_setup_ipv6, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			unreachable_ends_only_an_attempt, fixture_setup_ipv6, fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_wildcard_listener_takes_both_families,
+			fixture_setup_ipv6, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests_name("ipv6", tests, NULL, NULL);
