@@ -14,28 +14,28 @@
 #define FLAGS_QOS    0x6u
 #define FLAGS_ACK_ED 0x2u // PUBREL, SUBSCRIBE, UNSUBSCRIBE: 3.x reads it as QoS 1
 
+const char *const mqtt_type_names[MQTT_TYPES] = {
+	[MQTT_RESERVED] = "RESERVED",
+	[MQTT_CONNECT] = "CONNECT",
+	[MQTT_CONNACK] = "CONNACK",
+	[MQTT_PUBLISH] = "PUBLISH",
+	[MQTT_PUBACK] = "PUBACK",
+	[MQTT_PUBREC] = "PUBREC",
+	[MQTT_PUBREL] = "PUBREL",
+	[MQTT_PUBCOMP] = "PUBCOMP",
+	[MQTT_SUBSCRIBE] = "SUBSCRIBE",
+	[MQTT_SUBACK] = "SUBACK",
+	[MQTT_UNSUBSCRIBE] = "UNSUBSCRIBE",
+	[MQTT_UNSUBACK] = "UNSUBACK",
+	[MQTT_PINGREQ] = "PINGREQ",
+	[MQTT_PINGRESP] = "PINGRESP",
+	[MQTT_DISCONNECT] = "DISCONNECT",
+	[MQTT_AUTH] = "AUTH",
+};
+
 const char *mqtt_type_name(enum mqtt_type type)
 {
-	static const char *const names[] = {
-		[MQTT_RESERVED] = "RESERVED",
-		[MQTT_CONNECT] = "CONNECT",
-		[MQTT_CONNACK] = "CONNACK",
-		[MQTT_PUBLISH] = "PUBLISH",
-		[MQTT_PUBACK] = "PUBACK",
-		[MQTT_PUBREC] = "PUBREC",
-		[MQTT_PUBREL] = "PUBREL",
-		[MQTT_PUBCOMP] = "PUBCOMP",
-		[MQTT_SUBSCRIBE] = "SUBSCRIBE",
-		[MQTT_SUBACK] = "SUBACK",
-		[MQTT_UNSUBSCRIBE] = "UNSUBSCRIBE",
-		[MQTT_UNSUBACK] = "UNSUBACK",
-		[MQTT_PINGREQ] = "PINGREQ",
-		[MQTT_PINGRESP] = "PINGRESP",
-		[MQTT_DISCONNECT] = "DISCONNECT",
-		[MQTT_AUTH] = "AUTH",
-	};
-
-	return (unsigned)type <= MQTT_AUTH ? names[type] : "RESERVED";
+	return (unsigned)type < MQTT_TYPES ? mqtt_type_names[type] : mqtt_type_names[MQTT_RESERVED];
 }
 
 const char *mqtt_error_name(enum mqtt_error error)

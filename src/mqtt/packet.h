@@ -37,8 +37,10 @@ enum mqtt_type { // 2.1.2
 	MQTT_PINGRESP,
 	MQTT_DISCONNECT,
 	MQTT_AUTH,
+	MQTT_TYPES,
 };
-const char *mqtt_type_name(enum mqtt_type type); // "PUBLISH"
+extern const char *const mqtt_type_names[MQTT_TYPES]; // "PUBLISH"
+const char *mqtt_type_name(enum mqtt_type type);      // "RESERVED" for any other number
 
 // Why bytes are not a legal packet. Each value is a counter; none is an errno.
 enum mqtt_error {

@@ -124,7 +124,7 @@ static bool header_begun(const struct mqtt_framer *framer)
 // What was kept as the beginning of a packet goes on as the bytes it is.
 static void up_flush(struct client *client)
 {
-	struct mqtt_framer *framer = &client->up;
+	struct mqtt_framer *framer = &client->up.framer;
 	struct mqtt_frame part;
 
 	if (mqtt_framer_spill(framer, &part))
@@ -138,7 +138,7 @@ static void up_flush(struct client *client)
 
 static void down_flush(struct client *client)
 {
-	struct mqtt_framer *framer = &client->down;
+	struct mqtt_framer *framer = &client->down.framer;
 	struct mqtt_stream stream = {.bytes = {framer->head, framer->head_length}};
 	struct mqtt_frame part = {.parts_count = 0};
 

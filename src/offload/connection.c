@@ -34,8 +34,8 @@ struct client *offload_client_open(struct offload *offload, unsigned broker, str
 	list_init(&client->waiting);
 	list_init(&client->windowed);
 	list_init(&client->pending);
-	mqtt_framer_init(&client->up, offload->payloads, 0);
-	mqtt_framer_init(&client->down, offload->payloads, 0);
+	reader_init(&client->up, offload->payloads);
+	reader_init(&client->down, offload->payloads);
 	tcp_set_low_water(pcb, OFFLOAD_CLIENT_LOW_WATER);
 	client->broker->connections++;
 	return client;
@@ -61,7 +61,7 @@ void offload_client_run(struct client *client)
 	if (before != client->state)
 		upstream_run(client); // what waited for the CONNACK
 	output_pump(client);
-	if (client->has_down_stuck)
+	if (client->down.has_stuck)
 		downstream_run(client); // what waited for acknowledgements
 	client->link->moved(client);
 }
@@ -82,14 +82,14 @@ void offload_client_broker_gone(struct client *client)
 
 bool offload_client_read(const struct client *client)
 {
-	return !client->has_stuck && tcp_recv_readable(client->pcb) == 0;
+	return !client->up.has_stuck && tcp_recv_readable(client->pcb) == 0;
 }
 
 bool offload_client_broker_read(const struct client *client)
 {
 	struct tcp_span span;
 
-	return !client->has_down_stuck &&
+	return !client->down.has_stuck &&
 	       client->link->peek((struct client *)client, &span, 1) == 0;
 }
 
@@ -114,8 +114,8 @@ void offload_client_close(struct client *client)
 	fencing_end(client);
 	pending_clear(client);
 	output_clear(client);
-	mqtt_framer_fini(&client->up);
-	mqtt_framer_fini(&client->down);
+	reader_fini(&client->up);
+	reader_fini(&client->down);
 	if (client->client_id != NULL)
 		payload_put(client->client_id);
 	if (client->acks != NULL)
@@ -150,8 +150,8 @@ void offload_check(const struct offload *offload)
 		ASSERT(client->session == NULL || client->session->owner == client);
 		if (client->identifiers != NULL)
 			identifiers_check(client_identifiers(client));
-		mqtt_framer_check(&client->up);
-		mqtt_framer_check(&client->down);
+		mqtt_framer_check(&client->up.framer);
+		mqtt_framer_check(&client->down.framer);
 	}
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
 		session_map_check(offload->brokers[i].map);

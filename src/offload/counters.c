@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "mqtt/packet.h"
+
 static const char *const qos_names[] = {"0", "1", "2"};
 
 static const char *const drop_names[OFFLOAD_DROPS] = {
@@ -42,6 +44,10 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"broker_pings_total", "PINGREQs that Offramp sent to brokers", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"client_packets_total", "MQTT packets of clients dealt with, by type", "type",
+		mqtt_type_names, MQTT_TYPES, COUNTER_MONOTONIC},
+	{"broker_packets_total", "MQTT packets of brokers dealt with, by type", "type",
+		mqtt_type_names, MQTT_TYPES, COUNTER_MONOTONIC},
 	{"packets_malformed_total", "MQTT packets that no specification allows", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
 	{"clients_aborted_total", "connections reset because memory ran out", NULL, NULL, 1,
@@ -54,7 +60,7 @@ const struct counter_family offload_counter_families[] = {
 const unsigned offload_counter_families_count =
 	sizeof(offload_counter_families) / sizeof(offload_counter_families[0]);
 
-static_assert(
-	sizeof(struct offload_counters) ==
-		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 5),
+static_assert(sizeof(struct offload_counters) ==
+		      sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 +
+						 OFFLOAD_FENCES + 5 + 2 * MQTT_TYPES),
 	"a family a field, in order");

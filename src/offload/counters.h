@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/counters.h"
+#include "mqtt/packet.h"
 #include "proof/reason.h"
 
 enum offload_drop {		  // deliveries_dropped_total{reason}
@@ -29,7 +30,8 @@ struct offload_counters {
 	uint64_t dropped[OFFLOAD_DROPS];
 	uint64_t connections, subscriptions, sessions_offline, map_complete;
 	uint64_t fences[OFFLOAD_FENCES];
-	uint64_t pings;	    // PINGREQs of ours to brokers
+	uint64_t pings; // PINGREQs of ours to brokers
+	uint64_t from_clients[MQTT_TYPES], from_brokers[MQTT_TYPES];
 	uint64_t malformed; // packets no specification allows, either direction
 	uint64_t aborted;   // connections reset because memory ran out
 	uint64_t held;	    // deliveries that waited for a SUBACK

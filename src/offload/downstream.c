@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Dispatch of what the broker sends. Everything passes unchanged, but for PINGRESPs
-// that answer Offramp.
+// What the broker sends. Everything passes unchanged, but for PINGRESPs that answer
+// Offramp.
 //
 //   type      passes                  learned
 //   CONNACK   yes                     the session (client.c)
 //   PUBLISH   in its turn (output.c)  identifiers
-//   PUBACK    yes                     frees captured acknowledgements behind it
+//   PUBACK …  yes                     frees captured acknowledgements behind it
 //   SUBACK    yes                     subscriptions; releases what waited for it
 //   UNSUBACK  yes                     subscriptions
 //   PINGRESP  unless ours             fences
@@ -18,42 +18,37 @@
 #include <errno.h>
 
 #include "offload/client.h"
-#include "offload/head.h"
+#include "offload/dispatch.h"
 #include "offload/output.h"
 #include "offload/pending.h"
 
-// Bytes of one broker link dealt with before others get their turn.
-#define QUANTUM (64u << 10)
 // More than this waits for the client: the broker is not read further.
 #define OUTPUT_HIGH_WATER (256u << 10)
 // So much of a PUBLISH surely holds its topic and identifier, or else its client suffers.
 #define SPILL_HEAD 512u
 
 // --- what each packet teaches --------------------------------------------------------------------
-// True: dealt with. False: not now, nothing has happened.
 
-typedef bool downstream_handler(struct client *client, const struct mqtt_frame *frame);
-
-static bool pass(struct client *client, const struct mqtt_frame *frame)
+bool downstream_pass(struct client *client, const struct mqtt_frame *frame)
 {
 	return output_broker_packet(client, frame, NULL) == 0;
 }
 
-static bool pass_malformed(struct client *client, const struct mqtt_frame *frame)
+bool downstream_malformed(struct client *client, const struct mqtt_frame *frame)
 {
-	if (!pass(client, frame))
+	if (!downstream_pass(client, frame))
 		return false;
 	counter_inc(&client->offload->counters.malformed);
 	return true;
 }
 
-static bool on_connack(struct client *client, const struct mqtt_frame *frame)
+bool downstream_connack(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connack connack;
 	bool legal =
 		mqtt_connack_decode(client->version, mqtt_frame_body(frame), &connack) == MQTT_OK;
 
-	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
+	if (!(legal ? downstream_pass(client, frame) : downstream_malformed(client, frame)))
 		return false;
 	if (client->state != CLIENT_CONNECT)
 		return true;
@@ -64,13 +59,13 @@ static bool on_connack(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static bool on_publish(struct client *client, const struct mqtt_frame *frame)
+bool downstream_publish(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_publish publish;
 
 	if (mqtt_publish_decode(
 		    client->version, &frame->header, mqtt_frame_body(frame), &publish) != MQTT_OK)
-		return pass_malformed(client, frame);
+		return downstream_malformed(client, frame);
 	return output_broker_packet(client, frame, &publish) == 0;
 }
 
@@ -89,27 +84,27 @@ static void acks_flush(struct client *client)
 	client->acks = NULL;
 }
 
-static bool on_puback(struct client *client, const struct mqtt_frame *frame)
+bool downstream_ack(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
 
 	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
 		MQTT_OK)
-		return pass_malformed(client, frame);
-	if (!pass(client, frame))
+		return downstream_malformed(client, frame);
+	if (!downstream_pass(client, frame))
 		return false;
 	if (client->acks != NULL && acks_broker(client_acks(client), ack.packet_id))
 		acks_flush(client);
 	return true;
 }
 
-static bool on_suback(struct client *client, const struct mqtt_frame *frame)
+bool downstream_suback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback suback;
 
 	if (mqtt_suback_decode(client->version, mqtt_frame_body(frame), &suback) != MQTT_OK)
-		return pass_malformed(client, frame);
-	if (!pass(client, frame))
+		return downstream_malformed(client, frame);
+	if (!downstream_pass(client, frame))
 		return false;
 	if (client->session != NULL)
 		session_granted(client->broker->map, client->session, suback.packet_id,
@@ -118,13 +113,13 @@ static bool on_suback(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static bool on_unsuback(struct client *client, const struct mqtt_frame *frame)
+bool downstream_unsuback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback unsuback;
 
 	if (mqtt_unsuback_decode(client->version, mqtt_frame_body(frame), &unsuback) != MQTT_OK)
-		return pass_malformed(client, frame);
-	if (!pass(client, frame))
+		return downstream_malformed(client, frame);
+	if (!downstream_pass(client, frame))
 		return false;
 	if (client->session != NULL)
 		session_unsubscribed(client->broker->map, client->session, unsuback.packet_id,
@@ -132,40 +127,16 @@ static bool on_unsuback(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static bool on_pingresp(struct client *client, const struct mqtt_frame *frame)
+bool downstream_pingresp(struct client *client, const struct mqtt_frame *frame)
 {
 	uint64_t what = pings_first(&client->pings);
 
-	if (what == PING_CLIENT && !pass(client, frame))
+	if (what == PING_CLIENT && !downstream_pass(client, frame))
 		return false;
 	pings_answered(&client->pings);
 	if (what >= PING_FENCE)
 		client->pong_epoch = what;
 	return true;
-}
-
-static downstream_handler *const downstream_handlers[16] = {
-	[MQTT_RESERVED] = pass_malformed,
-	[MQTT_CONNECT] = pass_malformed,
-	[MQTT_CONNACK] = on_connack,
-	[MQTT_PUBLISH] = on_publish,
-	[MQTT_PUBACK] = on_puback,
-	[MQTT_PUBREC] = pass,
-	[MQTT_PUBREL] = pass,
-	[MQTT_PUBCOMP] = pass,
-	[MQTT_SUBSCRIBE] = pass_malformed,
-	[MQTT_SUBACK] = on_suback,
-	[MQTT_UNSUBSCRIBE] = pass_malformed,
-	[MQTT_UNSUBACK] = on_unsuback,
-	[MQTT_PINGREQ] = pass_malformed,
-	[MQTT_PINGRESP] = on_pingresp,
-	[MQTT_DISCONNECT] = pass,
-	[MQTT_AUTH] = pass,
-};
-
-static bool packet(struct client *client, const struct mqtt_frame *frame)
-{
-	return downstream_handlers[frame->header.type](client, frame);
 }
 
 // --- the run -------------------------------------------------------------------------------------
@@ -174,13 +145,13 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 // each other. Only where nothing else waits.
 static bool spill(struct client *client)
 {
-	const struct mqtt_header *header = &client->down.header;
+	const struct mqtt_header *header = &client->down.framer.header;
 	struct mqtt_publish publish = {0};
 	struct mqtt_frame part;
 	bool identified = header->type == MQTT_PUBLISH && (header->flags & 6) != 0;
 
-	if ((identified && client->down.have < SPILL_HEAD) || client->waiting_count > 0 ||
-		client->windowed_count > 0 || !mqtt_framer_spill(&client->down, &part))
+	if ((identified && client->down.framer.have < SPILL_HEAD) || client->waiting_count > 0 ||
+		client->windowed_count > 0 || !mqtt_framer_spill(&client->down.framer, &part))
 		return false;
 	if (identified && (mqtt_publish_decode(client->version, header, mqtt_frame_body(&part),
 				   &publish) != MQTT_OK ||
@@ -194,7 +165,7 @@ static bool spill(struct client *client)
 
 		output_broker_stream(client, &stream);
 	}
-	framer_settle(&client->down);
+	reader_settle(&client->down);
 	return !client->failed;
 }
 
@@ -210,111 +181,56 @@ static bool may_read(struct client *client)
 	return true;
 }
 
-enum step { STEP_ON, STEP_STOP };
-
-static enum step packet_waits(struct client *client)
+static unsigned peek(struct client *client, struct tcp_span *ret_spans, unsigned max)
 {
-	client_pause(client);
-	return STEP_STOP;
+	return client->link->peek(client, ret_spans, max);
 }
 
-static enum step step_head(struct client *client, const struct tcp_span *first)
+static void consume(struct client *client, uint32_t n)
 {
-	struct tcp_span spans[HEAD_SPANS];
-	struct mqtt_publish publish;
-	unsigned count;
+	client->link->consume(client, n);
+}
 
-	if (head_is_short(first))
-		return STEP_ON;
-	count = client->link->peek(client, spans, HEAD_SPANS);
-	switch (head_look(client->offload, spans, count, &client->down, &publish)) {
-	case HEAD_ORDINARY:
-		return STEP_ON;
-	case HEAD_MORE:
-		// What never gets longer than a header is nothing.
-		for (unsigned i = 0; i < count && client->link->eof(client); i++)
-			client->link->consume(client, spans[i].length);
-		return STEP_STOP;
-	case HEAD_LONG:
-		break;
-	}
-	return output_broker_stream_begin(client, &publish) ? STEP_ON : packet_waits(client);
+static bool eof(const struct client *client)
+{
+	return client->link->eof(client);
+}
+
+static bool packet(struct client *client, const struct mqtt_frame *frame)
+{
+	return dispatch_packet(client, FROM_BROKER, frame);
+}
+
+static void stream(struct client *client, const struct mqtt_stream *stream)
+{
+	if (stream->type == MQTT_RESERVED)
+		client_set_broken(client);
+	output_broker_stream(client, stream);
 }
 
 // A broker that speaks to a client whose CONNECT could not be read may be serving it.
-static enum step step_raw(struct client *client, const struct tcp_span *span)
+static void raw(struct client *client, struct mqtt_bytes bytes)
 {
-	const struct mqtt_stream stream = {.bytes = mqtt_bytes(span->data, span->length)};
+	const struct mqtt_stream stream = {.bytes = bytes};
 
-	client_raw_answered(client, stream.bytes);
+	client_raw_answered(client, bytes);
 	output_broker_stream(client, &stream);
-	client->link->consume(client, span->length);
-	return STEP_ON;
 }
 
-static enum step step(struct client *client, uint32_t *budget)
-{
-	struct tcp_span span;
-	struct mqtt_frame frame;
-	struct mqtt_stream stream;
-	enum step next = STEP_ON;
-	size_t used;
-
-	if (client->has_down_stuck) {
-		if (!packet(client, &client->down_stuck))
-			return packet_waits(client);
-		client->has_down_stuck = false;
-		framer_settle(&client->down);
-		return STEP_ON;
-	}
-	if (client->link->peek(client, &span, 1) == 0)
-		return STEP_STOP;
-	if (client->state == CLIENT_RAW)
-		return step_raw(client, &span);
-	if (mqtt_framer_idle(&client->down)) {
-		client->down.gather_max = offload_gather_max(client->offload, client->broker);
-		if (step_head(client, &span) == STEP_STOP)
-			return STEP_STOP;
-	}
-	switch (mqtt_framer_push(&client->down, span.data, span.length, &used, &frame, &stream)) {
-	case MQTT_FRAMER_MORE:
-		break;
-	case MQTT_FRAMER_PACKET:
-		if (packet(client, &frame)) {
-			framer_settle(&client->down);
-			break;
-		}
-		next = packet_waits(client);
-		if (frame.parts_count == 0)
-			return next;
-		client->down_stuck = frame;
-		client->has_down_stuck = true;
-		break;
-	case MQTT_FRAMER_STREAM:
-		if (stream.type == MQTT_RESERVED)
-			client_set_broken(client);
-		output_broker_stream(client, &stream);
-		break;
-	case MQTT_FRAMER_NOMEM:
-		if (spill(client))
-			break;
-		return packet_waits(client);
-	}
-	client->link->consume(client, (uint32_t)used);
-	*budget -= used < *budget ? (uint32_t)used : *budget;
-	return next;
-}
+static const struct reader_ops reader_ops = {
+	.peek = peek,
+	.consume = consume,
+	.eof = eof,
+	.may_read = may_read,
+	.packet = packet,
+	.begin = output_broker_stream_begin,
+	.stream = stream,
+	.raw = raw,
+	.spill = spill,
+	.wait = client_pause,
+};
 
 void downstream_run(struct client *client)
 {
-	uint32_t budget = QUANTUM;
-
-	while (may_read(client)) {
-		if (budget == 0) {
-			client_kick(client);
-			break;
-		}
-		if (step(client, &budget) == STEP_STOP)
-			break;
-	}
+	reader_run(client, &client->down, &reader_ops);
 }

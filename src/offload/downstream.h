@@ -6,7 +6,17 @@
 
 #pragma once
 
-#include "offload/state.h"
+#include "offload/dispatch.h"
 
 // Deals with what the broker has sent, as far as it may now.
 void downstream_run(struct client *client);
+
+// Handlers of the table in dispatch.c.
+dispatch_handler downstream_connack;
+dispatch_handler downstream_publish;
+dispatch_handler downstream_ack;
+dispatch_handler downstream_suback;
+dispatch_handler downstream_unsuback;
+dispatch_handler downstream_pingresp;
+dispatch_handler downstream_pass;
+dispatch_handler downstream_malformed;

@@ -12,6 +12,7 @@
 #include "mqtt/framer.h"
 #include "offload/counters.h"
 #include "offload/offload.h"
+#include "offload/reader.h"
 #include "proof/fence.h"
 #include "proof/route.h"
 #include "session/acks.h"
@@ -109,11 +110,8 @@ struct client {
 	uint32_t broker_packet_size;  // the broker's
 
 	// Towards the broker.
-	struct mqtt_framer up;
-	struct mqtt_frame stuck; // a gathered packet that could not be dealt with yet
-	bool has_stuck;
+	struct reader up;
 	bool up_in_packet;   // a long packet streams to the broker: nothing may come between
-	bool up_blocked;     // waits for a fence, for memory, for acknowledgements
 	uint64_t up_last_us; // when the broker last got bytes of this client
 	struct pings pings;
 	struct payload *acks;	// struct acks; NULL: nothing waits
@@ -127,10 +125,7 @@ struct client {
 	uint64_t patience_us; // as a subscriber: until then publishers wait for it; 0: it keeps up
 
 	// Towards the client.
-	struct mqtt_framer down;
-	struct mqtt_frame down_stuck;
-	bool has_down_stuck;
-	bool down_blocked;    // its next packet waits for identifiers or room
+	struct reader down;
 	bool in_packet;	      // the broker's packet streams through: nothing may come between
 	struct list waiting;  // control packets and QoS 0 that wait for in_packet to end
 	struct list windowed; // QoS 1 and the broker's PUBLISHes that wait for the window
@@ -155,17 +150,6 @@ static inline void client_pause(struct client *client)
 {
 	list_remove(&client->run_link);
 	list_append(&client->offload->paused, &client->run_link);
-}
-
-// What the framer has shown is dealt with: its payloads go back now, not at the next byte, which
-// may never come.
-static inline void framer_settle(struct mqtt_framer *framer)
-{
-	struct mqtt_stream stream;
-	struct mqtt_frame frame;
-	size_t used;
-
-	mqtt_framer_push(framer, NULL, 0, &used, &frame, &stream);
 }
 
 static inline struct acks *client_acks(const struct client *client)

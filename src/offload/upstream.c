@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Dispatch of what clients send. A packet is passed first and learned from
-// afterwards: what cannot be passed now is left where it is and looked at again.
+// What clients send. A packet is passed first and learned from afterwards: what cannot
+// be passed now is left where it is and looked at again.
 //
 //   type        passes            learned
 //   CONNECT     yes               version, identifier, limits (client.c)
 //   PUBLISH     when not captured topics on their way through the broker
 //   PUBACK      unless ours       identifiers
-//   PUBREC …    yes               identifiers
+//   PUBREC …    unless ours       identifiers
 //   SUBSCRIBE   yes               pending subscriptions
 //   UNSUBSCRIBE yes               what the UNSUBACK will end
 //   PINGREQ     yes               whose PINGRESP comes back
@@ -22,39 +22,33 @@
 
 #include "offload/capture.h"
 #include "offload/client.h"
-#include "offload/head.h"
+#include "offload/dispatch.h"
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
 
-// Bytes of one client dealt with before others get their turn.
-#define QUANTUM (64u << 10)
-
 // --- what each packet teaches --------------------------------------------------------------------
-// True: dealt with. False: not now, nothing has happened.
 
-typedef bool upstream_handler(struct client *client, const struct mqtt_frame *frame);
-
-static bool pass(struct client *client, const struct mqtt_frame *frame)
+bool upstream_pass(struct client *client, const struct mqtt_frame *frame)
 {
 	return pass_packet(client, frame) == 0;
 }
 
-static bool pass_malformed(struct client *client, const struct mqtt_frame *frame)
+bool upstream_malformed(struct client *client, const struct mqtt_frame *frame)
 {
-	if (!pass(client, frame))
+	if (!upstream_pass(client, frame))
 		return false;
 	counter_inc(&client->offload->counters.malformed);
 	client->violated = true;
 	return true;
 }
 
-static bool on_connect(struct client *client, const struct mqtt_frame *frame)
+bool upstream_connect(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connect connect;
 	enum mqtt_error error = mqtt_connect_decode(mqtt_frame_body(frame), &connect);
 
-	if (!pass(client, frame))
+	if (!upstream_pass(client, frame))
 		return false;
 	if (client->state != CLIENT_NEW) {
 		client->violated = true; // [MQTT-3.1.0-2]
@@ -93,7 +87,7 @@ static bool publish_pass(struct client *client, const struct mqtt_frame *frame,
 {
 	if (publish->qos == 1 && !acks_ready(client))
 		return false;
-	if (!pass(client, frame)) {
+	if (!upstream_pass(client, frame)) {
 		acks_release(client);
 		return false;
 	}
@@ -103,7 +97,7 @@ static bool publish_pass(struct client *client, const struct mqtt_frame *frame,
 	return true;
 }
 
-static bool on_publish(struct client *client, const struct mqtt_frame *frame)
+bool upstream_publish(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_publish publish = {0};
 	enum proof_reason reason = PROOF_MALFORMED;
@@ -119,7 +113,7 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 		// topic is not known.
 		bool cut = error == MQTT_ERROR_TRUNCATED && frame->parts_count > 1;
 
-		if (!pass(client, frame))
+		if (!upstream_pass(client, frame))
 			return false;
 		if (!cut) {
 			counter_inc(&client->offload->counters.malformed);
@@ -134,26 +128,34 @@ static bool on_publish(struct client *client, const struct mqtt_frame *frame)
 	return rc > 0;
 }
 
-static bool on_ack(struct client *client, const struct mqtt_frame *frame)
+bool upstream_puback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
 
 	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
 		MQTT_OK)
-		return pass_malformed(client, frame);
-	if (frame->header.type == MQTT_PUBREL)
-		return pass(client, frame);
+		return upstream_malformed(client, frame);
 	if (output_is_ours(client, ack.packet_id, frame->header.type)) {
 		pass_keep_alive(client);
-	} else if (!pass(client, frame)) {
+	} else if (!upstream_pass(client, frame)) {
 		return false;
 	}
 	output_acknowledged(client, &ack, frame->header.type);
-	client->down_blocked = false;
+
 	return true;
 }
 
-static bool on_subscribe(struct client *client, const struct mqtt_frame *frame)
+bool upstream_pubrel(struct client *client, const struct mqtt_frame *frame)
+{
+	struct mqtt_ack ack;
+
+	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
+		MQTT_OK)
+		return upstream_malformed(client, frame);
+	return upstream_pass(client, frame);
+}
+
+bool upstream_subscribe(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_subscribe subscribe;
 	struct mqtt_subscribe_filter filter;
@@ -161,7 +163,7 @@ static bool on_subscribe(struct client *client, const struct mqtt_frame *frame)
 		     MQTT_OK;
 	uint16_t index = 0;
 
-	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
+	if (!(legal ? upstream_pass(client, frame) : upstream_malformed(client, frame)))
 		return false;
 	if (!legal) {
 		client_set_unknown(client);
@@ -173,7 +175,7 @@ static bool on_subscribe(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static bool on_unsubscribe(struct client *client, const struct mqtt_frame *frame)
+bool upstream_unsubscribe(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_unsubscribe unsubscribe;
 	struct mqtt_bytes filter;
@@ -181,7 +183,7 @@ static bool on_unsubscribe(struct client *client, const struct mqtt_frame *frame
 	bool legal = mqtt_unsubscribe_decode(
 			     client->version, mqtt_frame_body(frame), &unsubscribe) == MQTT_OK;
 
-	if (!(legal ? pass(client, frame) : pass_malformed(client, frame)))
+	if (!(legal ? upstream_pass(client, frame) : upstream_malformed(client, frame)))
 		return false;
 	if (!legal) {
 		// Longer than what is contiguous of it, perhaps: the broker can read it.
@@ -194,21 +196,21 @@ static bool on_unsubscribe(struct client *client, const struct mqtt_frame *frame
 	return true;
 }
 
-static bool on_pingreq(struct client *client, const struct mqtt_frame *frame)
+bool upstream_pingreq(struct client *client, const struct mqtt_frame *frame)
 {
-	if (pings_full(&client->pings) || !pass(client, frame))
+	if (pings_full(&client->pings) || !upstream_pass(client, frame))
 		return false;
 	pings_sent(&client->pings, PING_CLIENT);
 	return true;
 }
 
-static bool on_disconnect(struct client *client, const struct mqtt_frame *frame)
+bool upstream_disconnect(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_disconnect disconnect;
 
 	if (mqtt_disconnect_decode(client->version, mqtt_frame_body(frame), &disconnect) != MQTT_OK)
-		return pass_malformed(client, frame);
-	if (!pass(client, frame))
+		return upstream_malformed(client, frame);
+	if (!upstream_pass(client, frame))
 		return false;
 	if (disconnect.has_session_expiry)
 		client_set_expiry(client, disconnect.session_expiry);
@@ -216,24 +218,7 @@ static bool on_disconnect(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static upstream_handler *const upstream_handlers[16] = {
-	[MQTT_RESERVED] = pass_malformed,
-	[MQTT_CONNECT] = on_connect,
-	[MQTT_CONNACK] = pass_malformed,
-	[MQTT_PUBLISH] = on_publish,
-	[MQTT_PUBACK] = on_ack,
-	[MQTT_PUBREC] = on_ack,
-	[MQTT_PUBREL] = on_ack,
-	[MQTT_PUBCOMP] = on_ack,
-	[MQTT_SUBSCRIBE] = on_subscribe,
-	[MQTT_SUBACK] = pass_malformed,
-	[MQTT_UNSUBSCRIBE] = on_unsubscribe,
-	[MQTT_UNSUBACK] = pass_malformed,
-	[MQTT_PINGREQ] = on_pingreq,
-	[MQTT_PINGRESP] = pass_malformed,
-	[MQTT_DISCONNECT] = on_disconnect,
-	[MQTT_AUTH] = pass,
-};
+// --- the run -------------------------------------------------------------------------------------
 
 // A client may send on without waiting for its CONNACK (3.1.4). Until the broker has answered there
 // is no session to keep subscriptions in, so all but the exchange itself waits; the broker sees no
@@ -247,21 +232,23 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 {
 	// Who does not begin with CONNECT is no MQTT client (3.1.0).
 	if (client->state == CLIENT_NEW && frame->header.type != MQTT_CONNECT) {
-		if (!pass(client, frame))
+		if (!upstream_pass(client, frame))
 			return false;
 		client_set_raw(client);
 		return true;
 	}
 	if (client->state == CLIENT_CONNECT && !before_connack(frame->header.type))
 		return false;
-	return upstream_handlers[frame->header.type](client, frame);
+	return dispatch_packet(client, FROM_CLIENT, frame);
 }
 
-// --- long and broken packets ---------------------------------------------------------------------
-
 // A PUBLISH that streams through begins: its first byte may go on when this is true.
-static bool stream_begin(struct client *client, const struct mqtt_publish *publish)
+static bool begin(struct client *client, const struct mqtt_publish *publish)
 {
+	if (client->offload->draining)
+		return false;
+	if (client->state == CLIENT_NEW)
+		return true; // no MQTT at all: stream() says so
 	if (publish->qos == 1 && !acks_ready(client))
 		return false;
 	if (publish->qos == 1)
@@ -284,7 +271,7 @@ static void stream(struct client *client, const struct mqtt_stream *stream)
 static bool spill(struct client *client)
 {
 	struct mqtt_frame frame;
-	bool begun = mqtt_framer_spill(&client->up, &frame);
+	bool begun = mqtt_framer_spill(&client->up.framer, &frame);
 
 	if (begun && frame.header.type == MQTT_PUBLISH)
 		capture_passed(client, mqtt_bytes(NULL, 0), 0, PROOF_NO_MEMORY);
@@ -294,12 +281,10 @@ static bool spill(struct client *client)
 		client->failed = true;
 	if (begun) {
 		client->up_in_packet = true;
-		framer_settle(&client->up);
+		reader_settle(&client->up);
 	}
 	return begun;
 }
-
-// --- the run -------------------------------------------------------------------------------------
 
 static bool may_read(struct client *client)
 {
@@ -323,114 +308,47 @@ static bool may_read(struct client *client)
 	return pass_has_room(client);
 }
 
-enum step { STEP_ON, STEP_STOP };
+static unsigned peek(struct client *client, struct tcp_span *ret_spans, unsigned max)
+{
+	return tcp_recv_peek(client->pcb, ret_spans, max);
+}
 
-// A packet that could not be dealt with: something will come about that changes it.
-static enum step packet_waits(struct client *client)
+static void consume(struct client *client, uint32_t n)
+{
+	tcp_recv_consume(client->pcb, n);
+}
+
+static bool eof(const struct client *client)
+{
+	return tcp_recv_eof(client->pcb);
+}
+
+static void raw(struct client *client, struct mqtt_bytes bytes)
+{
+	pass_stream(client, bytes);
+}
+
+// A fence under way runs the client again by itself.
+static void wait(struct client *client)
 {
 	if (!list_linked(&client->fence.link))
 		client_pause(client);
-	return STEP_STOP;
 }
 
-static enum step step_stuck(struct client *client)
-{
-	if (!packet(client, &client->stuck))
-		return packet_waits(client);
-	client->has_stuck = false;
-	framer_settle(&client->up);
-	return STEP_ON;
-}
-
-// At the start of a packet: a long one is announced before its bytes go on.
-static enum step step_head(struct client *client, const struct tcp_span *first)
-{
-	struct tcp_span spans[HEAD_SPANS];
-	struct mqtt_publish publish;
-	unsigned count;
-
-	if (head_is_short(first))
-		return STEP_ON;
-	count = tcp_recv_peek(client->pcb, spans, HEAD_SPANS);
-	switch (head_look(client->offload, spans, count, &client->up, &publish)) {
-	case HEAD_ORDINARY:
-		return STEP_ON;
-	case HEAD_MORE:
-		// What never gets longer than a header is nothing.
-		if (tcp_recv_eof(client->pcb))
-			tcp_recv_consume(client->pcb, tcp_recv_readable(client->pcb));
-		return STEP_STOP;
-	case HEAD_LONG:
-		break;
-	}
-	if (client->offload->draining ||
-		(client->state != CLIENT_NEW && !stream_begin(client, &publish)))
-		return packet_waits(client);
-	return STEP_ON;
-}
-
-static enum step step(struct client *client, uint32_t *budget)
-{
-	struct tcp_span span;
-	struct mqtt_frame frame;
-	struct mqtt_stream long_packet;
-	enum step next = STEP_ON;
-	size_t used;
-
-	if (client->has_stuck)
-		return step_stuck(client);
-	if (tcp_recv_peek(client->pcb, &span, 1) == 0)
-		return STEP_STOP;
-	if (client->state == CLIENT_RAW) {
-		pass_stream(client, mqtt_bytes(span.data, span.length));
-		tcp_recv_consume(client->pcb, span.length);
-		return STEP_ON;
-	}
-	if (mqtt_framer_idle(&client->up)) {
-		client->up.gather_max = offload_gather_max(client->offload, client->broker);
-		if (step_head(client, &span) == STEP_STOP)
-			return STEP_STOP;
-	}
-	switch (mqtt_framer_push(
-		&client->up, span.data, span.length, &used, &frame, &long_packet)) {
-	case MQTT_FRAMER_MORE:
-		break;
-	case MQTT_FRAMER_PACKET:
-		if (packet(client, &frame)) {
-			framer_settle(&client->up);
-			break;
-		}
-		next = packet_waits(client);
-		// One that lies in place is simply seen again; a gathered one is kept.
-		if (frame.parts_count == 0)
-			return next;
-		client->stuck = frame;
-		client->has_stuck = true;
-		break;
-	case MQTT_FRAMER_STREAM:
-		stream(client, &long_packet);
-		break;
-	case MQTT_FRAMER_NOMEM:
-		if (spill(client))
-			break;
-		client_pause(client);
-		return STEP_STOP;
-	}
-	tcp_recv_consume(client->pcb, (uint32_t)used);
-	*budget -= used < *budget ? (uint32_t)used : *budget;
-	return next;
-}
+static const struct reader_ops reader_ops = {
+	.peek = peek,
+	.consume = consume,
+	.eof = eof,
+	.may_read = may_read,
+	.packet = packet,
+	.begin = begin,
+	.stream = stream,
+	.raw = raw,
+	.spill = spill,
+	.wait = wait,
+};
 
 void upstream_run(struct client *client)
 {
-	uint32_t budget = QUANTUM;
-
-	while (may_read(client)) {
-		if (budget == 0 || client->offload->work >= OFFLOAD_TURN_WORK) {
-			client_kick(client);
-			break;
-		}
-		if (step(client, &budget) == STEP_STOP)
-			break;
-	}
+	reader_run(client, &client->up, &reader_ops);
 }

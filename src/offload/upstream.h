@@ -6,7 +6,19 @@
 
 #pragma once
 
-#include "offload/state.h"
+#include "offload/dispatch.h"
 
 // Deals with what the client has sent, as far as it may now.
 void upstream_run(struct client *client);
+
+// Handlers of the table in dispatch.c.
+dispatch_handler upstream_connect;
+dispatch_handler upstream_publish;
+dispatch_handler upstream_puback;
+dispatch_handler upstream_pubrel;
+dispatch_handler upstream_subscribe;
+dispatch_handler upstream_unsubscribe;
+dispatch_handler upstream_pingreq;
+dispatch_handler upstream_disconnect;
+dispatch_handler upstream_pass;
+dispatch_handler upstream_malformed;
