@@ -13,6 +13,7 @@ help:
 	@echo 'make test-all all of that in every mode and at full size: an hour'
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
+	@echo 'make bench-match  what a match costs, by number of subscriptions'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
 	@echo 'make clean    remove all build directories'
 
@@ -37,6 +38,11 @@ bench-tcp: deps
 	@ninja -C $(BUILD) tests/bench/bench-tcp
 	@$(BUILD)/tests/bench/bench-tcp --check
 
+bench-match: deps
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) tests/bench/bench-match
+	@$(BUILD)/tests/bench/bench-match --check
+
 test: deps
 	@tools/run-tests $(if $(FAST),--fast)
 
@@ -49,4 +55,4 @@ install: build
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps build demo bench bench-tcp test test-all install clean
+.PHONY: help deps build demo bench bench-match bench-tcp test test-all install clean

@@ -25,6 +25,11 @@ static const char *const fence_names[OFFLOAD_FENCES] = {
 	[OFFLOAD_FENCE_TIMED_OUT] = "timed_out",
 };
 
+static const char *const route_names[OFFLOAD_ROUTES] = {
+	[OFFLOAD_ROUTE_MADE] = "made",
+	[OFFLOAD_ROUTE_CONFIRMED] = "confirmed",
+};
+
 const struct counter_family offload_counter_families[] = {
 	{"publish_captured_total", "PUBLISHes taken off the road", "qos", qos_names, 3,
 		COUNTER_MONOTONIC},
@@ -56,11 +61,14 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"publishers_paused_total", "times a publisher waited for its subscribers", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"routes_total", "topics matched, and matches that outlived a change", "result",
+		route_names, OFFLOAD_ROUTES, COUNTER_MONOTONIC},
 };
 const unsigned offload_counter_families_count =
 	sizeof(offload_counter_families) / sizeof(offload_counter_families[0]);
 
-static_assert(sizeof(struct offload_counters) ==
-		      sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 +
-						 OFFLOAD_FENCES + 5 + 2 * MQTT_TYPES),
+static_assert(
+	sizeof(struct offload_counters) ==
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 5 +
+					   2 * MQTT_TYPES + OFFLOAD_ROUTES),
 	"a family a field, in order");

@@ -23,6 +23,8 @@ enum offload_drop {		  // deliveries_dropped_total{reason}
 
 enum { OFFLOAD_FENCE_CLEARED, OFFLOAD_FENCE_TIMED_OUT, OFFLOAD_FENCES };
 
+enum { OFFLOAD_ROUTE_MADE, OFFLOAD_ROUTE_CONFIRMED, OFFLOAD_ROUTES };
+
 struct offload_counters {
 	uint64_t captured[3]; // by QoS
 	uint64_t passed[PROOF_REASONS];
@@ -36,6 +38,7 @@ struct offload_counters {
 	uint64_t aborted;   // connections reset because memory ran out
 	uint64_t held;	    // deliveries that waited for a SUBACK
 	uint64_t paused;    // times a publisher was made to wait for its subscribers
+	uint64_t routes[OFFLOAD_ROUTES];
 };
 
 extern const struct counter_family offload_counter_families[];

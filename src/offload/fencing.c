@@ -92,8 +92,8 @@ static void fence_ask(struct fence_run *fence, const struct proof_route *route)
 // True when all subscribers have answered.
 static bool fence_subscribers(struct fence_run *fence, const struct proof_route *route)
 {
-	if (fence->map_version != route->version) {
-		fence->map_version = route->version;
+	if (fence->route_serial != route->serial) {
+		fence->route_serial = route->serial;
 		fence->cursor = 0;
 		fence->unsent = true;
 	}
@@ -123,7 +123,7 @@ static void fence_poll(struct client *client)
 			return;
 		fence->publisher_done = true;
 		fence->epoch = next_epoch(client->offload);
-		fence->map_version = 0;
+		fence->route_serial = 0;
 	}
 	route = proof_route_find(
 		client->broker->routes, mqtt_bytes(fence->topic->data, fence->topic->length));

@@ -231,7 +231,8 @@ struct counter_set offload_counters(const struct offload *offload)
 void offload_counters_update(struct offload *offload)
 {
 	struct offload_counters *counters = &offload->counters;
-	uint64_t subscriptions = 0, offline = 0;
+	uint64_t subscriptions = 0, offline = 0, made = 0, confirmed = 0;
+	struct proof_routes_usage routes;
 	bool complete = true;
 
 	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
@@ -240,9 +241,14 @@ void offload_counters_update(struct offload *offload)
 		subscriptions += slab_used(broker->map->subscriptions);
 		offline += broker->map->offline;
 		complete &= broker_map_complete(broker);
+		proof_routes_usage(broker->routes, &routes);
+		made += routes.made;
+		confirmed += routes.confirmed;
 	}
 	counter_set_to(&counters->connections, slab_used(offload->clients));
 	counter_set_to(&counters->subscriptions, subscriptions);
 	counter_set_to(&counters->sessions_offline, offline);
 	counter_set_to(&counters->map_complete, complete);
+	counter_set_to(&counters->routes[OFFLOAD_ROUTE_MADE], made);
+	counter_set_to(&counters->routes[OFFLOAD_ROUTE_CONFIRMED], confirmed);
 }

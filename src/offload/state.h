@@ -74,11 +74,11 @@ struct fence_run {
 	uint64_t key;
 	struct payload *topic;
 	uint64_t deadline_us;
-	uint64_t map_version;
-	uint64_t epoch;	     // what the awaited PINGRESPs answer
-	uint32_t cursor;     // targets before it have answered
-	bool publisher_done; // its own PINGRESP has come: the subscribers' are awaited
-	bool unsent;	     // a subscriber could not be asked yet
+	uint64_t route_serial; // of the targets that the cursor goes over
+	uint64_t epoch;	       // what the awaited PINGRESPs answer
+	uint32_t cursor;       // targets before it have answered
+	bool publisher_done;   // its own PINGRESP has come: the subscribers' are awaited
+	bool unsent;	       // a subscriber could not be asked yet
 };
 
 struct client {

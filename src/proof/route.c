@@ -3,7 +3,7 @@
 //
 // A table of routes, one slot a hash value: a topic that falls on another's slot
 // takes it. Making a route takes two walks: collect what the trie matches, then
-// group it by session, in place.
+// group it by session, in place. A route outlives the changes that do not touch it.
 
 #include "proof/route.h"
 
@@ -15,8 +15,11 @@
 #include "base/random.h"
 #include "mqtt/topic.h"
 
-// Routes given back in one sweep.
+// Routes looked at in one sweep.
 #define SWEEP_MAX 1024
+// A topic is held against so many changes, and one more for each of its targets, before it is
+// cheaper to match it anew.
+#define CONFIRM_MAX 16
 
 struct proof_routes {
 	struct proof_routes_config config;
@@ -24,6 +27,7 @@ struct proof_routes {
 	struct payload_pool *payloads;
 	uint64_t serial;  // of the match under way
 	struct list used; // slots that hold something
+	struct proof_routes_usage usage;
 	uint32_t mask;
 	struct proof_route slots[];
 };
@@ -74,19 +78,42 @@ void proof_routes_destroy(struct proof_routes *table)
 	rte_free(table);
 }
 
+// The route holds for the map as it is now.
+static bool route_confirm(struct proof_routes *table, struct proof_route *route)
+{
+	const struct session_changes *changes = &table->map->changes;
+
+	if (route->version == changes->version)
+		return true;
+	if (route->version == 0 ||
+		session_changes_since(changes, route->version) > CONFIRM_MAX + route->targets ||
+		session_changes_touch(changes, route->version,
+			mqtt_bytes(route->topic->data, route->topic->length)))
+		return false;
+	route->version = changes->version;
+	table->usage.confirmed++;
+	return true;
+}
+
 void proof_routes_sweep(struct proof_routes *table)
 {
-	unsigned dropped = 0;
+	const struct list *last = table->used.prev;
 
-	list_for_each_safe (link, &table->used) {
+	for (unsigned i = 0; i < SWEEP_MAX && !list_empty(&table->used); i++) {
+		struct list *link = list_pop(&table->used);
 		struct proof_route *route = container_of(link, struct proof_route, link);
 
-		if (route->version == table->map->version)
-			continue;
-		route_drop(route);
-		if (++dropped == SWEEP_MAX)
+		list_append(&table->used, link);
+		if (!route_confirm(table, route))
+			route_drop(route);
+		if (link == last)
 			break;
 	}
+}
+
+void proof_routes_usage(const struct proof_routes *table, struct proof_routes_usage *ret_usage)
+{
+	*ret_usage = table->usage;
 }
 
 // --- collecting ----------------------------------------------------------------------------------
@@ -239,9 +266,10 @@ static void route_make(
 	struct collection collection = {table, route};
 
 	route_drop_targets(route);
-	route->version = table->map->version;
+	route->version = table->map->changes.version;
 	route->reason = route->reason_qos1 = PROOF_CAPTURE;
-	table->serial++;
+	route->serial = ++table->serial;
+	table->usage.made++;
 	if (operator_passes(table, topic))
 		route->reason = PROOF_OPERATOR;
 	else if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
@@ -279,7 +307,7 @@ struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_byt
 		route->hash = hash;
 		list_append(&table->used, &route->link);
 	}
-	if (route->version != table->map->version)
+	if (!route_confirm(table, route))
 		route_make(table, route, topic);
 	// A route that could not be made for want of memory is tried again at the next message.
 	if (route->reason == PROOF_NO_MEMORY)

@@ -2,9 +2,9 @@
 // Copyright (c) The Offramp Authors
 //
 // Routes: whom a topic reaches, or why it must pass. The match of a topic is
-// asked of the trie once, put in the order the fan-out wants it, and kept until the
-// map changes. What depends on the single message (its QoS, its publisher) is judged
-// by the caller from the route's fields.
+// asked of the trie once, put in the order the fan-out wants it, and kept until a
+// change of the map touches the topic. What depends on the single message (its QoS,
+// its publisher) is judged by the caller from the route's fields.
 
 #pragma once
 
@@ -34,7 +34,8 @@ struct proof_target {
 
 struct proof_route {
 	struct list link; // among those that hold something
-	uint64_t version; // of the map it was made from; 0: empty slot
+	uint64_t version; // of the map it holds for; 0: none, it must be made
+	uint64_t serial;  // of its making: another one, other targets
 	uint64_t hash;	  // of the topic
 	struct payload *topic;
 	struct payload *chunks[ROUTE_CHUNKS]; // targets, ROUTE_CHUNK in each but the last
@@ -60,13 +61,19 @@ int proof_routes_create(const struct proof_routes_config *config, struct session
 	struct payload_pool *payloads, struct proof_routes **ret_table);
 void proof_routes_destroy(struct proof_routes *table); // accepts NULL
 
-// The route of a valid topic, made anew when the map has changed. Valid until the next call. NULL
-// when memory ran out (the message passes).
+// The route of a valid topic, made anew when the map has changed for it. Valid until the next call:
+// targets' owners may be gone by then. NULL when memory ran out (the message passes).
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);
 
 // Gives back the memory of routes that the map has outdated; some at a time, call it once a second
 // or so.
 void proof_routes_sweep(struct proof_routes *routes);
+
+struct proof_routes_usage {
+	uint64_t made;	    // matches asked of the trie
+	uint64_t confirmed; // the map had changed, but not for the topic
+};
+void proof_routes_usage(const struct proof_routes *table, struct proof_routes_usage *ret_usage);
 
 // Does a client of this version get one copy, however many of its subscriptions match?
 bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version);

@@ -40,9 +40,9 @@ int session_map_create(const char *name, const struct session_map_config *config
 {
 	struct session_map *map = rte_zmalloc(name, sizeof(*map), 0);
 	struct mqtt_trie_config trie = {
-		// Every subscription may bring a path of its own: a few levels each, many of them
-		// shared.
-		.nodes_max = config->subscriptions_max * 2 + 1024,
+		// Every subscription may bring a path of its own: a few levels each
+		// (device/ID/command/+), others shared.
+		.nodes_max = config->subscriptions_max * 3 + 1024,
 		.levels_max = 128,
 		.text_bytes = (uint64_t)config->subscriptions_max * 32 + (1 << 20),
 	};
@@ -53,7 +53,7 @@ int session_map_create(const char *name, const struct session_map_config *config
 		return -ENOMEM;
 	map->config = *config;
 	map->payloads = payloads;
-	map->version = 1; // 0 is "never" to caches
+	session_changes_init(&map->changes);
 	map->bucket_mask = rte_align32pow2(config->sessions_max) - 1;
 	wheel_init(&map->expiries, now_us);
 	rc = -ENOMEM;
@@ -118,14 +118,12 @@ bool session_map_forgetful(const struct session_map *map)
 void session_map_unknown(struct session_map *map)
 {
 	map->unknown++;
-	map->version++;
 }
 
 void session_map_known_again(struct session_map *map)
 {
 	ASSERT(map->unknown > 0);
 	map->unknown--;
-	map->version++;
 }
 
 void session_set_unknown(struct session_map *map, struct session *session)
@@ -134,6 +132,20 @@ void session_set_unknown(struct session_map *map, struct session *session)
 		return;
 	session->unknown = true;
 	session_map_unknown(map);
+}
+
+// Whoever matches one of its subscriptions reaches another connection now, or none.
+static void session_changed(struct session_map *map, const struct session *session)
+{
+	// More than can be told apart afterwards are told as one.
+	if (session->subscriptions_count >= SESSION_CHANGES) {
+		session_changes_add_all(&map->changes);
+		return;
+	}
+	list_for_each (link, &session->subscriptions) {
+		session_changes_add(
+			&map->changes, &container_of(link, struct subscription, link)->entry);
+	}
 }
 
 static struct session *session_find(
@@ -230,9 +242,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		*map->kept = 1;
 	map->offline--;
 	map->online++;
-	// Matches that are remembered stay right when a client without subscriptions comes.
-	if (session->subscriptions_count > 0)
-		map->version++;
+	session_changed(map, session);
 	*ret_session = session;
 	return 0;
 }
@@ -246,7 +256,7 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	session->owner = NULL;
 	map->online--;
 	map->offline++;
-	map->version++;
+	session_changed(map, session);
 	// Subscriptions that were being made when the connection ended: the broker may or may not
 	// have them. As offline subscriptions they let matches pass, which is right in both cases.
 	session_settle_pending(session);

@@ -9,8 +9,8 @@
 //                                            UNSUBSCRIBE/UNSUBACK ─▶ …_unsubscribe, …_unsubscribed
 //
 // One map a broker and worker; single-threaded; memory comes from slabs and a
-// trie sized at creation. `version` moves with every change that may alter what a
-// topic matches: caches of matches compare it.
+// trie sized at creation. `changes` tells of everything that may alter what a topic
+// matches: caches of matches ask it.
 
 #pragma once
 
@@ -23,6 +23,7 @@
 #include "base/wheel.h"
 #include "mqtt/packet.h"
 #include "mqtt/trie.h"
+#include "session/changes.h"
 
 struct session_map_config {
 	uint32_t sessions_max;
@@ -39,13 +40,13 @@ struct session_map {
 	struct mqtt_trie *trie;
 	struct list *buckets; // by client identifier
 	uint32_t bucket_mask;
-	uint64_t version;
 	uint32_t online, offline;
 	// Clients the broker knows more of than Offramp does: while there is one, the map is
 	// incomplete.
 	uint32_t unknown;
 	struct wheel expiries;
 	uint8_t *kept; // set once a session is kept beyond its connection; NULL: nobody asks
+	struct session_changes changes;
 };
 
 struct session {

@@ -15,10 +15,10 @@
 
 static void subscription_drop(struct session_map *map, struct subscription *sub)
 {
+	session_changes_add(&map->changes, &sub->entry);
 	mqtt_trie_remove(map->trie, &sub->entry);
 	list_remove(&sub->link);
 	sub->session->subscriptions_count--;
-	map->version++;
 	slab_give(map->subscriptions, sub);
 }
 
@@ -73,7 +73,7 @@ int session_subscribe(struct session_map *map, struct session *session, uint16_t
 	sub->state = SUBSCRIPTION_PENDING;
 	list_append(&session->subscriptions, &sub->link);
 	session->subscriptions_count++;
-	map->version++;
+	session_changes_add(&map->changes, &sub->entry);
 	return 0;
 }
 
@@ -110,7 +110,7 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 		}
 		sub->qos = code;
 		sub->state = SUBSCRIPTION_ACTIVE;
-		map->version++;
+		session_changes_add(&map->changes, &sub->entry);
 		subscription_replace(map, sub);
 	}
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "proof/route.h"
 
 #define SESSIONS 3000
@@ -248,6 +249,141 @@ static void routes_follow_the_map(void **state)
 	}
 }
 
+// What can be seen of a route.
+struct seen {
+	enum proof_reason reason, reason_qos1;
+	uint32_t count, pending;
+	struct proof_target targets[64];
+};
+
+static void look(const struct proof_route *route, struct seen *seen)
+{
+	memset(seen, 0, sizeof(*seen));
+	seen->reason = route->reason;
+	seen->reason_qos1 = route->reason_qos1;
+	seen->count = route->targets;
+	seen->pending = route->pending;
+	assert_in_range(route->targets, 0, 64);
+	for (uint32_t t = 0; t < route->targets; t++) {
+		const struct proof_target *target = proof_route_target(route, t);
+
+		seen->targets[t].owner = target->owner;
+		seen->targets[t].id = target->id;
+		seen->targets[t].qos = target->qos;
+		seen->targets[t].flags = target->flags;
+	}
+}
+
+static const char *const some_topics[] = {"a", "b", "a/b", "a/b/c", "x/y", "x/z", "long/way/home",
+	"a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/b"};
+static const char *const some_filters[] = {"a", "b", "a/b", "a/b/c", "x/y", "x/z", "#", "+", "a/#",
+	"+/b", "x/+", "$share/g/x/y",
+	"a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/b",
+	"a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/+",
+	"a_name_of_a_level_that_is_so_long_that_it_cannot_be_kept_in_any_ring"};
+
+#define ANY(rng, array) ((array)[random_below(rng, sizeof(array) / sizeof((array)[0]))])
+
+// One random thing that happens to one of the clients.
+static void change(struct fixture *f, struct random *rng, struct session **sessions, unsigned i)
+{
+	const char *filter = ANY(rng, some_filters);
+	uint8_t code = random_below(rng, 4) == 0 ? 0x80 : (uint8_t)random_below(rng, 3);
+	enum mqtt_version version = random_below(rng, 2) == 0 ? MQTT_VERSION_3_1_1 : MQTT_VERSION_5;
+
+	if (sessions[i] == NULL || random_below(rng, 40) == 0) { // comes, takes over, comes back
+		char id[16];
+		struct session_bind bind = {.version = version,
+			.session_present = random_below(rng, 2) == 0,
+			.expiry_s = random_below(rng, 2) == 0 ? 0 : 1000,
+			.bridge = random_below(rng, 30) == 0,
+			.owner = &f->owners[random_below(rng, SESSIONS)]};
+		void *previous;
+
+		snprintf(id, sizeof(id), "c%u", i);
+		bind.client_id = mqtt_bytes(id, strlen(id));
+		assert_int_equal(session_bind(f->map, &bind, &sessions[i], &previous), 0);
+		return;
+	}
+	switch (random_below(rng, 6)) {
+	case 0:
+		session_unbind(f->map, sessions[i], 0);
+		sessions[i] = NULL;
+		break;
+	case 1:
+		session_unsubscribe(f->map, sessions[i], 9, 0, mqtt_bytes(filter, strlen(filter)));
+		session_unsubscribed(f->map, sessions[i], 9, mqtt_bytes(NULL, 0), NULL, NULL);
+		break;
+	case 2:
+		session_granted(f->map, sessions[i], 7, mqtt_bytes(&code, 1), NULL, NULL);
+		break;
+	default:
+		if (sessions[i]->subscriptions_count < 10)
+			subscribe(f, sessions[i], filter, (uint8_t)random_below(rng, 3),
+				random_below(rng, 3), random_below(rng, 4) == 0 ? PENDING : 0);
+	}
+}
+
+// Whatever happens between two looks: what is remembered is what would be found out.
+static void a_route_kept_is_a_route_made(void **state)
+{
+	struct fixture *f = *state;
+	struct session *sessions[6] = {NULL};
+	struct proof_routes_usage usage;
+	struct random rng;
+
+	random_init(&rng, 11);
+	for (unsigned step = 0; step < 30000; step++) {
+		const char *topic = ANY(&rng, some_topics);
+		unsigned changes = random_below(&rng, 50) == 0 ? random_below(&rng, 600)
+							       : random_below(&rng, 3);
+		struct proof_route *route;
+		struct seen kept, made;
+
+		while (changes-- > 0)
+			change(f, &rng, sessions, random_below(&rng, 6));
+		if (random_below(&rng, 100) == 0)
+			proof_routes_sweep(f->routes);
+		route = find(f, topic);
+		if (random_below(&rng, 3) != 0)
+			continue;
+		look(route, &kept);
+		route->version = 0;
+		look(find(f, topic), &made);
+		assert_memory_equal(&kept, &made, sizeof(kept));
+	}
+	proof_routes_usage(f->routes, &usage);
+	assert_true(usage.confirmed > 1000);
+}
+
+static void changes_elsewhere_make_nothing_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s = connect(f, 0, MQTT_VERSION_5, 0, false);
+	struct proof_routes_usage before, after;
+
+	subscribe(f, s, "t/+", 0, 0, 0);
+	find(f, "t/1");
+	proof_routes_usage(f->routes, &before);
+	for (unsigned i = 1; i <= 100; i++) {
+		char filter[16];
+
+		snprintf(filter, sizeof(filter), "u/%u/#", i);
+		subscribe(f, connect(f, i, MQTT_VERSION_5, 0, false), filter, 0, 0, 0);
+		session_map_unknown(f->map);
+		session_map_known_again(f->map);
+		assert_int_equal(find(f, "t/1")->targets, 1);
+	}
+	proof_routes_sweep(f->routes);
+	proof_routes_usage(f->routes, &after);
+	assert_int_equal(after.made, before.made);
+	assert_int_equal(after.confirmed, before.confirmed + 100);
+	subscribe(f, connect(f, 101, MQTT_VERSION_5, 0, false), "#", 0, 0, 0);
+	assert_int_equal(find(f, "t/1")->targets, 2);
+	proof_routes_usage(f->routes, &after);
+	assert_int_equal(after.made, before.made + 1);
+}
+
 static void more_targets_than_a_chunk_holds(void **state)
 {
 	struct fixture *f = *state;
@@ -308,6 +444,9 @@ int test_routes(void)
 		ROUTES_TEST(reasons_to_pass, setup),
 		ROUTES_TEST(pending_counts_for_the_whole_client, setup),
 		ROUTES_TEST(routes_follow_the_map, setup),
+		ROUTES_TEST(a_route_kept_is_a_route_made, setup),
+		ROUTES_TEST(a_route_kept_is_a_route_made, setup_one),
+		ROUTES_TEST(changes_elsewhere_make_nothing_anew, setup),
 		ROUTES_TEST(more_targets_than_a_chunk_holds, setup),
 		ROUTES_TEST(without_memory_it_passes_and_is_tried_again, setup),
 	};

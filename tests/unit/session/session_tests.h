@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 int test_acks(void);
+int test_changes(void);
 int test_identifiers(void);
 int test_map(void);
 int test_pings(void);

@@ -130,11 +130,11 @@ static void pending_granted_replaced_refused(void **state)
 
 	assert_int_equal(subscribe(f, a, 1, "t/+", 0), 0);
 	assert_string_equal(match(f, "t/x", &m), "A0? ");
-	version = f->map->version;
+	version = f->map->changes.version;
 	granted(f, a, 2, 0); // of another SUBSCRIBE
 	assert_string_equal(match(f, "t/x", &m), "A0? ");
 	granted(f, a, 1, 0);
-	assert_true(f->map->version > version);
+	assert_true(f->map->changes.version > version);
 	assert_string_equal(match(f, "t/x", &m), "A0 ");
 	// The same filter again: both stand until the SUBACK, then the new one.
 	assert_int_equal(subscribe(f, a, 3, "t/+", 2), 0);
@@ -209,9 +209,9 @@ static void sessions_end_stay_and_move(void **state)
 	assert_string_equal(match(f, "t", &m), "C1 ");
 	assert_true(session_map_complete(f->map));
 	// Who has no subscriptions changes no match.
-	version = f->map->version;
+	version = f->map->changes.version;
 	session_unbind(f->map, bind(f, "b", false, 0, "D", &previous), 0);
-	assert_int_equal(f->map->version, version);
+	assert_int_equal(f->map->changes.version, version);
 	// Gone for good, well after its time.
 	session_unbind(f->map, a, 10 * US_IN_S);
 	session_map_expire(f->map, 150 * US_IN_S);
