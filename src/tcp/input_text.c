@@ -83,6 +83,8 @@ static void fin_process(struct tcp_pcb *pcb)
 {
 	if (!tcp_recvq_settle(pcb))
 		return; // no memory; the peer sends both again
+	// A peer that contradicts itself may have sent text from behind its FIN.
+	tcp_reassembly_clear(pcb);
 	pcb->flags &= ~(uint32_t)TCP_PCB_EARLY_FIN;
 	pcb->flags |= TCP_PCB_EOF;
 	pcb->rcv_nxt++;

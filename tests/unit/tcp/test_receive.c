@@ -198,6 +198,21 @@ static void an_early_fin_waits_too(void **state)
 	expect_text(f, pcb, 1, 200);
 }
 
+static void nothing_follows_a_fin(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = established_passive(f);
+
+	// Early text, and then a FIN in front of it.
+	peer(f, ACK, 102, 1, 60);
+	peer(f, ACK | FIN, 1, 1, 100);
+	expect_events(f, pcb, TCP_EVENT_READABLE | TCP_EVENT_EOF);
+	flush(f);
+	expect(f, ACK, 1, 102, 0);
+	expect_events(f, NULL, 0);
+	expect_text(f, pcb, 1, 100);
+}
+
 static void urgent_text_stays_in_line(void **state)
 {
 	struct fixture *f = *state;
@@ -316,6 +331,7 @@ int test_tcp_receive(void)
 		FIXTURE_TEST(early_text_waits_for_what_is_missing),
 		FIXTURE_TEST(any_order_and_overlap_gives_the_stream),
 		FIXTURE_TEST(an_early_fin_waits_too),
+		FIXTURE_TEST(nothing_follows_a_fin),
 		FIXTURE_TEST(urgent_text_stays_in_line),
 		FIXTURE_TEST(the_window_closes_and_opens_by_whole_steps),
 		FIXTURE_TEST(a_small_buffer_still_tells_of_room),
