@@ -147,7 +147,7 @@ const struct broker_link_ops flow_link_ops = {
 static int connect_same_port(struct flow *flow, const struct tcp_connect_options *options)
 {
 	const struct offload_broker_config *config = flow_config(flow);
-	struct net_endpoint local = {.port = tcp_pcb_remote(flow->down.pcb)->port};
+	struct net_endpoint local = {.port = tcp_pcb_remote(flow->down.pcb).port};
 	int rc = -EADDRINUSE;
 
 	for (unsigned i = 0; i < config->sources_count && rc == -EADDRINUSE; i++) {

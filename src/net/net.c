@@ -139,6 +139,8 @@ int net_create(const struct net_config *config, struct random *rng, uint64_t now
 		net_destroy(net);
 		return rc;
 	}
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		config->interfaces[i].netif->net = net;
 	*ret_net = net;
 	return 0;
 }

@@ -123,7 +123,6 @@ int net_source_select(
 // A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.
 // Embedded in a pcb; refers to a neighbour entry, so it must be closed.
 struct net_path {
-	struct net *net;
 	struct net_if *netif;
 	struct net_neighbour *neighbour;
 	struct net_address local, remote;
@@ -134,7 +133,7 @@ struct net_path {
 	bool df : 1;		  // Don't Fragment (on for TCP: RFC 1191, RFC 8201)
 	bool ipv6 : 1;
 };
-static_assert(sizeof(struct net_path) == 64, "every connection has one");
+static_assert(sizeof(struct net_path) == 56, "every connection has one");
 
 // -EHOSTUNREACH without a route, -EADDRNOTAVAIL when local is not ours or still being probed for
 // (see net_create()), -ENOMEM when the cache is

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct net;
 struct rte_mbuf;
 struct rte_mempool;
 
@@ -34,4 +35,5 @@ struct net_if {
 	struct rte_mempool *tx_reserve; // for ACK, RST, ARP when tx_pool is empty; may be NULL
 	void (*tx)(void *ctx, struct rte_mbuf *m); // consumes m: queues it for the burst's end
 	void *ctx;
+	struct net *net; // whose it is: set by net_create()
 };

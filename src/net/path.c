@@ -57,7 +57,6 @@ int net_path_open(struct net *net, const struct net_address *local,
 		}
 	}
 	*ret_path = (struct net_path){
-		.net = net,
 		.netif = route->netif,
 		.neighbour = neighbour,
 		.local = *local,
@@ -74,15 +73,15 @@ int net_path_open(struct net *net, const struct net_address *local,
 void net_path_close(struct net_path *path)
 {
 	if (path->neighbour != NULL)
-		neighbour_put(path->net, path->neighbour);
+		neighbour_put(path->netif->net, path->neighbour);
 	path->neighbour = NULL;
 }
 
 void net_path_confirm(struct net_path *path, uint64_t now_us)
 {
-	path->net->now_us = now_us;
+	path->netif->net->now_us = now_us;
 	if (path->neighbour != NULL)
-		neighbour_confirm(path->net, path->neighbour);
+		neighbour_confirm(path->netif->net, path->neighbour);
 }
 
 int net_path_error(const struct net_path *path)
@@ -97,9 +96,9 @@ void ip_transmit(struct net_path *path, struct rte_mbuf *m)
 	struct net_if *netif = path->netif;
 
 	m->l2_len = netif->raw_ip ? 0 : sizeof(struct rte_ether_hdr);
-	counter_inc(&path->net->counters.ip_packets[NET_SENT]);
+	counter_inc(&netif->net->counters.ip_packets[NET_SENT]);
 	if (path->neighbour != NULL)
-		neighbour_send(path->net, path->neighbour, m);
+		neighbour_send(netif->net, path->neighbour, m);
 	else
 		netif->tx(netif->ctx, m);
 }
@@ -132,7 +131,7 @@ static inline void path_send(struct net_path *path, struct rte_mbuf *m, uint8_t 
 	uint32_t sum, uint8_t ecn, uint64_t now_us)
 {
 	const struct net_if_caps *caps = &path->netif->caps;
-	struct net *net = path->net;
+	struct net *net = path->netif->net;
 	uint32_t header = path->ipv6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
 	uint32_t length = m->pkt_len + header;
 	// Of an IPv6 packet only the payload counts.

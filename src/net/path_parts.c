@@ -56,7 +56,7 @@ static uint32_t part_step(const struct net_path *path, uint32_t total)
 void ip_transmit_parts(struct net_path *path, struct rte_mbuf *m, const struct ip_fields *fields)
 {
 	uint32_t total = m->pkt_len, step = part_step(path, total);
-	struct net *net = path->net;
+	struct net *net = path->netif->net;
 
 	if (step == 0) {
 		net_drop(net, m, NET_DROP_TOO_BIG);

@@ -50,11 +50,11 @@ static void windows_continue(struct tcp_pcb *pcb, const struct tcp_adoption *ado
 
 static void twins_join(struct tcp_pcb *pcb, struct tcp_pcb *twin)
 {
-	pcb->twin = twin;
 	if (!twin)
 		return;
-	ASSERT((twin->flags & TCP_PCB_ADOPTED) && !twin->twin);
-	twin->twin = pcb;
+	ASSERT((twin->flags & TCP_PCB_ADOPTED) && !twin->twin_index);
+	pcb->twin_index = tcp_pcb_index(twin);
+	twin->twin_index = tcp_pcb_index(pcb);
 }
 
 int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
@@ -69,9 +69,8 @@ int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
 	pcb = tcp_pcb_alloc(stack);
 	if (!pcb)
 		return -ENOMEM;
-	pcb->local = self->endpoint;
-	pcb->remote = adoption->peer.endpoint;
 	pcb->path = *path;
+	tcp_pcb_set_endpoints(pcb, &self->endpoint, &adoption->peer.endpoint);
 	pcb->user = user;
 	pcb->flags |= TCP_PCB_ADOPTED | TCP_PCB_PATH_OPEN;
 	pcb->iss = self->isn;

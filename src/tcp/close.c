@@ -31,10 +31,15 @@ void tcp_shutdown(struct tcp_pcb *pcb)
 
 void tcp_refuse(struct tcp_pcb *pcb)
 {
-	const struct tcp_segment syn = {.seq = pcb->irs, .flags = TCP_FLAG_SYN};
+	const struct tcp_segment syn = {
+		.source = pcb->remote_port,
+		.destination = pcb->local_port,
+		.seq = pcb->irs,
+		.flags = TCP_FLAG_SYN,
+	};
 
 	if (pcb->state == TCP_SYN_DEFERRED)
-		tcp_emit_reset_to(pcb->stack, &pcb->path, &pcb->local, &pcb->remote, &syn);
+		tcp_emit_reset_to(pcb->stack, &pcb->path, &syn);
 	tcp_pcb_disown(pcb);
 	tcp_pcb_finish(pcb, 0);
 }

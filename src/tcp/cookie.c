@@ -67,10 +67,10 @@ static uint32_t mac(const struct tcp_stack *stack, const struct subject *subject
 static struct subject subject_of(const struct tcp_arrival *a, uint32_t peer_isn)
 {
 	return (struct subject){
-		.local = a->delivery->destination,
-		.remote = a->delivery->source,
-		.local_port = a->seg.destination,
-		.remote_port = a->seg.source,
+		.local = a->local.address,
+		.remote = a->remote.address,
+		.local_port = a->local.port,
+		.remote_port = a->remote.port,
 		.peer_isn = peer_isn,
 	};
 }
@@ -108,7 +108,6 @@ static bool shadow_init(struct tcp_pcb *pcb, struct tcp_stack *stack,
 {
 	memset(pcb, 0, sizeof(*pcb));
 	pcb->stack = stack;
-	pcb->delack_us = WHEEL_NEVER;
 	if (tcp_input_child_open(pcb, listener, a))
 		return false;
 	tcp_pcb_choose_isn(pcb, NULL);

@@ -94,7 +94,7 @@ static uint16_t plain_header(const struct tcp_pcb *pcb, uint32_t seq, uint8_t fl
 	uint16_t length = TCP_HEADER_MIN + (timestamps ? TCP_TIMESTAMPS_SIZE : 0);
 	uint64_t sum = 0;
 
-	sum += words[0] = be32(pcb->local.port, pcb->remote.port);
+	sum += words[0] = be32(pcb->local_port, pcb->remote_port);
 	sum += words[1] = rte_cpu_to_be_32(seq);
 	sum += words[2] = ack ? rte_cpu_to_be_32(pcb->rcv_nxt) : 0;
 	sum += words[3] = be32((uint32_t)length / 4 << 12 | flags, wnd);
@@ -113,8 +113,8 @@ static uint16_t optioned_header(struct tcp_pcb *pcb, uint32_t seq, uint8_t flags
 	uint8_t *header, uint16_t *ret_sum)
 {
 	struct tcp_segment seg = {
-		.source = pcb->local.port,
-		.destination = pcb->remote.port,
+		.source = pcb->local_port,
+		.destination = pcb->remote_port,
 		.seq = seq,
 		.ack = flags & TCP_FLAG_ACK ? pcb->rcv_nxt : 0,
 		.wnd = wnd,
@@ -168,7 +168,7 @@ static void acknowledged(struct tcp_pcb *pcb, bool report)
 	if (report)
 		return;
 	pcb->rcv_segs = 0;
-	pcb->delack_us = WHEEL_NEVER;
+	pcb->delack_us = 0;
 	pcb->flags &=
 		~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW | TCP_PCB_HOLD_ACK | TCP_PCB_PUSHED);
 }
@@ -249,13 +249,12 @@ void tcp_emit_reset(struct tcp_pcb *pcb)
 		tcp_count(pcb->stack, TCP_COUNTER_RESETS_SUPPRESSED);
 }
 
-void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
-	const struct net_endpoint *local, const struct net_endpoint *remote,
-	const struct tcp_segment *seg)
+void tcp_emit_reset_to(
+	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *seg)
 {
 	struct tcp_segment reset = {
-		.source = local->port,
-		.destination = remote->port,
+		.source = seg->destination,
+		.destination = seg->source,
 		.seq = seg->ack,
 		.flags = TCP_FLAG_RST,
 	};

@@ -20,28 +20,31 @@ void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user)
 
 struct tcp_pcb *tcp_pcb_listener(const struct tcp_pcb *pcb)
 {
-	// A listener that its user has closed is there only for its children.
-	if ((pcb->flags & TCP_PCB_ADOPTED) || !pcb->listener)
+	struct tcp_pcb *listener;
+
+	if ((pcb->flags & TCP_PCB_ADOPTED) || pcb->listener_index == 0)
 		return NULL;
-	return pcb->listener->state == TCP_LISTEN ? pcb->listener : NULL;
+	// A listener that its user has closed is there only for its children.
+	listener = tcp_pcb_at(pcb->stack, pcb->listener_index);
+	return listener->state == TCP_LISTEN ? listener : NULL;
 }
 
-const struct net_endpoint *tcp_pcb_local(const struct tcp_pcb *pcb)
+struct net_endpoint tcp_pcb_local(const struct tcp_pcb *pcb)
 {
-	return &pcb->local;
+	return (struct net_endpoint){.address = pcb->path.local, .port = pcb->local_port};
 }
 
-const struct net_endpoint *tcp_pcb_remote(const struct tcp_pcb *pcb)
+struct net_endpoint tcp_pcb_remote(const struct tcp_pcb *pcb)
 {
-	return &pcb->remote;
+	return (struct net_endpoint){.address = pcb->path.remote, .port = pcb->remote_port};
 }
 
 void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info)
 {
 	*ret_info = (struct tcp_info){
 		.state = pcb->state,
-		.local = pcb->local,
-		.remote = pcb->remote,
+		.local = tcp_pcb_local(pcb),
+		.remote = tcp_pcb_remote(pcb),
 		.snd_una = pcb->snd_una,
 		.snd_nxt = pcb->snd_max,
 		.snd_wnd = pcb->snd_wnd,

@@ -29,8 +29,7 @@ static bool arrival_decode(struct tcp_arrival *a)
 }
 
 // RFC 9293 3.10.7.1: RST, within a rate.
-static void refuse(struct tcp_stack *stack, const struct tcp_arrival *a,
-	const struct net_endpoint *local, const struct net_endpoint *remote)
+static void refuse(struct tcp_stack *stack, const struct tcp_arrival *a)
 {
 	struct net_path path;
 
@@ -38,11 +37,11 @@ static void refuse(struct tcp_stack *stack, const struct tcp_arrival *a,
 	if (a->seg.flags & TCP_FLAG_RST)
 		return;
 	if (!tcp_limit_take(&stack->resets, stack->now_us) ||
-		net_path_open(stack->net, &local->address, &remote->address, &path)) {
+		net_path_open(stack->net, &a->local.address, &a->remote.address, &path)) {
 		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
 		return;
 	}
-	tcp_emit_reset_to(stack, &path, local, remote, &a->seg);
+	tcp_emit_reset_to(stack, &path, &a->seg);
 	net_path_close(&path);
 }
 
@@ -51,17 +50,16 @@ static bool opens(const struct tcp_segment *seg)
 	return (seg->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) == TCP_FLAG_SYN;
 }
 
-static void input_unmatched(struct tcp_stack *stack, struct tcp_arrival *a,
-	const struct net_endpoint *local, const struct net_endpoint *remote, const uint32_t *beyond)
+static void input_unmatched(struct tcp_stack *stack, struct tcp_arrival *a, const uint32_t *beyond)
 {
 	struct tcp_pcb *listener = NULL;
 
 	if (opens(&a->seg) || tcp_cookie_expected(stack))
-		listener = tcp_table_find_listener(stack, local);
+		listener = tcp_table_find_listener(stack, &a->local);
 	if (listener && opens(&a->seg))
 		tcp_input_listen(stack, listener, a, beyond);
 	else if (!listener || !tcp_cookie_accept(stack, listener, a))
-		refuse(stack, a, local, remote);
+		refuse(stack, a);
 }
 
 static void input_pcb(struct tcp_pcb *pcb, struct tcp_arrival *a)
@@ -77,14 +75,10 @@ static void input_pcb(struct tcp_pcb *pcb, struct tcp_arrival *a)
 		tcp_input_syn_sent(pcb, a);
 		return;
 	case TCP_TIME_WAIT:
-		if (opens(&a->seg) && tcp_table_find_listener(stack, &pcb->local)) {
-			const struct net_endpoint local = pcb->local;
-			const struct net_endpoint remote = pcb->remote;
-
-			if (tcp_time_wait_reuse(pcb, &a->seg, &beyond)) {
-				input_unmatched(stack, a, &local, &remote, &beyond);
-				return;
-			}
+		if (opens(&a->seg) && tcp_table_find_listener(stack, &a->local) &&
+			tcp_time_wait_reuse(pcb, &a->seg, &beyond)) {
+			input_unmatched(stack, a, &beyond);
+			return;
 		}
 		break;
 	default:
@@ -123,7 +117,7 @@ static void arrival_process(struct tcp_stack *stack, struct tcp_arrival *a)
 		if (pcb)
 			input_pcb(pcb, a);
 		else
-			input_unmatched(stack, a, &a->local, &a->remote, NULL);
+			input_unmatched(stack, a, NULL);
 	}
 	rte_pktmbuf_free(a->m);
 }

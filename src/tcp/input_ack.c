@@ -35,8 +35,8 @@ void tcp_input_timestamp(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	if (seq_le(seg->seq, pcb->last_ack_sent)) {
 		pcb->ts_recent = seg->options.tsval;
 		pcb->ts_recent_ms = pcb->stack->now_ms;
-		if ((pcb->flags & TCP_PCB_ADOPTED) && pcb->twin)
-			tcp_adopted_clock(pcb->twin, pcb->ts_recent);
+		if ((pcb->flags & TCP_PCB_ADOPTED) && pcb->twin_index)
+			tcp_adopted_clock(tcp_pcb_at(pcb->stack, pcb->twin_index), pcb->ts_recent);
 	}
 }
 
@@ -45,7 +45,7 @@ static bool syn_received_acked(struct tcp_pcb *pcb, const struct tcp_segment *se
 {
 	if (seq_le(seg->ack, pcb->iss) || seq_gt(seg->ack, pcb->snd_max)) {
 		tcp_count_drop(pcb->stack, TCP_DROP_BAD_ACK);
-		tcp_emit_reset_to(pcb->stack, &pcb->path, &pcb->local, &pcb->remote, seg);
+		tcp_emit_reset_to(pcb->stack, &pcb->path, seg);
 		return false;
 	}
 	pcb->snd_una = pcb->snd_nxt = seg->ack;

@@ -15,10 +15,7 @@ int tcp_input_child_open(
 {
 	int err;
 
-	pcb->local.address = a->delivery->destination;
-	pcb->local.port = a->seg.destination;
-	pcb->remote.address = a->delivery->source;
-	pcb->remote.port = a->seg.source;
+	tcp_pcb_set_endpoints(pcb, &a->local, &a->remote);
 	err = tcp_pcb_open_path(pcb);
 	if (err)
 		return err;
@@ -41,7 +38,7 @@ struct tcp_pcb *tcp_input_child_alloc(
 		tcp_pcb_free(pcb);
 		return NULL;
 	}
-	pcb->listener = listener;
+	pcb->listener_index = tcp_pcb_index(listener);
 	listener->children++;
 	pcb->flags |= TCP_PCB_OWNED;
 	return pcb;
@@ -94,7 +91,7 @@ static void syn_sent_bad_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	tcp_count_drop(stack, TCP_DROP_BAD_ACK);
 	if (seg->flags & TCP_FLAG_RST)
 		return;
-	tcp_emit_reset_to(stack, &pcb->path, &pcb->local, &pcb->remote, seg);
+	tcp_emit_reset_to(stack, &pcb->path, seg);
 	if (pcb->retries >= stack->config.connect_retries) {
 		tcp_pcb_finish(pcb, TCP_EVENT_REFUSED);
 		return;

@@ -58,9 +58,28 @@ uint32_t tcp_table_hash(const struct tcp_table *table, const struct net_endpoint
 	return (uint32_t)siphash_2_4(table->key, words, n * sizeof(words[0]));
 }
 
-static bool endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b)
+static uint32_t hash_of(const struct tcp_pcb *pcb)
 {
-	return a->port == b->port && net_address_equal(&a->address, &b->address);
+	const struct net_endpoint local = tcp_pcb_local(pcb);
+	const struct net_endpoint remote = tcp_pcb_remote(pcb);
+
+	return tcp_table_hash(&pcb->stack->table, &local, &remote);
+}
+
+static struct tcp_pcb *find_same(const struct tcp_pcb *pcb)
+{
+	const struct net_endpoint local = tcp_pcb_local(pcb);
+	const struct net_endpoint remote = tcp_pcb_remote(pcb);
+
+	return tcp_table_find(pcb->stack, &local, &remote);
+}
+
+static bool is_between(const struct tcp_pcb *pcb, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	return pcb->remote_port == remote->port && pcb->local_port == local->port &&
+	       net_address_equal(&pcb->path.remote, &remote->address) &&
+	       net_address_equal(&pcb->path.local, &local->address);
 }
 
 void tcp_table_prefetch(const struct tcp_table *table, uint32_t hash)
@@ -73,7 +92,7 @@ void tcp_table_prefetch_pcb(const struct tcp_stack *stack, uint32_t hash)
 	const struct tcp_slot *slot = &stack->table.slots[hash & stack->table.mask];
 
 	if (slot->pcb)
-		tcp_prefetch(&stack->pcbs[slot->pcb - 1]);
+		tcp_prefetch(tcp_pcb_at(stack, slot->pcb));
 }
 
 struct tcp_pcb *tcp_table_find(const struct tcp_stack *stack, const struct net_endpoint *local,
@@ -93,8 +112,8 @@ struct tcp_pcb *tcp_table_find_hashed(const struct tcp_stack *stack, uint32_t ha
 
 		if (table->slots[i].hash != hash)
 			continue;
-		pcb = &stack->pcbs[table->slots[i].pcb - 1];
-		if (endpoint_equal(&pcb->remote, remote) && endpoint_equal(&pcb->local, local))
+		pcb = tcp_pcb_at(stack, table->slots[i].pcb);
+		if (is_between(pcb, local, remote))
 			return pcb;
 	}
 	return NULL;
@@ -113,16 +132,16 @@ void tcp_table_insert(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
 	struct tcp_table *table = &stack->table;
-	uint32_t hash = tcp_table_hash(table, &pcb->local, &pcb->remote);
+	uint32_t hash = hash_of(pcb);
 	uint32_t i = hash & table->mask;
 
-	DASSERT(!tcp_table_find(stack, &pcb->local, &pcb->remote));
+	DASSERT(!find_same(pcb));
 	ASSERT(table->used <= table->mask / 2);
 	while (table->slots[i].pcb)
 		i = (i + 1) & table->mask;
 	table->slots[i] = (struct tcp_slot){
 		.hash = hash,
-		.pcb = (uint32_t)(pcb - stack->pcbs) + 1,
+		.pcb = tcp_pcb_index(pcb),
 	};
 	table->used++;
 	pcb->flags |= TCP_PCB_HASHED;
@@ -131,13 +150,13 @@ void tcp_table_insert(struct tcp_pcb *pcb)
 void tcp_table_remove(struct tcp_pcb *pcb)
 {
 	struct tcp_table *table = &pcb->stack->table;
-	uint32_t self = (uint32_t)(pcb - pcb->stack->pcbs) + 1;
+	uint32_t self = tcp_pcb_index(pcb);
 	uint32_t hole;
 
 	if (!(pcb->flags & TCP_PCB_HASHED))
 		return;
 	// Not kept in the pcb: a connection ends once.
-	hole = tcp_table_hash(table, &pcb->local, &pcb->remote) & table->mask;
+	hole = hash_of(pcb) & table->mask;
 	while (table->slots[hole].pcb != self)
 		hole = (hole + 1) & table->mask;
 	// Whoever was pushed past the hole by it moves into it: an entry may move when the hole
@@ -167,10 +186,10 @@ void tcp_table_check(const struct tcp_stack *stack)
 		if (!table->slots[i].pcb)
 			continue;
 		used++;
-		pcb = &stack->pcbs[table->slots[i].pcb - 1];
+		pcb = tcp_pcb_at(stack, table->slots[i].pcb);
 		ASSERT(pcb->flags & TCP_PCB_HASHED);
 		ASSERT(pcb->state != TCP_CLOSED);
-		ASSERT(tcp_table_find(stack, &pcb->local, &pcb->remote) == pcb);
+		ASSERT(find_same(pcb) == pcb);
 	}
 	ASSERT(used == table->used);
 }

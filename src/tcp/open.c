@@ -38,10 +38,9 @@ int tcp_listen(struct tcp_stack *stack, const struct net_endpoint *local, void *
 	pcb = tcp_pcb_alloc(stack);
 	if (!pcb)
 		return -ENOMEM;
-	pcb->local.address = local->address;
-	pcb->local.port = local->port;
+	tcp_pcb_set_endpoints(pcb, local, &any);
 	pcb->user = user;
-	pcb->flags = TCP_PCB_OWNED;
+	pcb->flags = TCP_PCB_OWNED | TCP_PCB_LISTENER;
 	tcp_pcb_set_state(pcb, TCP_LISTEN);
 	tcp_table_insert(pcb);
 	*ret_listener = pcb;
@@ -50,8 +49,9 @@ int tcp_listen(struct tcp_stack *stack, const struct net_endpoint *local, void *
 
 int tcp_pcb_open_path(struct tcp_pcb *pcb)
 {
-	int err = net_path_open(
-		pcb->stack->net, &pcb->local.address, &pcb->remote.address, &pcb->path);
+	const struct net_address local = pcb->path.local;
+	const struct net_address remote = pcb->path.remote;
+	int err = net_path_open(pcb->stack->net, &local, &remote, &pcb->path);
 
 	if (err)
 		return err;
@@ -70,10 +70,10 @@ struct tuple {
 static uint32_t tuple_hash(const struct tcp_pcb *pcb, uint32_t purpose)
 {
 	struct tuple tuple = {
-		.local = pcb->local.address,
-		.remote = pcb->remote.address,
-		.local_port = pcb->local.port,
-		.remote_port = pcb->remote.port,
+		.local = pcb->path.local,
+		.remote = pcb->path.remote,
+		.local_port = pcb->local_port,
+		.remote_port = pcb->remote_port,
 		.purpose = purpose,
 	};
 
@@ -229,10 +229,7 @@ int tcp_connect(struct tcp_stack *stack, const struct net_endpoint *local,
 	pcb = tcp_pcb_alloc(stack);
 	if (!pcb)
 		return -ENOMEM;
-	pcb->local.address = from.address;
-	pcb->local.port = from.port;
-	pcb->remote.address = remote->address;
-	pcb->remote.port = remote->port;
+	tcp_pcb_set_endpoints(pcb, &from, remote);
 	pcb->user = user;
 	err = connect_start(pcb, options, reused ? &beyond : NULL);
 	if (err) {

@@ -71,7 +71,7 @@ struct tcp_pcb *tcp_pcb_alloc(struct tcp_stack *stack)
 	list_init(&pcb->flush);
 	list_init(&pcb->ready);
 	wheel_timer_init(&pcb->wheel);
-	pcb->timer_us = pcb->delack_us = WHEEL_NEVER;
+	pcb->timer_us = WHEEL_NEVER;
 	pcb->congestion = (uint8_t)stack->config.congestion;
 	tcp_rtt_init(pcb);
 	tcp_set_keep_alive(pcb, &stack->config.keep_alive);
@@ -90,9 +90,9 @@ static void listener_put(struct tcp_pcb *listener)
 
 static void twin_part(struct tcp_pcb *pcb)
 {
-	if (pcb->twin)
-		pcb->twin->twin = NULL;
-	pcb->twin = NULL;
+	if (pcb->twin_index)
+		tcp_pcb_at(pcb->stack, pcb->twin_index)->twin_index = 0;
+	pcb->twin_index = 0;
 }
 
 static void pcb_release(struct tcp_pcb *pcb)
@@ -101,7 +101,7 @@ static void pcb_release(struct tcp_pcb *pcb)
 
 	tcp_table_remove(pcb);
 	tcp_timer_stop(pcb);
-	pcb->delack_us = WHEEL_NEVER;
+	pcb->delack_us = 0;
 	pcb->flags &= ~(uint32_t)(TCP_PCB_ACK_OWED | TCP_PCB_ACK_NOW);
 	wheel_disarm(&stack->wheel, &pcb->wheel);
 	tcp_flight_drop(pcb);
@@ -121,20 +121,29 @@ void tcp_pcb_free(struct tcp_pcb *pcb)
 
 	if (pcb->flags & TCP_PCB_ADOPTED)
 		twin_part(pcb);
-	listener = pcb->listener;
+	listener = tcp_pcb_at(stack, pcb->listener_index);
 	pcb_release(pcb);
 	tcp_recvq_clear(pcb);
 	list_remove(&pcb->ready);
 	list_remove(&pcb->flush);
-	pcb->flags = 0;
-	if (pcb->children > 0)
+	pcb->flags &= TCP_PCB_LISTENER;
+	if (pcb->flags && pcb->children > 0)
 		return;
-	pcb->listener = NULL;
+	pcb->listener_index = 0;
 	pcb->stack = NULL; // marks it free, for tcp_stack_check()
 	list_append(&stack->pcbs_free, &pcb->flush);
 	stack->pcbs_used--;
 	if (listener)
 		listener_put(listener);
+}
+
+void tcp_pcb_set_endpoints(
+	struct tcp_pcb *pcb, const struct net_endpoint *local, const struct net_endpoint *remote)
+{
+	pcb->path.local = local->address;
+	pcb->local_port = local->port;
+	pcb->path.remote = remote->address;
+	pcb->remote_port = remote->port;
 }
 
 void tcp_pcb_set_state(struct tcp_pcb *pcb, enum tcp_state state)

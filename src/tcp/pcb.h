@@ -19,6 +19,7 @@
 #include "base/wheel.h"
 #include "net/net.h"
 #include "tcp/congestion.h"
+#include "tcp/lookup.h"
 #include "tcp/sendq.h"
 #include "tcp/seq.h"
 #include "tcp/tcp.h"
@@ -55,6 +56,7 @@ enum tcp_pcb_flag {
 	TCP_PCB_ECE = 1 << 23,	       // CE is being echoed
 	TCP_PCB_CWR = 1 << 24,	       // the next new segment says that the window was reduced
 	TCP_PCB_REDUCED = 1 << 25,     // ... because of ECN, up to `recover`
+	TCP_PCB_LISTENER = 1 << 26,    // it has `children`, no retransmits
 	TCP_PCB_LINGER = 1 << 27,      // tcp_set_linger() is on
 	TCP_PCB_ADOPTED = 1 << 28,     // half of a connection that others opened
 	TCP_PCB_WSCALE = 1 << 29,      // the peer's SYN had the option
@@ -78,18 +80,14 @@ struct tcp_recvq {
 	struct tcp_chunk *first, *last;		   // oldest text, in memory of our own
 	struct rte_mbuf *borrowed, *borrowed_last; // newer text, in receive buffers
 	struct tcp_chunk *early;		   // text beyond RCV.NXT, by sequence number
-	uint32_t early_bytes;
-	uint32_t early_count;
+	uint32_t early_count;			   // chunks
 };
 
 struct tcp_pcb {
-	// --- line 0: identity; read for every segment
-	struct tcp_stack *stack;
-	struct net_endpoint local, remote;
-	uint32_t flags;	 // enum tcp_pcb_flag
-	uint8_t state;	 // enum tcp_state
-	uint8_t timer;	 // enum tcp_timer
-	uint16_t events; // reported at tcp_ready_next()
+	// --- line 0: who speaks with whom, and how to get there; read for every segment
+	struct net_path path; // its addresses are the connection's, open or not
+	uint16_t local_port, remote_port;
+	uint32_t flags; // enum tcp_pcb_flag
 
 	// --- line 1: RFC 9293 3.3.1, RFC 7323 and RFC 5681 variables
 	uint32_t snd_una __attribute__((aligned(64)));
@@ -105,31 +103,32 @@ struct tcp_pcb {
 	uint32_t ts_recent;
 	uint32_t unread;  // octets in recvq before RCV.NXT
 	uint16_t mss;	  // octets of text a segment may carry to the peer
+	uint16_t events;  // reported at tcp_ready_next()
+	uint8_t state;	  // enum tcp_state
+	uint8_t timer;	  // enum tcp_timer
 	uint8_t dupacks;  // duplicate ACKs in a row
 	uint8_t rcv_segs; // segments with text since we last sent an ACK
-	uint32_t flight;  // the record of the flight (flight.h); 0: none
 
 	// --- line 2: sending
 	struct tcp_sendq sendq __attribute__((aligned(64)));
-	struct list flush; // in stack->flush
+	struct tcp_stack *stack;
+	uint32_t flight;  // the record of the flight (flight.h); 0: none
+	uint32_t rtt_seq; // TCP_PCB_TIMING: the octet timed, sent at rtt_us
 
 	// --- line 3: receiving
 	struct tcp_recvq recvq __attribute__((aligned(64)));
-	struct list ready; // in stack->ready, or of nobody's: in stack->time_wait
+	struct list flush; // in stack->flush
 
-	// --- line 4: where to
-	struct net_path path __attribute__((aligned(64)));
-
-	// --- line 5: timers
+	// --- line 4: timers
 	struct wheel_timer wheel __attribute__((aligned(64)));
+	struct list ready;  // in stack->ready, or of nobody's: in stack->time_wait
 	uint64_t timer_us;  // when `timer` is due
-	uint64_t delack_us; // when an owed ACK is due; WHEEL_NEVER
+	uint32_t delack_us; // low half of when an owed ACK is due; 0: never
 	uint32_t rto_us;
-	uint32_t srtt_us; // 0: no sample yet
-	uint32_t rttvar_us;
-	uint32_t rtt_seq; // TCP_PCB_TIMING: the octet timed, sent at rtt_us
 
 	// --- the rest
+	uint32_t srtt_us; // 0: no sample yet
+	uint32_t rttvar_us;
 	uint32_t rtt_us;      // low half of the time
 	uint32_t sent_us;     // low half of when text was last sent
 	uint32_t progress_ms; // stack->now_ms when the peer last acknowledged something new
@@ -138,10 +137,6 @@ struct tcp_pcb {
 		uint32_t recover; // RFC 6582; SND.MAX at the last reduction of the window
 	};
 	void *user;
-	union {
-		struct tcp_pcb *listener; // whose child this is; keeps it in memory
-		struct tcp_pcb *twin;	  // TCP_PCB_ADOPTED: the other half; NULL once it is gone
-	};
 	uint64_t bytes_in, bytes_out;
 	union tcp_congestion_state congestion_state;
 	uint32_t min_rtt_us;  // RFC 8985 5.2; 0: no sample yet
@@ -158,8 +153,14 @@ struct tcp_pcb {
 		uint32_t linger_until_ms; // TCP_PCB_LINGER, when there is none any more
 	};
 	uint32_t heard_ms; // stack->now_ms when the peer last sent something acceptable
-	uint32_t retransmits;
-	uint32_t children; // of a listener: pcbs whose `listener` it is
+	union {		   // tcp_pcb_index(); 0: none
+		uint32_t listener_index; // whose child this is; keeps it in memory
+		uint32_t twin_index;	 // TCP_PCB_ADOPTED: the other half, while it is there
+	};
+	union {
+		uint32_t retransmits;
+		uint32_t children; // of a listener: pcbs whose listener it is
+	};
 	uint16_t peer_mss; // as announced
 	uint16_t dsack_length;
 	uint8_t snd_wscale, rcv_wscale;
@@ -181,8 +182,10 @@ struct tcp_pcb {
 _Static_assert(offsetof(struct tcp_pcb, snd_una) == 64, "line 1");
 _Static_assert(offsetof(struct tcp_pcb, sendq) == 128, "line 2");
 _Static_assert(offsetof(struct tcp_pcb, recvq) == 192, "what is hot fits three lines");
-_Static_assert(offsetof(struct tcp_pcb, path) == 256, "line 4");
-_Static_assert(sizeof(struct tcp_pcb) <= 512, "an idle connection costs at most 512 bytes");
+_Static_assert(offsetof(struct tcp_pcb, wheel) == 256, "line 4");
+// The table takes up to four slots a connection, the flights one index.
+_Static_assert(sizeof(struct tcp_pcb) + 4 * sizeof(struct tcp_slot) + sizeof(uint32_t) <= 512,
+	"an idle connection costs at most 512 bytes");
 
 // --- pcb.c
 // NULL when connections_max are in use and no TIME-WAIT can be recycled. State CLOSED, not owned.
@@ -190,6 +193,9 @@ struct tcp_pcb *tcp_pcb_alloc(struct tcp_stack *stack);
 // Gives everything back. Nobody may hold it afterwards.
 void tcp_pcb_free(struct tcp_pcb *pcb);
 void tcp_pcb_set_state(struct tcp_pcb *pcb, enum tcp_state state);
+// Before it goes into the table.
+void tcp_pcb_set_endpoints(
+	struct tcp_pcb *pcb, const struct net_endpoint *local, const struct net_endpoint *remote);
 // Puts it on the ready list, if it is owned.
 void tcp_pcb_raise(struct tcp_pcb *pcb, uint32_t events);
 // The protocol is done with it: out of the table, timers off, send queue dropped; CLOSED until the
@@ -319,9 +325,8 @@ void tcp_emit_keep_alive(struct tcp_pcb *pcb);
 // RST at SND.NXT, for an abort. Lost when no frame is free: the peer's next segment draws another.
 void tcp_emit_reset(struct tcp_pcb *pcb);
 // The RST that RFC 9293 3.5.2 and 3.10.7 prescribe as the answer to a segment.
-void tcp_emit_reset_to(struct tcp_stack *stack, struct net_path *path,
-	const struct net_endpoint *local, const struct net_endpoint *remote,
-	const struct tcp_segment *seg);
+void tcp_emit_reset_to(
+	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *seg);
 // ACK now, if the rates allow another one that an attacker may have provoked (RFC 5961 7).
 void tcp_challenge_ack(struct tcp_pcb *pcb);
 
@@ -340,6 +345,8 @@ static inline bool tcp_timer_awaits_ack(const struct tcp_pcb *pcb)
 	return pcb->timer >= TCP_TIMER_REXMIT && pcb->timer <= TCP_TIMER_REORDER;
 }
 void tcp_timer_delack(struct tcp_pcb *pcb); // starts the delayed ACK timer unless it runs
+// When an owed ACK is due; WHEEL_NEVER.
+uint64_t tcp_timer_delack_us(const struct tcp_pcb *pcb);
 void tcp_timer_fire(struct tcp_pcb *pcb);
 
 // --- rtt.c

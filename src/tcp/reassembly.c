@@ -60,7 +60,6 @@ static uint32_t extend(struct tcp_pcb *pcb, struct tcp_chunk *prev, const struct
 	source_copy(source, seq, tcp_chunk_text(prev) + prev->length, n);
 	prev->length += n;
 	prev->stamp = ++pcb->stack->early_stamp;
-	pcb->recvq.early_bytes += n;
 	return n;
 }
 
@@ -148,7 +147,6 @@ static void chunk_pop(struct tcp_recvq *q)
 
 	q->early = chunk->next;
 	q->early_count--;
-	q->early_bytes -= chunk->length;
 	chunk->next = NULL;
 }
 
@@ -178,7 +176,6 @@ bool tcp_reassembly_shrink(struct tcp_pcb *pcb)
 	last = *link;
 	*link = NULL;
 	q->early_count--;
-	q->early_bytes -= last->length;
 	tcp_chunk_free(last);
 	tcp_count_drop(pcb->stack, TCP_DROP_REASSEMBLY);
 	return true;

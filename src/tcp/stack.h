@@ -72,6 +72,17 @@ static inline void tcp_count_syn_drop(struct tcp_stack *stack, enum tcp_syn_drop
 	counter_inc(&stack->counters[TCP_COUNTER_SYN_DROPPED + reason]);
 }
 
+// Where a pcb stands, and back; 0 is NULL.
+static inline uint32_t tcp_pcb_index(const struct tcp_pcb *pcb)
+{
+	return pcb ? (uint32_t)(pcb - pcb->stack->pcbs) + 1 : 0;
+}
+
+static inline struct tcp_pcb *tcp_pcb_at(const struct tcp_stack *stack, uint32_t index)
+{
+	return index ? &stack->pcbs[index - 1] : NULL;
+}
+
 // NULL: there is no record of the flight, see flight.h.
 static inline struct tcp_flight *tcp_flight_find(const struct tcp_pcb *pcb)
 {

@@ -184,8 +184,8 @@ struct tcp_pcb *tcp_ready_next(struct tcp_stack *stack, uint32_t *ret_events);
 void *tcp_pcb_user(const struct tcp_pcb *pcb);
 void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user);
 struct tcp_pcb *tcp_pcb_listener(const struct tcp_pcb *pcb); // NULL unless accepted
-const struct net_endpoint *tcp_pcb_local(const struct tcp_pcb *pcb);
-const struct net_endpoint *tcp_pcb_remote(const struct tcp_pcb *pcb);
+struct net_endpoint tcp_pcb_local(const struct tcp_pcb *pcb);
+struct net_endpoint tcp_pcb_remote(const struct tcp_pcb *pcb);
 
 // --- receiving -----------------------------------------------------------------------------------
 

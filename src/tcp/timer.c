@@ -111,12 +111,23 @@ void tcp_timer_reorder(struct tcp_pcb *pcb, uint32_t delay_us)
 		set_if_sooner(pcb, TCP_TIMER_REORDER, delay_us);
 }
 
+uint64_t tcp_timer_delack_us(const struct tcp_pcb *pcb)
+{
+	uint64_t now_us = pcb->stack->now_us;
+
+	if (pcb->delack_us == 0)
+		return WHEEL_NEVER;
+	return now_us + (uint64_t)(int64_t)(int32_t)(pcb->delack_us - (uint32_t)now_us);
+}
+
 void tcp_timer_delack(struct tcp_pcb *pcb)
 {
-	if (pcb->delack_us != WHEEL_NEVER)
+	uint32_t due_us = (uint32_t)pcb->stack->now_us + pcb->stack->config.delayed_ack_us;
+
+	if (pcb->delack_us != 0)
 		return;
-	pcb->delack_us = pcb->stack->now_us + pcb->stack->config.delayed_ack_us;
-	wheel_bring_forward(pcb, pcb->delack_us);
+	pcb->delack_us = due_us ? due_us : UINT32_MAX; // 0 means that none is due
+	wheel_bring_forward(pcb, tcp_timer_delack_us(pcb));
 }
 
 // Nobody answers any more.
@@ -232,10 +243,11 @@ static void timer_expired(struct tcp_pcb *pcb)
 void tcp_timer_fire(struct tcp_pcb *pcb)
 {
 	struct tcp_stack *stack = pcb->stack;
+	uint64_t delack_us = tcp_timer_delack_us(pcb);
 	uint64_t next;
 
-	if (pcb->delack_us <= stack->now_us) {
-		pcb->delack_us = WHEEL_NEVER;
+	if (delack_us <= stack->now_us) {
+		pcb->delack_us = 0;
 		if (pcb->flags & TCP_PCB_ACK_OWED)
 			tcp_pcb_ack_now(pcb);
 	}
@@ -244,7 +256,8 @@ void tcp_timer_fire(struct tcp_pcb *pcb)
 		if (pcb->state == TCP_CLOSED) // it may be free by now: free pcbs are CLOSED too
 			return;
 	}
-	next = pcb->delack_us < pcb->timer_us ? pcb->delack_us : pcb->timer_us;
+	delack_us = tcp_timer_delack_us(pcb);
+	next = delack_us < pcb->timer_us ? delack_us : pcb->timer_us;
 	if (next != WHEEL_NEVER)
 		wheel_bring_forward(pcb, next);
 }

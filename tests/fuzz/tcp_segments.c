@@ -278,7 +278,7 @@ static void user_option(struct fuzz_peer *peer, unsigned variant, unsigned value
 
 static struct fuzz_peer *peer_of(struct fuzz_tcp *f, const struct tcp_pcb *pcb)
 {
-	unsigned i = tcp_pcb_remote(pcb)->port - FUZZ_PEER_PORT;
+	unsigned i = tcp_pcb_remote(pcb).port - FUZZ_PEER_PORT;
 
 	ASSERT(i < FUZZ_PEERS);
 	return &f->peers[i];

@@ -102,12 +102,13 @@ static struct app *accept(struct peer *peer, struct tcp_pcb *pcb, uint32_t event
 {
 	const struct listen_option *listen = tcp_pcb_user(tcp_pcb_listener(pcb));
 	struct app *app = events & TCP_EVENTS_TERMINAL ? NULL : app_take(peer);
+	const struct net_endpoint remote = tcp_pcb_remote(pcb);
 
 	if (app == NULL) {
 		tcp_abort(pcb);
 		return NULL;
 	}
-	begin(peer, app, listen->role, tcp_pcb_remote(pcb));
+	begin(peer, app, listen->role, &remote);
 	app->pcb = pcb;
 	tcp_pcb_set_user(pcb, app);
 	if (events & TCP_EVENT_SYN)

@@ -180,7 +180,7 @@ static void receive(struct sim_host *host)
 
 static void accept_or_refuse(struct sim_host *host, struct tcp_pcb *pcb)
 {
-	unsigned pair = tcp_pcb_remote(pcb)->port - SIM_CLIENTS;
+	unsigned pair = tcp_pcb_remote(pcb).port - SIM_CLIENTS;
 	struct sim_app *app;
 
 	SIM_CHECK(host->sim, pair < host->sim->pairs);

@@ -22,13 +22,15 @@ static void what_is_inserted_is_found_until_removed(void **state)
 	enum { COUNT = 60 };
 	struct fixture *f = *state;
 	struct tcp_pcb *pcbs[COUNT];
+	struct net_endpoint locals[COUNT], remotes[COUNT];
 	bool in[COUNT] = {0};
 
 	for (unsigned i = 0; i < COUNT; i++) {
 		pcbs[i] = tcp_pcb_alloc(f->stack);
 		assert_non_null(pcbs[i]);
-		pcbs[i]->local = endpoint(i % 3, (uint16_t)(i % 5));
-		pcbs[i]->remote = endpoint(i % 4, (uint16_t)(1000 + i));
+		locals[i] = endpoint(i % 3, (uint16_t)(i % 5));
+		remotes[i] = endpoint(i % 4, (uint16_t)(1000 + i));
+		tcp_pcb_set_endpoints(pcbs[i], &locals[i], &remotes[i]);
 		pcbs[i]->state = TCP_LISTEN; // anything but CLOSED
 	}
 	for (unsigned step = 0; step < 20000; step++) {
@@ -40,8 +42,8 @@ static void what_is_inserted_is_found_until_removed(void **state)
 			tcp_table_insert(pcbs[i]);
 		in[i] = !in[i];
 		i = random_below(&f->rng, COUNT);
-		assert_ptr_equal(tcp_table_find(f->stack, &pcbs[i]->local, &pcbs[i]->remote),
-			in[i] ? pcbs[i] : NULL);
+		assert_ptr_equal(
+			tcp_table_find(f->stack, &locals[i], &remotes[i]), in[i] ? pcbs[i] : NULL);
 		if (step % 100 == 0)
 			tcp_table_check(f->stack);
 	}

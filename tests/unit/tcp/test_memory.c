@@ -216,7 +216,7 @@ static void the_stack_frees_everything_when_it_goes(void **state)
 	}
 	for (unsigned i = 0; i < COUNT; i++) {
 		send_text(f, pcbs[i], 1, 3000);
-		f->remote.port = tcp_pcb_remote(pcbs[i])->port;
+		f->remote.port = tcp_pcb_remote(pcbs[i]).port;
 		f->iss = iss[i];
 		peer(f, ACK, 1, 1, 100);
 		peer(f, ACK, 201, 1, 100);
