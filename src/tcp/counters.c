@@ -46,6 +46,12 @@ static const char *const syn_drops[TCP_SYN_DROPS] = {
 	[TCP_SYN_DROP_REPEATED] = "repeated",
 };
 
+static const char *const undone[TCP_UNDONES] = {
+	[TCP_UNDONE_TIMESTAMPS] = "timestamps",
+	[TCP_UNDONE_DUPLICATES] = "duplicates",
+	[TCP_UNDONE_FRTO] = "f_rto",
+};
+
 // In the order of enum tcp_counter.
 static const struct counter_family families[] = {
 	{"tcp_connections", "Connections by state.", "state", states, TCP_STATES, COUNTER_GAUGE},
@@ -60,6 +66,8 @@ static const struct counter_family families[] = {
 	{"tcp_tail_probes_total", "Tail loss probes (RFC 8985).", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_dsacks_received_total", "Duplicates that peers reported (RFC 2883).", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"tcp_recoveries_undone_total", "Reductions of the window undone: nothing was lost.",
+		"reason", undone, TCP_UNDONES, COUNTER_MONOTONIC},
 	{"tcp_sacks_forgotten_total", "SACKed ranges forgotten because of too many holes.", NULL,
 		NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_ecn_reductions_total", "Windows reduced because a router said so (RFC 3168).", NULL,

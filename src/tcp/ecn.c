@@ -11,6 +11,7 @@
 #include "tcp/pcb.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
+#include "tcp/undo.h"
 
 #define SETUP (TCP_FLAG_ECE | TCP_FLAG_CWR)
 
@@ -66,6 +67,7 @@ void tcp_ecn_echoed(struct tcp_pcb *pcb, uint32_t flight)
 	// `recover` stands for any reduction: by loss, by a timeout, or by ECN.
 	if ((pcb->flags & TCP_PCB_RECOVERY) || seq_le(pcb->snd_una, pcb->recover))
 		return;
+	tcp_undo_disarm(pcb);
 	tcp_congestion(pcb)->lost(pcb, flight);
 	pcb->cwnd = pcb->ssthresh;
 	pcb->recover = pcb->snd_max;

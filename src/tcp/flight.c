@@ -200,6 +200,7 @@ static void resent(struct tcp_pcb *pcb, struct tcp_flight *f, uint32_t seq, uint
 
 		unmark(f, range, range->end - tcp_flight_start(pcb, f, i));
 		range->marks = TCP_RANGE_RESENT;
+		f->undo.resent += range->end - tcp_flight_start(pcb, f, i);
 		range->sent_us = now_of(pcb);
 	}
 	f->resent = true;
@@ -237,6 +238,7 @@ void tcp_flight_acked(struct tcp_pcb *pcb, uint32_t ack)
 
 		if (!(range->marks & TCP_RANGE_SACKED)) {
 			f->delivered += end - start;
+			f->undo.original += range->marks & TCP_RANGE_RESENT ? 0 : end - start;
 			tcp_rack_delivered(pcb, f, range, end);
 		}
 		if (end == range->end) {
@@ -251,8 +253,8 @@ void tcp_flight_acked(struct tcp_pcb *pcb, uint32_t ack)
 	}
 	if (seq_le(f->cursor_seq, ack))
 		f->cursor.piece = NULL;
-	// A probe still has to be answered.
-	if (f->count == 0 && !f->probe)
+	// A probe still has to be answered, and this ACK may undo a recovery.
+	if (f->count == 0 && !f->probe && !f->undo.armed)
 		tcp_flight_drop(pcb);
 }
 
@@ -286,6 +288,7 @@ void tcp_flight_sack(struct tcp_pcb *pcb, uint32_t start, uint32_t end)
 		if (range->marks & TCP_RANGE_SACKED)
 			continue;
 		f->delivered += length;
+		f->undo.original += range->marks & TCP_RANGE_RESENT ? 0 : length;
 		tcp_rack_delivered(pcb, f, range, range->end);
 		unmark(f, range, length);
 		range->marks |= TCP_RANGE_SACKED;
@@ -321,6 +324,15 @@ void tcp_flight_lose_all(struct tcp_pcb *pcb)
 		if (!(range->marks & (TCP_RANGE_SACKED | TCP_RANGE_LOST)))
 			tcp_flight_lose(f, range, range->end - tcp_flight_start(pcb, f, i));
 	}
+}
+
+void tcp_flight_unlose(struct tcp_pcb *pcb)
+{
+	struct tcp_flight *f = tcp_flight_get(pcb);
+
+	for (uint32_t i = 0; i < f->count; i++)
+		tcp_flight_range(f, i)->marks &= ~(uint32_t)TCP_RANGE_LOST;
+	f->lost = 0;
 }
 
 void tcp_flight_split_head(struct tcp_pcb *pcb, uint32_t length)

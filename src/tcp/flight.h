@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "tcp/sendq.h"
+#include "tcp/undo.h"
 
 struct tcp_pcb;
 struct tcp_stack;
@@ -46,6 +47,7 @@ struct tcp_flight {
 	uint32_t fack;	       // one past the highest octet SACKed; valid while `sacked`
 	// What the segment that is being processed has brought.
 	uint32_t delivered; // octets that are acknowledged or SACKed for the first time
+	uint32_t echo;	    // the time of ours that it echoes, where that is known; 0
 	// RFC 8985 5.2: the most recently sent of what was delivered.
 	bool rack_valid;
 	bool resent;	    // something was sent again: ranges are not in the order of sending
@@ -58,6 +60,7 @@ struct tcp_flight {
 	uint32_t probe_end;
 	// RFC 6937: proportional rate reduction.
 	uint32_t prr_delivered, prr_out, prr_flight;
+	struct tcp_undo undo;
 	// Where the octet at cursor_seq stands in the send queue; valid beyond SND.UNA.
 	uint32_t cursor_seq;
 	struct tcp_cursor cursor;
@@ -91,6 +94,8 @@ void tcp_flight_unsack(struct tcp_pcb *pcb);
 void tcp_flight_lose(struct tcp_flight *flight, struct tcp_range *range, uint32_t length);
 // Everything that is not SACKed is (a router said so).
 void tcp_flight_lose_all(struct tcp_pcb *pcb);
+// Nothing is, after all.
+void tcp_flight_unlose(struct tcp_pcb *pcb);
 // The first `length` octets become a range of their own.
 void tcp_flight_split_head(struct tcp_pcb *pcb, uint32_t length);
 

@@ -11,6 +11,7 @@
 #include "net/net.h"
 #include "tcp/ecn.h"
 #include "tcp/flight.h"
+#include "tcp/rack.h"
 #include "tcp/stack.h"
 
 // `recover` is kept this close behind SND.UNA: sequence numbers 2^31 apart cannot be compared.
@@ -161,6 +162,8 @@ bool tcp_input_ack(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	pcb->heard_ms = pcb->stack->now_ms;
 	if (pcb->timer == TCP_TIMER_PERSIST) // the peer lives
 		pcb->tries = 0;
+	if (pcb->flags & TCP_PCB_SACK)
+		tcp_rack_input(pcb, seg);
 	advanced = seq_gt(seg->ack, pcb->snd_una);
 	if (advanced) {
 		if (!una_advance(pcb, seg))

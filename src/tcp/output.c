@@ -162,7 +162,7 @@ static bool lost_waits(const struct tcp_pcb *pcb)
 {
 	const struct tcp_flight *f = tcp_flight_find(pcb);
 
-	return f && f->lost > 0;
+	return f && f->lost > 0 && !tcp_undo_asks(f);
 }
 
 static bool send_text(struct tcp_pcb *pcb)
@@ -270,11 +270,24 @@ bool tcp_output_new_segment(struct tcp_pcb *pcb)
 	return true;
 }
 
+// New text instead of what seems lost (RFC 5682). False when there is none to send: it was not the
+// time to ask.
+static bool ask(struct tcp_pcb *pcb)
+{
+	uint32_t before = pcb->snd_nxt;
+
+	send_text(pcb);
+	tcp_undo_asked(tcp_flight_find(pcb), pcb->snd_nxt != before);
+	return tcp_undo_asks(tcp_flight_find(pcb));
+}
+
 bool tcp_output(struct tcp_pcb *pcb)
 {
 	if (pcb->state == TCP_SYN_SENT || pcb->state == TCP_SYN_RECEIVED)
 		return send_syn(pcb);
 	if (!tcp_state_sends(pcb->state))
+		return true;
+	if (tcp_undo_asks(tcp_flight_find(pcb)) && ask(pcb))
 		return true;
 	if (pcb->flags & TCP_PCB_SACK) {
 		if (!resend_lost(pcb))

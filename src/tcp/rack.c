@@ -31,6 +31,30 @@ void tcp_rack_min_rtt(struct tcp_pcb *pcb, uint32_t rtt_us)
 		pcb->min_rtt_us = rtt_us;
 }
 
+// The timestamps of an adopted connection are not our clock's.
+void tcp_rack_input(struct tcp_pcb *pcb, const struct tcp_segment *seg)
+{
+	struct tcp_flight *f = tcp_flight_find(pcb);
+
+	if (f)
+		f->echo =
+			(pcb->flags & (TCP_PCB_TIMESTAMPS | TCP_PCB_ADOPTED)) == TCP_PCB_TIMESTAMPS
+				? seg->options.tsecr
+				: 0;
+}
+
+// Is the peer's answer one to an earlier transmission than the last (6.2, step 2)?
+static bool answers_earlier(
+	const struct tcp_pcb *pcb, const struct tcp_flight *f, const struct tcp_range *range)
+{
+	uint32_t age_us = now_of(pcb) - range->sent_us;
+	uint32_t sent = tcp_pcb_timestamp(pcb) - age_us / US_IN_MS;
+
+	if (f->echo != 0 && seq_lt(f->echo, sent))
+		return true;
+	return age_us < pcb->min_rtt_us; // it came back too soon
+}
+
 // RACK_sent_after(): in doubt the sequence number decides.
 static bool sent_after(uint32_t us1, uint32_t end1, uint32_t us2, uint32_t end2)
 {
@@ -43,8 +67,7 @@ void tcp_rack_delivered(
 	uint32_t rtt = now_of(pcb) - range->sent_us;
 
 	if (range->marks & TCP_RANGE_RESENT) {
-		// Which transmission was it? One that came back too soon was the first.
-		if (rtt < pcb->min_rtt_us)
+		if (answers_earlier(pcb, f, range))
 			return;
 	} else {
 		tcp_rack_min_rtt(pcb, rtt);

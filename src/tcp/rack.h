@@ -16,11 +16,13 @@ struct tcp_segment;
 
 // What the SACK option of a segment told, beside the marks it left in the flight.
 struct tcp_sack_news {
-	bool dsack;	    // RFC 2883: something arrived twice …
-	uint32_t dsack_end; // … up to here
-	bool blocks;	    // it also had blocks beyond SND.UNA
+	bool dsack;			 // RFC 2883: something arrived twice …
+	bool blocks;			 // it also had blocks beyond SND.UNA
+	uint32_t dsack_start, dsack_end; // … here
 };
 
+// A segment arrives: its echo of our time tells one transmission from another.
+void tcp_rack_input(struct tcp_pcb *pcb, const struct tcp_segment *seg);
 // A round trip of something that was sent once.
 void tcp_rack_min_rtt(struct tcp_pcb *pcb, uint32_t rtt_us);
 // Octets of `range` up to `end` are delivered (RFC 8985 6.2, steps 1 to 3).

@@ -10,6 +10,7 @@
 #include "tcp/pcb.h"
 #include "tcp/rack.h"
 #include "tcp/stack.h"
+#include "tcp/undo.h"
 
 #define DUPLICATES 3 // RFC 5681 3.2
 
@@ -83,6 +84,8 @@ static void windows_timeout(struct tcp_pcb *pcb)
 
 	// A segment that is lost again says no more than the first time (RFC 5681 3.1, (4)).
 	if (pcb->tries <= 1) {
+		if (pcb->flags & TCP_PCB_SACK)
+			tcp_undo_arm(pcb, true);
 		congestion->lost(pcb, pcb->snd_max - pcb->snd_una);
 		if (congestion->timeout)
 			congestion->timeout(pcb);

@@ -48,8 +48,12 @@ static void recovery_enter(struct tcp_pcb *pcb, struct tcp_flight *f)
 {
 	uint32_t flight = pcb->snd_max - pcb->snd_una;
 
-	if (!tcp_ecn_reduced(pcb))
+	if (tcp_ecn_reduced(pcb)) {
+		tcp_undo_disarm(pcb);
+	} else {
+		tcp_undo_arm(pcb, false);
 		tcp_congestion(pcb)->lost(pcb, flight);
+	}
 	tcp_ecn_reduction(pcb);
 	pcb->recover = pcb->snd_max;
 	f->prr_delivered = f->prr_out = 0;
@@ -95,6 +99,17 @@ static void detect(struct tcp_pcb *pcb, uint32_t delivered, bool progress)
 		tcp_timer_reorder(pcb, wait);
 }
 
+// NULL when there is nothing under way any more.
+static struct tcp_flight *flight_keep(struct tcp_pcb *pcb)
+{
+	struct tcp_flight *f = tcp_flight_find(pcb);
+
+	if (!f || f->count > 0 || f->probe)
+		return f;
+	tcp_flight_drop(pcb);
+	return NULL;
+}
+
 void tcp_recovery_sack(
 	struct tcp_pcb *pcb, const struct tcp_segment *seg, uint32_t acked, uint32_t flight)
 {
@@ -109,7 +124,8 @@ void tcp_recovery_sack(
 		f->delivered = 0;
 	if (tcp_probe_answered(pcb, seg, acked, &news))
 		probe_repaired(pcb, flight);
-	f = tcp_flight_find(pcb); // it may be gone
+	tcp_undo_input(pcb, seg, acked, &news);
+	f = flight_keep(pcb);
 	if ((pcb->flags & TCP_PCB_RECOVERY) && seq_ge(pcb->snd_una, pcb->recover))
 		recovery_leave(pcb);
 	else if (acked > 0 && !(pcb->flags & TCP_PCB_RECOVERY))

@@ -143,6 +143,7 @@ void tcp_sack_learn(
 		}
 		if (i == 0 && is_dsack(seg)) {
 			ret_news->dsack = true;
+			ret_news->dsack_start = block.start;
 			ret_news->dsack_end = block.end;
 			tcp_count(pcb->stack, TCP_COUNTER_DSACKS_RECEIVED);
 			continue;

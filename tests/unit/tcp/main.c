@@ -34,6 +34,7 @@ int main(void)
 	failed += test_tcp_window();
 	failed += test_tcp_sack();
 	failed += test_tcp_rack();
+	failed += test_tcp_undo();
 	failed += test_tcp_congestion();
 	failed += test_tcp_ecn();
 	failed += test_tcp_close();

@@ -154,6 +154,7 @@ int test_tcp_loss(void);
 int test_tcp_window(void);
 int test_tcp_sack(void);
 int test_tcp_rack(void);
+int test_tcp_undo(void);
 int test_tcp_congestion(void);
 int test_tcp_ecn(void);
 int test_tcp_close(void);
