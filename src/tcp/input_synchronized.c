@@ -64,6 +64,17 @@ static bool in_window(const struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	       (seq_lt(seg->seq, pcb->rcv_adv) || seg->seq == pcb->rcv_nxt);
 }
 
+// Both ends may have probed a closed window at once, each with an octet that the other took: until
+// one has heard of that, the ACKs of both stand before what is expected, and neither would.
+static bool probes_crossed(const struct tcp_pcb *pcb, const struct tcp_segment *seg)
+{
+	const uint8_t special = TCP_FLAG_SYN | TCP_FLAG_RST | TCP_FLAG_FIN | TCP_FLAG_ACK;
+
+	return tcp_state_sends(pcb->state) && (seg->flags & special) == TCP_FLAG_ACK &&
+	       seg->seq + 1 == pcb->rcv_nxt && seg->length <= 1 && seq_gt(seg->ack, pcb->snd_nxt) &&
+	       seq_le(seg->ack, pcb->snd_max);
+}
+
 // First, check sequence number. False: answered with an ACK and dropped.
 static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
@@ -90,6 +101,8 @@ static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	// Its FIN again: our ACK of it was lost (RFC 9293 3.10.7.4, eighth, TIME-WAIT).
 	if (pcb->state == TCP_TIME_WAIT && (seg->flags & TCP_FLAG_FIN))
 		tcp_timer_set(pcb, TCP_TIMER_TIME_WAIT, pcb->stack->config.time_wait_us);
+	if (probes_crossed(pcb, seg))
+		tcp_input_ack(pcb, seg);
 	return false;
 }
 

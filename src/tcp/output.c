@@ -263,7 +263,7 @@ bool tcp_output_new_segment(struct tcp_pcb *pcb)
 
 	if (!tcp_output_waits(pcb) || pcb->snd_wnd <= in_flight || tcp_flight_pipe(pcb) > pcb->cwnd)
 		return false;
-	e = text_at_next(pcb, pcb->snd_wnd - in_flight);
+	e = text_at_next(pcb, min_u32(pcb->snd_wnd - in_flight, pcb->mss));
 	if (span_of(&e) == 0 || !tcp_emit(pcb, &e))
 		return false;
 	sent(pcb, &e);
@@ -312,7 +312,7 @@ void tcp_output_probe(struct tcp_pcb *pcb)
 	tcp_count(pcb->stack, TCP_COUNTER_ZERO_WINDOW_PROBES);
 	if (pcb->snd_wnd > 0) {
 		// The override timeout of RFC 9293 3.8.6.2.1: small, but all that is allowed.
-		e = text_at_next(pcb, pcb->snd_wnd);
+		e = text_at_next(pcb, min_u32(pcb->snd_wnd, pcb->mss));
 		if (tcp_emit(pcb, &e))
 			sent(pcb, &e);
 		return;

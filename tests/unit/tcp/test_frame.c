@@ -282,6 +282,30 @@ static void long_text_goes_out_in_one_frame_for_the_device_to_cut(void **state)
 	assert_int_equal(tcp_send_queued(pcb), 0);
 }
 
+// A probe is one segment, however much waits and the device could cut.
+static void a_tail_loss_probe_of_new_text_is_one_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb;
+
+	f->netif.caps = (struct net_if_caps){.tx_ip_checksum = true,
+		.tx_tcp_checksum = true,
+		.multi_segment = true,
+		.tso = true};
+	fixture_restart(f);
+	pcb = established_sack(f);
+	for (uint32_t i = 0; i < 30 * MSS; i += MSS)
+		send_text(f, pcb, 1 + i, MSS);
+	flush(f);
+	drop_sent(f);
+	pass(f, SACK_RTT * 3);
+	assert_int_equal(f->sent_count, 1);
+	assert_int_equal(f->sent[0]->pkt_len, 40 + MSS);
+	drop_sent(f);
+	tcp_abort(pcb);
+	drop_sent(f);
+}
+
 // Small pieces are copied into as many mbufs as it takes; short of those the frame is shorter.
 static void long_text_of_small_pieces_is_copied_into_a_chain(void **state)
 {
@@ -329,6 +353,7 @@ int test_tcp_frame(void)
 		FIXTURE_TEST(any_mixture_of_pieces_arrives_with_right_sums),
 		FIXTURE_TEST(sums_are_left_to_hardware_that_makes_them),
 		FIXTURE_TEST(long_text_goes_out_in_one_frame_for_the_device_to_cut),
+		FIXTURE_TEST(a_tail_loss_probe_of_new_text_is_one_segment),
 		FIXTURE_TEST(long_text_of_small_pieces_is_copied_into_a_chain),
 	};
 

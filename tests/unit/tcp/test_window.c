@@ -82,6 +82,31 @@ static void a_probe_that_is_taken_counts(void **state)
 	expect(f, ACK, 2, 1, 9);
 }
 
+// Each end has taken the other's probe and stands one octet further than the other's ACKs.
+static void probes_that_cross_do_not_lock_both_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = established_passive(f);
+
+	peer_window(f, 1, 0);
+	send_text(f, pcb, 1, 10);
+	flush(f);
+	pass(f, SECOND);
+	expect(f, ACK, 1, 1, 1);
+	peer_send(f, &(struct peer_segment){ACK, 1, 1, 1, PEER_WND_ZERO});
+	flush(f);
+	drop_sent(f);
+	peer(f, ACK, 1, 2, 0);
+	assert_int_equal(tcp_send_queued(pcb), 9);
+	flush(f);
+	expect(f, ACK, 2, 2, 9);
+	// Nothing else that is old has a say.
+	peer(f, ACK, 1, 11, 0);
+	peer(f, ACK, 0, 11, 0);
+	assert_int_equal(tcp_send_queued(pcb), 9);
+	drop_sent(f);
+}
+
 static void a_silent_peer_with_a_closed_window_times_out(void **state)
 {
 	struct fixture *f = *state;
@@ -186,6 +211,7 @@ int test_tcp_window(void)
 		FIXTURE_TEST(nothing_beyond_the_window_is_sent),
 		FIXTURE_TEST(a_closed_window_is_probed_until_it_opens),
 		FIXTURE_TEST(a_probe_that_is_taken_counts),
+		FIXTURE_TEST(probes_that_cross_do_not_lock_both_ends),
 		FIXTURE_TEST(a_silent_peer_with_a_closed_window_times_out),
 		FIXTURE_TEST(of_nobodys_it_does_not_last_though_the_peer_answers),
 		FIXTURE_TEST(a_shrunk_window_is_survived),
