@@ -7,9 +7,11 @@
 //   client ══ wires ══ net ─ half ┐ edits ┌ half ─ net ══ wires ══ broker
 //                     (as broker) └───────┘ (as client)
 //
-// adopt [--seeds N] [--first S]. What goes in comes out, edited; what the halves send keeps the
-// impersonated ends' ISNs, windows and clocks; and every buffer comes back.
+// sim-adopt [--seeds N | --nightly] [--first S] [--without A,B…]. What goes in comes out, edited;
+// what the halves send keeps the impersonated ends' ISNs, windows and clocks; and every buffer
+// comes back.
 
+#include "campaign.h"
 #include "sim.h"
 
 #include "base/clock.h"
@@ -17,10 +19,8 @@
 #include "tcp/segment.h"
 #include "tcp/seq.h"
 
-#include <rte_eal.h>
 #include <rte_mbuf.h>
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +51,7 @@ struct end {
 	struct tcp_stack *stack;
 	struct tcp_pcb *listener, *pcb;
 	uint64_t to_send, queued, received, abort_at;
+	uint64_t nap_us, wakes_us; // it does not read for so long, once
 	bool shut, eof, done, broken;
 	uint32_t ts; // the latest timestamp it has sent
 };
@@ -67,8 +68,34 @@ struct half {
 	bool ts_known;
 };
 
+// What a run can be spared.
+enum dimension {
+	LOSS,
+	DUPLICATES,
+	REORDERING,
+	CORRUPTION,
+	STALLS,
+	SQUEEZES,
+	SMALL_BUFFERS,
+	NAPS,
+	BREAKS,
+	DIMENSIONS,
+};
+
+static const char *const dimension_names[DIMENSIONS] = {
+	[LOSS] = "loss",
+	[DUPLICATES] = "duplicates",
+	[REORDERING] = "reordering",
+	[CORRUPTION] = "corruption",
+	[STALLS] = "stalls",
+	[SQUEEZES] = "squeezes",
+	[SMALL_BUFFERS] = "small-buffers",
+	[NAPS] = "naps",
+	[BREAKS] = "breaks",
+};
+
 struct bump {
-	uint64_t seed, now_us, steps;
+	uint64_t seed, without, now_us, steps;
 	struct random rng;
 	const struct sim_pools *pools;
 	struct sim_wire in[ENDS], out[ENDS]; // from and to each end
@@ -162,6 +189,12 @@ static void end_read(struct bump *b, struct end *end)
 	struct tcp_span spans[4];
 	unsigned n;
 
+	if (end->nap_us > 0 && end->received > 0) {
+		end->wakes_us = b->now_us + end->nap_us;
+		end->nap_us = 0;
+	}
+	if (b->now_us < end->wakes_us)
+		return;
 	while ((n = tcp_recv_peek(end->pcb, spans, 4)) > 0)
 		for (unsigned i = 0; i < n; i++) {
 			for (uint32_t k = 0; k < spans[i].length; k++)
@@ -208,7 +241,7 @@ static void end_turn(struct bump *b, struct end *end)
 	if (!pcb)
 		return;
 	end_read(b, end);
-	end->eof = tcp_recv_eof(pcb);
+	end->eof = tcp_recv_eof(pcb) && tcp_recv_readable(pcb) == 0;
 	if (end->received + end->queued >= end->abort_at) {
 		end_finish(end, true);
 		tcp_abort(pcb);
@@ -293,7 +326,6 @@ static void half_adopt(struct bump *b, unsigned h)
 static void half_track(struct half *half, struct half *other, const struct net_delivery *delivery,
 	const struct tcp_segment *seg)
 {
-	const uint8_t both = TCP_FLAG_ECE | TCP_FLAG_CWR;
 	struct tcp_adopted_end *seen = &half->seen;
 	bool scaled = half->seen.has_wscale && other->seen.has_wscale;
 	uint32_t edge = seg->ack + seg->wnd;
@@ -310,8 +342,6 @@ static void half_track(struct half *half, struct half *other, const struct net_d
 			.has_wscale = (seg->options.present & TCP_OPTION_WSCALE) != 0,
 			.sack_permitted = (seg->options.present & TCP_OPTION_SACK_PERMITTED) != 0,
 			.timestamps = (seg->options.present & TCP_OPTION_TIMESTAMPS) != 0,
-			.ecn = (seg->flags & both) ==
-			       (seg->flags & TCP_FLAG_ACK ? TCP_FLAG_ECE : both),
 		};
 	} else if (scaled) {
 		edge = seg->ack + ((uint32_t)seg->wnd << seen->wscale);
@@ -474,43 +504,94 @@ static void stack_init(struct bump *b, struct net *net, struct payload_pool *pay
 	CHECK(tcp_stack_create("sim", &config, net, payloads, &run_rng, b->now_us, ret_stack) == 0);
 }
 
+// What is switched off is drawn all the same, so that the rest stays as it was.
+static bool has(const struct bump *b, enum dimension dimension, bool drawn)
+{
+	return drawn && !(b->without & 1ull << dimension);
+}
+
+static uint64_t moment_draw(struct bump *b)
+{
+	return b->now_us + random_below(&b->rng, 1u << (10 + random_below(&b->rng, 13)));
+}
+
+// Between 100 ms and 10 s.
+static uint64_t spell_draw(struct bump *b)
+{
+	return (1 + random_below(&b->rng, 100)) * 100 * US_IN_MS;
+}
+
+static void spells_draw(struct bump *b, struct sim_impairment *i)
+{
+	bool stalls = random_below(&b->rng, 6) == 0, squeezed = random_below(&b->rng, 8) == 0;
+	struct sim_stall stall = {.from_us = moment_draw(b), .drops = random_below(&b->rng, 2)};
+	struct sim_squeeze squeeze = {.from_us = moment_draw(b),
+		.shift = random_below(&b->rng, 2) ? 16 : 1 + random_below(&b->rng, 6)};
+
+	stall.until_us = stall.from_us + spell_draw(b);
+	squeeze.until_us = squeeze.from_us + spell_draw(b);
+	if (has(b, STALLS, stalls))
+		i->stalls[0] = stall;
+	if (has(b, SQUEEZES, squeezed))
+		i->squeezes[0] = squeeze;
+}
+
 static void wire_draw(struct bump *b, struct sim_wire *wire)
 {
-	bool clean = random_below(&b->rng, 3) == 0;
+	bool dirty = random_below(&b->rng, 3) > 0;
+	uint32_t loss = random_below(&b->rng, 1000);
+	uint32_t duplicate = random_below(&b->rng, 500);
+	uint32_t reorder = random_below(&b->rng, 1500);
+	uint32_t corrupt = random_below(&b->rng, 100);
 
 	*wire = (struct sim_wire){.rng = &b->rng};
 	wire->impairment = (struct sim_impairment){
-		.loss = clean ? 0 : random_below(&b->rng, 1000),
-		.duplicate = clean ? 0 : random_below(&b->rng, 500),
-		.reorder = clean ? 0 : random_below(&b->rng, 1500),
-		.corrupt = clean ? 0 : random_below(&b->rng, 100),
+		.loss = has(b, LOSS, dirty) ? loss : 0,
+		.duplicate = has(b, DUPLICATES, dirty) ? duplicate : 0,
+		.reorder = has(b, REORDERING, dirty) ? reorder : 0,
+		.corrupt = has(b, CORRUPTION, dirty) ? corrupt : 0,
 		.delay_us = 1 + random_below(&b->rng, 20000),
 		.jitter_us = 1 + random_below(&b->rng, 50000),
 		.bytes_per_ms = 500 + random_below(&b->rng, 20000),
 		.queue_us = 200000,
 	};
+	spells_draw(b, &wire->impairment);
+}
+
+static uint32_t buffer_draw(struct bump *b)
+{
+	static const uint32_t buffers[] = {4000, 20000, 65535};
+	uint32_t drawn = random_below(&b->rng, 4);
+
+	return has(b, SMALL_BUFFERS, drawn < 3) ? buffers[drawn] : 262144;
+}
+
+static void end_draw(struct bump *b, struct end *end)
+{
+	bool naps = random_below(&b->rng, 6) == 0, breaks = random_below(&b->rng, 6) == 0;
+	uint64_t nap_us = spell_draw(b) * 3;
+	uint32_t abort_at = random_below(&b->rng, 20000);
+
+	end->to_send = 1 + random_below(&b->rng, 1u << (4 + random_below(&b->rng, 13)));
+	end->nap_us = has(b, NAPS, naps) ? nap_us : 0;
+	end->abort_at = has(b, BREAKS, breaks) ? abort_at : UINT64_MAX;
 }
 
 static void bump_draw(struct bump *b)
 {
-	static const uint32_t buffers[] = {4000, 20000, 65535, 262144};
-
 	for (unsigned e = 0; e < ENDS; e++) {
 		struct end *end = &b->ends[e];
 
 		wire_draw(b, &b->in[e]);
 		wire_draw(b, &b->out[e]);
 		node_init(b, &end->node, e, e, SIM_POOL_AMPLE, end_transmit);
-		stack_init(b, end->node.net, b->pools->payloads[e][SIM_POOL_AMPLE],
-			buffers[random_below(&b->rng, 4)], &end->stack);
-		end->to_send = 1 + random_below(&b->rng, 1u << (4 + random_below(&b->rng, 13)));
-		end->abort_at = UINT64_MAX;
-		if (random_below(&b->rng, 6) == 0)
-			end->abort_at = random_below(&b->rng, 20000);
+		stack_init(b, end->node.net, b->pools->payloads[e][SIM_POOL_AMPLE], buffer_draw(b),
+			&end->stack);
+		end_draw(b, end);
 		node_init(b, &b->halves[e].node, e, !e, SIM_POOL_SMALL, half_transmit);
 	}
-	stack_init(b, b->halves[0].node.net, b->pools->payloads[0][SIM_POOL_SMALL],
-		buffers[random_below(&b->rng, 4)], &b->stack);
+	stack_init(b, b->halves[0].node.net, b->pools->payloads[0][SIM_POOL_SMALL], buffer_draw(b),
+		&b->stack);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -524,6 +605,8 @@ static uint64_t next_us(const struct bump *b)
 
 	for (unsigned e = 0; e < ENDS; e++) {
 		next = least(next, tcp_next_deadline(b->ends[e].stack));
+		if (b->ends[e].pcb && b->now_us < b->ends[e].wakes_us)
+			next = least(next, b->ends[e].wakes_us);
 		next = least(next, sim_wire_next_us(&b->in[e]));
 		next = least(next, sim_wire_next_us(&b->out[e]));
 	}
@@ -582,12 +665,13 @@ static void play(struct bump *b)
 		CHECK(b->adopted && !b->ends[CLIENT].broken && !b->ends[BROKER].broken);
 }
 
-static uint64_t bump_run(uint64_t seed, const struct sim_pools *pools)
+static uint64_t bump_run(uint64_t seed, uint64_t without, const struct sim_pools *pools)
 {
 	struct bump *b = calloc(1, sizeof(*b));
 	uint64_t octets;
 
 	b->seed = seed;
+	b->without = without;
 	b->pools = pools;
 	b->now_us = 1000000;
 	random_init(&b->rng, seed);
@@ -610,33 +694,37 @@ static uint64_t bump_run(uint64_t seed, const struct sim_pools *pools)
 	return octets;
 }
 
+static void run(const struct sim_campaign *campaign, uint64_t seed, const struct sim_pools *pools)
+{
+	uint64_t *octets = campaign->ctx;
+
+	current_seed = seed;
+	*octets += bump_run(seed, campaign->without, pools);
+}
+
+static bool end(const struct sim_campaign *campaign)
+{
+	const uint64_t *octets = campaign->ctx;
+
+	printf("seeds %lu to %lu: %lu octets through adopted connections\n",
+		(unsigned long)campaign->first,
+		(unsigned long)(campaign->first + campaign->seeds - 1), (unsigned long)*octets);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
-		{"first", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
-	char *eal[] = {"adopt", "--no-huge", "--no-shconf", "-m", "256", "--no-pci",
-		"--no-telemetry", "--lcores=0@0", "--log-level=lib.*:error",
-		"--log-level=user1:error", NULL};
-	uint64_t seeds = 200, first = 1, octets = 0;
-	struct sim_pools pools;
-	int option;
+	uint64_t octets = 0;
+	struct sim_campaign campaign = {
+		.name = "sim-adopt",
+		.dimensions = dimension_names,
+		.dimensions_count = DIMENSIONS,
+		.seeds = 200,
+		.seeds_nightly = 10000,
+		.run = run,
+		.end = end,
+		.ctx = &octets,
+	};
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'n')
-			seeds = strtoull(optarg, NULL, 0);
-		else if (option == 'f')
-			first = strtoull(optarg, NULL, 0);
-		else
-			return 2;
-	}
-	if (rte_eal_init(sizeof(eal) / sizeof(eal[0]) - 1, eal) < 0 || sim_pools_create(&pools)) {
-		fprintf(stderr, "adopt: no memory\n");
-		return 1;
-	}
-	for (current_seed = first; current_seed < first + seeds; current_seed++)
-		octets += bump_run(current_seed, &pools);
-	printf("seeds %lu to %lu: %lu octets through adopted connections\n", (unsigned long)first,
-		(unsigned long)(first + seeds - 1), (unsigned long)octets);
-	sim_pools_destroy(&pools);
-	return 0;
+	return sim_campaign_main(&campaign, argc, argv);
 }

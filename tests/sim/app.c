@@ -39,16 +39,20 @@ void sim_app_open(struct sim_app *app)
 {
 	struct sim *sim = app->sim;
 	struct sim_host *host = &sim->hosts[app->host];
+	const uint16_t client_port = (uint16_t)(SIM_CLIENTS + app->pair);
 	const struct net_endpoint local = {
-		.address = host->address, .port = (uint16_t)(SIM_CLIENTS + app->pair)};
-	const struct net_endpoint remote = {
-		.address = sim->hosts[!app->host].address, .port = SIM_PORT};
+		.address = host->address, .port = app->client ? client_port : SIM_PORT};
+	const struct net_endpoint remote = {.address = sim->hosts[!app->host].address,
+		.port = app->client ? SIM_PORT : client_port};
 	const struct tcp_connect_options options = {
 		.no_delay = random_below(&sim->rng, 2) == 0,
 		.hold_ack = random_below(&sim->rng, 4) == 0,
 	};
 
+	app->opens = false;
 	SIM_CHECK(sim, tcp_connect(host->stack, &local, &remote, &options, app, &app->pcb) == 0);
+	if (app->mss != 0)
+		tcp_set_mss(app->pcb, app->mss);
 }
 
 // A message as pieces: inline octets, a payload, inline octets again.
@@ -85,10 +89,16 @@ static int write_copy(struct sim_app *app, uint32_t n)
 	return tcp_send_copy(app->pcb, data, n);
 }
 
+// Is there anything that it would write, at its time?
+static bool wants_to_write(const struct sim_app *app)
+{
+	return app->queued < app->to_send && tcp_send_queued(app->pcb) < 100000 &&
+	       (!app->listens_first || tcp_recv_eof(app->pcb));
+}
+
 static void write_some(struct sim_app *app, uint64_t now_us)
 {
-	while (app->queued < app->to_send && now_us >= app->next_write_us &&
-		tcp_send_queued(app->pcb) < 100000) {
+	while (wants_to_write(app) && now_us >= app->next_write_us) {
 		uint32_t n = 1 + random_below(&app->sim->rng, app->burst);
 		int err;
 
@@ -96,7 +106,7 @@ static void write_some(struct sim_app *app, uint64_t now_us)
 			n = (uint32_t)(app->to_send - app->queued);
 		err = app->pieces ? write_pieces(app, n) : write_copy(app, n);
 		if (err) {
-			SIM_CHECK(app->sim, err == -ENOMEM);
+			SIM_CHECK(app->sim, err == -ENOMEM || (app->fickle && err == -EAGAIN));
 			app->next_write_us = now_us + PAUSE_US;
 			return;
 		}
@@ -134,6 +144,20 @@ static void read_some(struct sim_app *app, uint64_t now_us)
 	if (app->read_pause_us > 0)
 		app->next_read_us =
 			now_us + 1 + random_below(&app->sim->rng, (uint32_t)app->read_pause_us);
+	if (app->nap_us > 0 && app->received >= app->nap_at) {
+		app->next_read_us = now_us + app->nap_us;
+		app->nap_us = 0;
+	}
+}
+
+static void resize(struct sim_app *app)
+{
+	struct random *rng = &app->sim->rng;
+
+	if (random_below(rng, 20) > 0)
+		return;
+	tcp_set_receive_buffer(app->pcb, random_below(rng, 4) * 10000);
+	tcp_set_send_buffer(app->pcb, random_below(rng, 4) * 10000);
 }
 
 static void end(struct sim_app *app)
@@ -160,6 +184,12 @@ static void end(struct sim_app *app)
 		break;
 	case SIM_END_ABORT:
 		if (app->queued + app->received >= app->abort_at) {
+			tcp_abort(app->pcb);
+			finish(app);
+		}
+		break;
+	case SIM_END_ABORT_AT:
+		if (app->sim->now_us >= app->abort_us) {
 			tcp_abort(app->pcb);
 			finish(app);
 		}
@@ -195,11 +225,16 @@ void sim_app_events(struct sim_app *app, uint32_t events, uint64_t now_us)
 
 void sim_app_turn(struct sim_app *app, uint64_t now_us)
 {
+	if (app->opens && now_us >= app->open_us)
+		sim_app_open(app);
 	if (!app->pcb)
 		return;
+	if (app->fickle)
+		resize(app);
 	read_some(app, now_us);
 	write_some(app, now_us);
-	end(app);
+	if (now_us >= app->end_us)
+		end(app);
 }
 
 uint64_t sim_app_next_us(const struct sim_app *app)
@@ -207,11 +242,14 @@ uint64_t sim_app_next_us(const struct sim_app *app)
 	uint64_t next = WHEEL_NEVER;
 
 	if (!app->pcb)
-		return WHEEL_NEVER;
-	if (tcp_recv_readable(app->pcb) > 0)
+		return app->opens ? app->open_us : WHEEL_NEVER;
+	if (app->sim->now_us < app->end_us)
+		next = app->end_us;
+	if (app->ending == SIM_END_ABORT_AT && app->abort_us < next)
+		next = app->abort_us;
+	if (tcp_recv_readable(app->pcb) > 0 && app->next_read_us < next)
 		next = app->next_read_us;
-	if (app->queued < app->to_send && tcp_send_queued(app->pcb) < 100000 &&
-		app->next_write_us < next)
+	if (wants_to_write(app) && app->next_write_us < next)
 		next = app->next_write_us;
 	return next;
 }

@@ -25,7 +25,7 @@ int sim_pools_create(struct sim_pools *pools)
 {
 	char name[32];
 
-	pools->rx = rte_pktmbuf_pool_create("rx", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, -1);
+	pools->rx = rte_pktmbuf_pool_create("rx", 4095, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, -1);
 	if (!pools->rx)
 		return -1;
 	for (unsigned h = 0; h < SIM_HOSTS; h++) {
@@ -90,10 +90,8 @@ void sim_pools_check(const struct sim_pools *pools)
 static void transmit(void *ctx, struct rte_mbuf *m)
 {
 	struct sim_host *host = ctx;
-	struct sim *sim = host->sim;
 
-	sim_tap_packet(sim, host->index, m);
-	sim_wire_send(&sim->wires[host->index], m, sim->pools->rx, sim->now_us);
+	sim_device_send(host->sim, host->index, m);
 }
 
 static void net_start(struct sim_host *host, uint16_t mtu)
@@ -128,7 +126,7 @@ void sim_host_init(struct sim_host *host, struct sim *sim, unsigned index,
 	host->netif = (struct net_if){
 		.name = "sim",
 		.raw_ip = true,
-		.caps = {.multi_segment = config->chains},
+		.caps = config->caps,
 		.tx_pool = pools->tx[index][config->tx],
 		.tx_reserve = pools->reserve[index],
 		.tx = transmit,
@@ -171,7 +169,8 @@ static void receive(struct sim_host *host)
 			net_input(host->net, &host->netif, frames, n, sim->now_us, deliveries);
 
 		for (unsigned i = 0; i < count; i++) {
-			sim_tap_delivery(sim, host->index, deliveries[i].m);
+			if (deliveries[i].kind == NET_DELIVERY_TCP)
+				sim_tap_delivery(sim, host->index, deliveries[i].m);
 			tcp_input(host->stack, &deliveries[i]);
 			tcp_stack_check(host->stack);
 		}
@@ -194,6 +193,9 @@ static void accept_or_refuse(struct sim_host *host, struct tcp_pcb *pcb)
 	app->pcb = pcb;
 	tcp_pcb_set_user(pcb, app);
 	tcp_set_no_delay(pcb, random_below(&host->sim->rng, 2) == 0);
+	if (app->mss != 0)
+		tcp_set_mss(pcb, app->mss);
+	app->opens = false;
 	tcp_accept(pcb);
 }
 

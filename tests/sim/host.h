@@ -14,7 +14,7 @@ struct sim_host_config {
 	struct tcp_config tcp;
 	enum sim_pool_size tx, payloads;
 	uint16_t mtu;
-	bool chains; // the interface takes them
+	struct net_if_caps caps;
 };
 
 void sim_host_init(struct sim_host *host, struct sim *sim, unsigned index,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// One run: everything is drawn from the seed, played in virtual time, and counted up at
-// the end.
+// One run: played in virtual time, and counted up at the end.
 
 #include "host.h"
 
@@ -46,114 +45,6 @@ void sim_trace(const struct sim *sim, unsigned host, unsigned pair, const struct
 			seg->options.sack[i].end - ack0);
 }
 
-// A number between 1 and 10^magnitude, all magnitudes alike.
-static uint32_t magnitude_draw(struct random *rng, unsigned magnitude)
-{
-	uint32_t max = 10;
-
-	for (unsigned m = random_below(rng, magnitude); m > 0; m--)
-		max *= 10;
-	return 1 + random_below(rng, max);
-}
-
-static void impairment_draw(struct random *rng, struct sim_impairment *i)
-{
-	bool clean = random_below(rng, 4) == 0;
-	bool shuffled = random_below(rng, 6) == 0;
-	bool bursts = random_below(rng, 4) == 0;
-
-	*i = (struct sim_impairment){
-		.loss = clean ? 0 : random_below(rng, bursts ? 100 : 1500),
-		.duplicate = clean ? 0 : random_below(rng, 500),
-		.reorder = clean ? 0 : random_below(rng, shuffled ? 8000 : 2000),
-		.corrupt = clean ? 0 : random_below(rng, 200),
-		.burst = clean || !bursts ? 0 : random_below(rng, 200),
-		.mark = random_below(rng, 1000),
-		.delay_us = magnitude_draw(rng, 5),
-		.jitter_us = magnitude_draw(rng, 5),
-		.bytes_per_ms = 100 + magnitude_draw(rng, 6),
-		.queue_us = 20000 + magnitude_draw(rng, 6),
-	};
-}
-
-static void host_config_draw(struct random *rng, struct sim_host_config *config)
-{
-	static const uint16_t mtus[] = {576, 1280, 1500, 1500};
-	static const uint32_t buffers[] = {2000, 20000, 65535, 262144};
-
-	tcp_config_init(&config->tcp);
-	config->tcp.connections_max = 64;
-	config->tcp.pieces_max = random_below(rng, 4) == 0 ? 40 : 10000;
-	config->tcp.receive_buffer = buffers[random_below(rng, 4)];
-	config->tcp.sack = random_below(rng, 5) > 0;
-	config->tcp.timestamps = random_below(rng, 4) > 0;
-	config->tcp.ecn = random_below(rng, 3);
-	config->tcp.congestion = random_below(rng, TCP_CONGESTIONS);
-	config->tcp.syn_retries = 20;
-	config->tcp.retries = 30;
-	for (unsigned i = 0; i < sizeof(config->tcp.secret); i++)
-		config->tcp.secret[i] = (uint8_t)random_next(rng);
-	config->tx = random_below(rng, SIM_POOL_SIZES);
-	config->payloads = random_below(rng, SIM_POOL_SIZES);
-	config->mtu = mtus[random_below(rng, 4)];
-	config->chains = random_below(rng, 2) == 0;
-	config->tcp.reference_least = 1 + random_below(rng, 1000);
-}
-
-static enum sim_ending ending_draw(struct random *rng)
-{
-	return random_below(rng, 3) > 0 ? SIM_END_SHUTDOWN : random_below(rng, SIM_ENDINGS);
-}
-
-static void app_draw(struct sim *sim, unsigned host, unsigned pair, bool client)
-{
-	struct random *rng = &sim->rng;
-	struct sim_app *app = &sim->apps[host][pair];
-	bool chatty = random_below(rng, 2) == 0;
-
-	*app = (struct sim_app){
-		.sim = sim,
-		.host = host,
-		.pair = pair,
-		.client = client,
-		.ending = ending_draw(rng),
-		.to_send = chatty ? random_below(rng, 3000) : magnitude_draw(rng, 5),
-		.burst = chatty ? 1 + random_below(rng, 60) : 1 + random_below(rng, 8192),
-		.think_us = chatty ? magnitude_draw(rng, 5) : 0,
-		.read_max = magnitude_draw(rng, 6),
-		.read_pause_us = random_below(rng, 3) == 0 ? magnitude_draw(rng, 5) : 0,
-		.pieces = random_below(rng, 2) == 0,
-	};
-	if (app->burst > 8192)
-		app->burst = 8192;
-	// With all payloads in send queues text can only be read while it arrives: a few octets a
-	// turn would then mean a few octets a timeout.
-	if (sim->scarce)
-		app->read_max += 500;
-	app->abort_at = random_below(rng, (uint32_t)app->to_send + 1);
-}
-
-static void sim_draw(struct sim *sim)
-{
-	struct sim_host_config config;
-
-	for (unsigned h = 0; h < SIM_HOSTS; h++) {
-		host_config_draw(&sim->rng, &config);
-		sim_host_init(&sim->hosts[h], sim, h, &config);
-		sim->scarce = sim->scarce || config.payloads == SIM_POOL_TINY;
-		impairment_draw(&sim->rng, &sim->wires[h].impairment);
-		sim->wires[h].rng = &sim->rng;
-	}
-	sim->pairs = 1 + random_below(&sim->rng, SIM_PAIRS);
-	for (unsigned p = 0; p < sim->pairs; p++) {
-		unsigned client = random_below(&sim->rng, SIM_HOSTS);
-
-		app_draw(sim, client, p, true);
-		app_draw(sim, !client, p, false);
-		sim_app_open(&sim->apps[client][p]);
-	}
-}
-
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -179,7 +70,7 @@ static bool finished(const struct sim *sim)
 
 	for (unsigned h = 0; h < SIM_HOSTS; h++) {
 		for (unsigned p = 0; p < sim->pairs; p++)
-			if (sim->apps[h][p].pcb)
+			if (sim->apps[h][p].pcb || sim->apps[h][p].opens)
 				return false;
 		tcp_stack_usage(sim->hosts[h].stack, &usage);
 		if (usage.pcbs > 1)
@@ -272,8 +163,10 @@ static void counters_add(const struct tcp_stack *stack, struct sim_result *resul
 
 static void conclude(struct sim *sim, struct sim_result *result)
 {
-	for (unsigned p = 0; p < sim->pairs; p++)
+	for (unsigned p = 0; p < sim->pairs; p++) {
 		pair_check(sim, p, result);
+		result->crossed += sim->taps[0][p].knocked && sim->taps[1][p].knocked;
+	}
 	for (unsigned h = 0; h < SIM_HOSTS; h++) {
 		struct tcp_usage usage;
 
@@ -283,13 +176,15 @@ static void conclude(struct sim *sim, struct sim_result *result)
 		tcp_stack_usage(sim->hosts[h].stack, &usage);
 		SIM_CHECK(sim, usage.pcbs == 0);
 		counters_add(sim->hosts[h].stack, result);
+		result->cut += sim->hosts[h].cut;
 		sim_host_fini(&sim->hosts[h]);
 		for (unsigned p = 0; p < sim->pairs; p++)
 			result->segments += sim->taps[h][p].segments,
 				sim_tap_fini(&sim->taps[h][p]);
 	}
 	for (unsigned h = 0; h < SIM_HOSTS; h++)
-		result->lost += sim->wires[h].lost, sim_wire_fini(&sim->wires[h]);
+		result->lost += sim->wires[h].lost, result->too_big += sim->wires[h].too_big,
+			sim_wire_fini(&sim->wires[h]);
 	result->virtual_us += sim->now_us;
 }
 
@@ -315,13 +210,4 @@ void sim_destroy(struct sim *sim)
 {
 	sim_pools_check(sim->pools);
 	free(sim);
-}
-
-void sim_run(uint64_t seed, const struct sim_pools *pools, bool verbose, struct sim_result *result)
-{
-	struct sim *sim = sim_create(seed, pools, verbose);
-
-	sim_draw(sim);
-	sim_play(sim, result);
-	sim_destroy(sim);
 }

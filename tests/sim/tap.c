@@ -33,6 +33,7 @@ static void options_check(const struct sim *sim, struct sim_tap *tap, const stru
 	if (seg->flags & TCP_FLAG_SYN) {
 		SIM_CHECK(sim, !tap->syn_seen || tap->isn == seg->seq);
 		tap->syn_seen = true;
+		tap->knocked = tap->knocked || !(seg->flags & TCP_FLAG_ACK);
 		tap->isn = seg->seq;
 		tap->wscale_sent = (seg->options.present & TCP_OPTION_WSCALE) != 0;
 		tap->wscale = seg->options.wscale;
@@ -178,20 +179,47 @@ void sim_tap_fini(struct sim_tap *tap)
 	free(tap->sacked);
 }
 
-void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
+// NULL for anything but a TCP segment of a pair.
+static const uint8_t *tcp_decode(
+	const struct sim *sim, const struct rte_mbuf *m, uint8_t *buffer, struct tcp_segment *seg)
 {
-	uint8_t packet[SIM_PACKET_MAX];
-	const uint8_t *ip = rte_pktmbuf_read(m, 0, m->pkt_len, packet);
-	struct tcp_segment seg;
-	struct sim_tap *tap, *peer;
+	const uint8_t *ip = rte_pktmbuf_read(m, 0, m->pkt_len, buffer);
 	unsigned pair;
 
 	SIM_CHECK(sim, ip);
 	if (ip[9] != 6)
-		return;
-	SIM_CHECK(sim, tcp_segment_decode(ip + 20, m->pkt_len - 20u, m->pkt_len - 20u, &seg));
-	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
+		return NULL;
+	SIM_CHECK(sim, tcp_segment_decode(ip + 20, m->pkt_len - 20u, m->pkt_len - 20u, seg));
+	pair = pair_of(seg->source == SIM_PORT ? seg->destination : seg->source);
 	SIM_CHECK(sim, pair < sim->pairs);
+	return ip;
+}
+
+void sim_tap_frame(const struct sim *sim, unsigned host, const struct rte_mbuf *m)
+{
+	uint8_t packet[SIM_FRAME_MAX];
+	struct tcp_segment seg;
+	unsigned pair;
+
+	if (!tcp_decode(sim, m, packet, &seg) || seg.length == 0)
+		return;
+	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
+	if (!sim->taps[host][pair].dead && !(seg.flags & TCP_FLAG_RST))
+		pipe_check(sim, host, pair, &seg);
+}
+
+void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
+{
+	uint8_t packet[SIM_PACKET_MAX];
+	struct tcp_segment seg;
+	const uint8_t *ip = tcp_decode(sim, m, packet, &seg);
+	struct sim_tap *tap, *peer;
+	unsigned pair;
+
+	if (!ip)
+		return;
+	SIM_CHECK(sim, m->pkt_len <= sim->hosts[host].netif.mtu && (ip[6] & 0x40)); // DF
+	pair = pair_of(seg.source == SIM_PORT ? seg.destination : seg.source);
 	tap = &sim->taps[host][pair];
 	peer = &sim->taps[!host][pair];
 	if (sim->verbose)
@@ -208,7 +236,6 @@ void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
 		return;
 	text_check(sim, host, pair, &seg, ip + 20 + seg.header_length);
 	resent_check(sim, host, pair, &seg);
-	pipe_check(sim, host, pair, &seg);
 	SIM_CHECK(sim, peer->edge_known || seg.length == 0);
 	SIM_CHECK(sim, seq_le(seg.seq + seg.length, peer->edge + (seg.length == 1)));
 }

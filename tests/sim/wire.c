@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// One direction of the wire: rate, queue, loss, duplication, corruption, delay and
+// One direction of the wire: rate, queue, stalls, loss, duplication, corruption, delay and
 // reordering. It holds the sender's frames until they arrive, as a NIC and its queue do.
 
 #include "sim.h"
@@ -67,6 +67,11 @@ static void put(struct sim_wire *wire, struct rte_mbuf *m)
 	heap_push(wire, (struct sim_packet){.due_us = due, .m = m});
 }
 
+void sim_wire_put(struct sim_wire *wire, struct rte_mbuf *m, uint64_t now_us)
+{
+	heap_push(wire, (struct sim_packet){.due_us = now_us + wire->impairment.delay_us, .m = m});
+}
+
 // In a copy: the bytes of one frame may stand in many.
 static struct rte_mbuf *corrupted(
 	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool)
@@ -101,19 +106,47 @@ static void mark(struct sim_wire *wire, struct rte_mbuf *m)
 	ip->hdr_checksum = rte_ipv4_cksum(ip);
 }
 
+static const struct sim_stall *stall_of(const struct sim_wire *wire, uint64_t now_us)
+{
+	for (unsigned i = 0; i < SIM_SPELLS; i++) {
+		const struct sim_stall *stall = &wire->impairment.stalls[i];
+
+		if (now_us >= stall->from_us && now_us < stall->until_us)
+			return stall;
+	}
+	return NULL;
+}
+
+// Is there room in the queue, which does not move during a stall?
+static bool queue_takes(const struct sim_wire *wire, const struct sim_stall *stall, uint64_t now_us)
+{
+	uint64_t moves_us = stall ? stall->until_us : now_us;
+
+	return wire->free_us <= moves_us || wire->free_us - moves_us <= wire->impairment.queue_us;
+}
+
 void sim_wire_send(
 	struct sim_wire *wire, struct rte_mbuf *m, struct rte_mempool *pool, uint64_t now_us)
 {
 	uint64_t duration = m->pkt_len * 1000ull / wire->impairment.bytes_per_ms;
+	const struct sim_stall *stall = stall_of(wire, now_us);
+	const struct sim_narrowing *narrowing = sim_router_narrowing(wire, m, now_us);
 	struct rte_mbuf *copy;
 
 	if (wire->free_us < now_us)
 		wire->free_us = now_us;
-	if (is_lost(wire, now_us) || wire->free_us - now_us > wire->impairment.queue_us) {
+	if (is_lost(wire, now_us) || (stall && stall->drops) || !queue_takes(wire, stall, now_us) ||
+		narrowing) {
 		wire->lost++;
+		wire->too_big += narrowing != NULL;
+		if (narrowing && !stall)
+			sim_router_complain(wire, narrowing, m, pool, now_us);
 		rte_pktmbuf_free(m);
 		return;
 	}
+	if (stall && wire->free_us < stall->until_us)
+		wire->free_us = stall->until_us;
+	sim_router_squeeze(wire, m, now_us);
 	mark(wire, m);
 	wire->free_us += duration;
 	if (happens(wire, wire->impairment.corrupt))
