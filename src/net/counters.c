@@ -58,6 +58,7 @@ static const char *const direction_names[NET_DIRECTIONS] = {
 
 static const char *const neighbour_names[NET_NEIGHBOUR_GAUGES] = {
 	[NET_NEIGHBOUR_GAUGE_STATIC] = "static",
+	[NET_NEIGHBOUR_GAUGE_OBSERVED] = "observed",
 	[NET_NEIGHBOUR_GAUGE_REACHABLE] = "reachable",
 	[NET_NEIGHBOUR_GAUGE_STALE] = "stale",
 	[NET_NEIGHBOUR_GAUGE_INCOMPLETE] = "incomplete",

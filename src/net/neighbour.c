@@ -13,8 +13,15 @@
 
 static void neighbour_transmit(struct net_neighbour *n, struct rte_mbuf *m)
 {
-	struct rte_ether_hdr *header = (void *)rte_pktmbuf_prepend(m, sizeof(*header));
+	struct rte_ether_hdr *header;
 
+	if (unlikely(n->tagged)) {
+		struct rte_vlan_hdr *vlan = (void *)rte_pktmbuf_prepend(m, sizeof(*vlan));
+
+		*vlan = n->vlan;
+		m->l2_len += sizeof(*vlan);
+	}
+	header = (void *)rte_pktmbuf_prepend(m, sizeof(*header));
 	*header = n->header;
 	n->netif->tx(n->netif->ctx, m);
 }

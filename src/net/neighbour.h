@@ -15,7 +15,8 @@
 //
 // Lifetime. A net_path holds a reference; without one an entry waits on the unused list, whose
 // head is evicted when the cache is full: what is in use is never evicted. NEW and FAILED
-// entries go with their last reference; an unused REACHABLE or STALE one some time later.
+// entries go with their last reference, as do OBSERVED ones, which are no neighbours but headers
+// that were seen on the wire; an unused REACHABLE or STALE one goes some time later.
 
 #pragma once
 
@@ -30,12 +31,14 @@
 
 struct net;
 struct net_if;
+struct net_observed;
 struct rte_mbuf;
 
 enum neighbour_state {
 	NEIGHBOUR_FREE,
 	// Frames go out as they are:
 	NEIGHBOUR_STATIC,
+	NEIGHBOUR_OBSERVED,
 	NEIGHBOUR_REACHABLE,
 	// neighbour_send() has something to do:
 	NEIGHBOUR_STALE,
@@ -51,6 +54,8 @@ struct net_neighbour {
 	struct rte_ether_hdr header; // what goes in front of a packet to this neighbour
 	uint8_t state;		     // enum neighbour_state
 	uint8_t requests;	     // repeated in this state
+	bool tagged;		     // `vlan` follows it
+	struct rte_vlan_hdr vlan;
 	uint16_t pending_head, pending_count;
 	uint32_t references;
 	uint64_t confirmed_us; // known to be alive then
@@ -73,6 +78,9 @@ void neighbour_cache_fini(struct net *net); // drops what waits; harmless when h
 
 // Takes a reference. -ENOMEM when all entries are in use.
 int neighbour_get(struct net *net, struct net_if *netif, const struct net_address *address,
+	struct net_neighbour **ret_neighbour);
+// The entry of a header, with a reference. -ENOMEM.
+int neighbour_observe(struct net *net, const struct net_observed *observed, bool ipv6,
 	struct net_neighbour **ret_neighbour);
 void neighbour_put(struct net *net, struct net_neighbour *n);
 // -ENOMEM, -EEXIST.

@@ -25,6 +25,8 @@ static enum net_neighbour_gauge neighbour_gauge(enum neighbour_state state)
 	switch (state) {
 	case NEIGHBOUR_STATIC:
 		return NET_NEIGHBOUR_GAUGE_STATIC;
+	case NEIGHBOUR_OBSERVED:
+		return NET_NEIGHBOUR_GAUGE_OBSERVED;
 	case NEIGHBOUR_REACHABLE:
 		return NET_NEIGHBOUR_GAUGE_REACHABLE;
 	case NEIGHBOUR_STALE:
@@ -167,6 +169,7 @@ struct net_neighbour *neighbour_create(
 	n->netif = netif;
 	n->address = *address;
 	n->requests = 0;
+	n->tagged = false;
 	n->confirmed_us = 0;
 	n->header = (struct rte_ether_hdr){
 		.ether_type = rte_cpu_to_be_16(
@@ -197,7 +200,8 @@ void neighbour_put(struct net *net, struct net_neighbour *n)
 	ASSERT(n->references > 0);
 	if (--n->references > 0 || n->state == NEIGHBOUR_STATIC)
 		return;
-	if (n->state == NEIGHBOUR_NEW || n->state == NEIGHBOUR_FAILED) {
+	if (n->state == NEIGHBOUR_NEW || n->state == NEIGHBOUR_FAILED ||
+		n->state == NEIGHBOUR_OBSERVED) {
 		neighbour_remove(net, n);
 		return;
 	}
@@ -205,6 +209,43 @@ void neighbour_put(struct net *net, struct net_neighbour *n)
 	// A STALE entry in use has let its timer run out; unused, it is on its way out.
 	if (n->state == NEIGHBOUR_STALE && !wheel_armed(&n->timer))
 		wheel_arm(&net->wheel, &n->timer, net->now_us + net->config.neighbour_age_us);
+}
+
+// A group address of IPv6, which no neighbour has, made of the header: its name in the table.
+static struct net_address observed_name(const struct net_observed *observed, bool ipv6)
+{
+	struct net_address name = {.bytes = {0xff, (uint8_t)(observed->tagged << 1 | ipv6)}};
+
+	memcpy(&name.bytes[2], observed->destination, RTE_ETHER_ADDR_LEN);
+	memcpy(&name.bytes[8], observed->source, RTE_ETHER_ADDR_LEN);
+	if (observed->tagged)
+		memcpy(&name.bytes[14], &observed->tag, sizeof(observed->tag));
+	return name;
+}
+
+int neighbour_observe(struct net *net, const struct net_observed *observed, bool ipv6,
+	struct net_neighbour **ret_neighbour)
+{
+	const struct net_address name = observed_name(observed, ipv6);
+	struct net_neighbour *n;
+	int rc = neighbour_get(net, observed->netif, &name, &n);
+
+	if (rc != 0)
+		return rc;
+	*ret_neighbour = n;
+	if (n->state == NEIGHBOUR_OBSERVED)
+		return 0;
+	memcpy(n->header.src_addr.addr_bytes, observed->source, RTE_ETHER_ADDR_LEN);
+	memcpy(n->header.dst_addr.addr_bytes, observed->destination, RTE_ETHER_ADDR_LEN);
+	n->header.ether_type = rte_cpu_to_be_16(ipv6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+	n->tagged = observed->tagged;
+	if (n->tagged) {
+		n->vlan.vlan_tci = rte_cpu_to_be_16(observed->tag);
+		n->vlan.eth_proto = n->header.ether_type;
+		n->header.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_VLAN);
+	}
+	neighbour_set_state(net, n, NEIGHBOUR_OBSERVED);
+	return 0;
 }
 
 int neighbour_add_static(struct net *net, struct net_if *netif, const struct net_address *address,
@@ -228,6 +269,7 @@ static const char *neighbour_state_name(enum neighbour_state state)
 {
 	static const char *const names[NET_NEIGHBOUR_GAUGES] = {
 		[NET_NEIGHBOUR_GAUGE_STATIC] = "static",
+		[NET_NEIGHBOUR_GAUGE_OBSERVED] = "observed",
 		[NET_NEIGHBOUR_GAUGE_REACHABLE] = "reachable",
 		[NET_NEIGHBOUR_GAUGE_STALE] = "stale",
 		[NET_NEIGHBOUR_GAUGE_INCOMPLETE] = "incomplete",
@@ -246,7 +288,7 @@ unsigned net_neighbours_list(
 		const struct net_neighbour *n = &net->neighbours[*cursor];
 		struct net_neighbour_info *info = &ret_infos[count];
 
-		if (n->state == NEIGHBOUR_FREE)
+		if (n->state == NEIGHBOUR_FREE || n->state == NEIGHBOUR_OBSERVED)
 			continue;
 		info->address = n->address;
 		memcpy(info->mac, n->header.dst_addr.addr_bytes, sizeof(info->mac));
@@ -274,7 +316,8 @@ static void neighbour_check_entry(const struct net *net, const struct net_neighb
 		return;
 	}
 	ASSERT(neighbour_find(net, n->netif, &n->address) == n);
-	ASSERT(n->references > 0 || (n->state != NEIGHBOUR_NEW && n->state != NEIGHBOUR_FAILED));
+	ASSERT(n->references > 0 || (n->state != NEIGHBOUR_NEW && n->state != NEIGHBOUR_FAILED &&
+					    n->state != NEIGHBOUR_OBSERVED));
 }
 
 void neighbour_check(const struct net *net)

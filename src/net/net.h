@@ -140,6 +140,26 @@ static_assert(sizeof(struct net_path) == 56, "every connection has one");
 // full of entries in use.
 int net_path_open(struct net *net, const struct net_address *local,
 	const struct net_address *remote, struct net_path *ret_path);
+
+// How the frames of an end look whose place is taken (a bump in the wire).
+struct net_observed {
+	struct net_if *netif; // where they leave
+	uint8_t source[6], destination[6];
+	bool tagged;
+	uint16_t tag;	     // priority, DEI and VLAN of IEEE 802.1Q, when tagged
+	uint16_t mtu;	     // 0: the interface's
+	uint8_t ttl;	     // or hop limit
+	uint8_t tos;	     // DSCP; the ECN bits are given per packet
+	uint32_t flow_label; // IPv6
+	bool fragments;	     // IPv4 without Don't Fragment
+};
+
+// A path like that: no route, no resolution, and neither address has to be ours. Paths with the
+// same header share it; it takes an entry of the neighbour cache. -EINVAL: addresses of two
+// families; -ENOMEM: the cache is full of entries in use.
+int net_path_observe(struct net *net, const struct net_observed *observed,
+	const struct net_address *local, const struct net_address *remote,
+	struct net_path *ret_path);
 void net_path_close(struct net_path *path);
 
 // Room that net_path_send() needs in front of the L4 header.

@@ -19,7 +19,8 @@
 
 #define SUM_UNKNOWN UINT32_MAX // the sum of a TCP packet is to be made here
 
-static_assert(NET_HEADROOM >= sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv6_hdr) +
+static_assert(NET_HEADROOM >= sizeof(struct rte_ether_hdr) + sizeof(struct rte_vlan_hdr) +
+				      sizeof(struct rte_ipv6_hdr) +
 				      sizeof(struct rte_ipv6_fragment_ext),
 	"the headers must fit");
 
@@ -66,6 +67,39 @@ int net_path_open(struct net *net, const struct net_address *local,
 		.ttl = IP_TTL_DEFAULT,
 		.df = true,
 		.flow_label = ipv6 ? (uint32_t)random_next(net->rng) & RTE_IPV6_HDR_FL_MASK : 0,
+	};
+	return 0;
+}
+
+int net_path_observe(struct net *net, const struct net_observed *observed,
+	const struct net_address *local, const struct net_address *remote,
+	struct net_path *ret_path)
+{
+	struct net_if *netif = observed->netif;
+	struct net_neighbour *neighbour = NULL;
+	bool ipv6 = !net_address_is_ipv4(remote);
+
+	if (ipv6 == net_address_is_ipv4(local))
+		return -EINVAL;
+	if (!netif->raw_ip) {
+		int rc = neighbour_observe(net, observed, ipv6, &neighbour);
+
+		if (rc != 0) {
+			net_drop_count(net, NET_DROP_NEIGHBOUR_FULL);
+			return rc;
+		}
+	}
+	*ret_path = (struct net_path){
+		.netif = netif,
+		.neighbour = neighbour,
+		.local = *local,
+		.remote = *remote,
+		.mtu = observed->mtu ? observed->mtu : netif->mtu,
+		.ipv6 = ipv6,
+		.ttl = observed->ttl,
+		.tos = (uint8_t)(observed->tos & ~RTE_IPV4_HDR_ECN_MASK),
+		.df = ipv6 || !observed->fragments,
+		.flow_label = ipv6 ? observed->flow_label & RTE_IPV6_HDR_FL_MASK : 0,
 	};
 	return 0;
 }

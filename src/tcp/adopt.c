@@ -77,6 +77,8 @@ int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
 	pcb->snd_una = pcb->snd_nxt = pcb->snd_max = self->isn + 1;
 	pcb->ts_offset = self->tsval;
 	tcp_pcb_learn_syn(pcb, &syn);
+	if (self->ecn && adoption->peer.ecn)
+		pcb->flags |= TCP_PCB_ECN;
 	windows_continue(pcb, adoption);
 	twins_join(pcb, adoption->twin);
 	tcp_table_insert(pcb);

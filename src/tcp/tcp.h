@@ -130,6 +130,7 @@ struct tcp_adopted_end {
 	uint16_t mss;	     // options of its SYN; 0: none
 	uint8_t wscale;
 	bool has_wscale, sack_permitted, timestamps;
+	bool ecn; // its SYN had ECE and CWR, or its SYN-ACK had ECE alone (RFC 3168 6.1.1)
 };
 
 struct tcp_adoption {
@@ -141,10 +142,11 @@ struct tcp_adoption {
 
 // ESTABLISHED in the place of an end whose handshake is complete and of which nothing is in flight;
 // the role that it had in the handshake does not matter. Nothing is sent and no event reported. The
-// pcb takes over the opened `path`, whose L2 header, TTL and TOS are the caller's to choose and
-// whose local address need not be ours. Handshake segments that are repeated draw an ACK.
-// Timestamps stand still between those that `self` sends through its twin, so they never run ahead
-// of its clock. -EADDRINUSE, -ENOMEM (the path stays the caller's).
+// pcb takes over the opened `path`: one of net_path_observe() carries the MACs, VLAN tag, TTL,
+// DSCP, flow label and MTU that the end was seen with, and its local address need not be ours.
+// Handshake segments that are repeated draw an ACK. Timestamps stand still between those that
+// `self` sends through its twin, so they never run ahead of its clock. -EADDRINUSE, -ENOMEM (the
+// path stays the caller's).
 int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
 	const struct net_path *path, void *user, struct tcp_pcb **ret_pcb);
 // `self` was seen with this timestamp elsewhere.

@@ -326,6 +326,7 @@ static void half_adopt(struct bump *b, unsigned h)
 static void half_track(struct half *half, struct half *other, const struct net_delivery *delivery,
 	const struct tcp_segment *seg)
 {
+	const uint8_t both = TCP_FLAG_ECE | TCP_FLAG_CWR;
 	struct tcp_adopted_end *seen = &half->seen;
 	bool scaled = half->seen.has_wscale && other->seen.has_wscale;
 	uint32_t edge = seg->ack + seg->wnd;
@@ -342,6 +343,8 @@ static void half_track(struct half *half, struct half *other, const struct net_d
 			.has_wscale = (seg->options.present & TCP_OPTION_WSCALE) != 0,
 			.sack_permitted = (seg->options.present & TCP_OPTION_SACK_PERMITTED) != 0,
 			.timestamps = (seg->options.present & TCP_OPTION_TIMESTAMPS) != 0,
+			.ecn = (seg->flags & both) ==
+			       (seg->flags & TCP_FLAG_ACK ? TCP_FLAG_ECE : both),
 		};
 	} else if (scaled) {
 		edge = seg->ack + ((uint32_t)seg->wnd << seen->wscale);

@@ -27,6 +27,7 @@ int main(void)
 	failed += test_net_arp();
 	failed += test_net_neighbours();
 	failed += test_net_output();
+	failed += test_net_observed();
 	failed += test_net_fragments();
 	failed += test_net_icmp();
 	failed += test_net_input6();

@@ -144,6 +144,7 @@ int test_net_fragments(void);
 int test_net_icmp(void);
 int test_net_input(void);
 int test_net_neighbours(void);
+int test_net_observed(void);
 int test_net_output(void);
 int test_net_dad(void);
 int test_net_fragments6(void);

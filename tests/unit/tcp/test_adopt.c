@@ -88,6 +88,40 @@ static void ttl_and_dscp_are_the_path_s(void **state)
 	assert_int_equal(ip[1] & 0xfc, 0x48);
 }
 
+static void ecn_goes_on_when_both_ends_do_it(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_adoption adoption = handshake(f);
+	struct tcp_pcb *pcb;
+	struct tcp_info info;
+
+	f->config.ecn = TCP_ECN_OFF; // it was for others to decide
+	fixture_restart(f);
+	adoption.self.ecn = true;
+	pcb = adopt(f, &adoption);
+	tcp_pcb_info(pcb, &info);
+	assert_false(info.ecn);
+	tcp_abort(pcb);
+	drop_sent(f);
+	adoption.peer.ecn = true;
+	pcb = adopt(f, &adoption);
+	tcp_pcb_info(pcb, &info);
+	assert_true(info.ecn);
+	send_text(f, pcb, 1, 100);
+	flush(f);
+	expect(f, ACK, 1, 1, 100);
+	assert_int_equal(f->last_ecn, 2); // ECT(0)
+	peer_send(f,
+		&(struct peer_segment){.flags = ACK, .seq = 1, .ack = 101, .length = 10, .ecn = 3});
+	expect_text(f, pcb, 1, 10);
+	pass(f, SECOND);
+	expect(f, ACK | ECE, 101, 11, 0);
+	peer(f, ACK | CWR, 11, 101, 10);
+	expect_text(f, pcb, 11, 10);
+	pass(f, SECOND);
+	expect(f, ACK, 101, 21, 0);
+}
+
 static void windows_are_those_advertised(void **state)
 {
 	struct fixture *f = *state;
@@ -261,6 +295,7 @@ int test_tcp_adopt(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(the_sequence_space_goes_on),
 		FIXTURE_TEST(ttl_and_dscp_are_the_path_s),
+		FIXTURE_TEST(ecn_goes_on_when_both_ends_do_it),
 		FIXTURE_TEST(windows_are_those_advertised),
 		FIXTURE_TEST(one_sided_options_are_none),
 		FIXTURE_TEST(repeats_of_the_handshake_draw_an_ack),
