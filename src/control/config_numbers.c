@@ -52,6 +52,7 @@ static const struct config_number broker_numbers[] = {
 #define CAPTURE(member, field, kind, ...) \
 	NUMBER(raw_capture, member, offload_capture_config, field, kind, __VA_ARGS__)
 static const struct config_number capture_numbers[] = {
+	CAPTURE(qos, qos, COUNT, 0, 2, 2),
 	CAPTURE(max_size, max_size, SIZE, 1, 1100 * KIB, 1100 * KIB),
 	CAPTURE(hold, hold_us, DURATION, 0, 1 * S, 60 * MIN),
 };

@@ -42,7 +42,7 @@ struct raw_neighbour {
 
 struct raw_capture {
 	bool *enabled;
-	char *max_size, *hold;
+	char *qos, *max_size, *hold;
 	char **pass;
 	unsigned pass_count;
 };

@@ -115,6 +115,7 @@ static const cyaml_schema_value_t neighbour_entry = {
 
 static const cyaml_schema_field_t capture_fields[] = {
 	CYAML_FIELD_BOOL_PTR("enabled", OPTIONAL, struct raw_capture, enabled),
+	OPTIONAL_TEXT(struct raw_capture, qos),
 	OPTIONAL_TEXT(struct raw_capture, max_size),
 	OPTIONAL_TEXT(struct raw_capture, hold),
 	LIST(struct raw_capture, pass, OPTIONAL, &text_entry, 0),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Every term of the proof, one after the other, cheapest first; then the fan-out.
+// The fan-out, and what happens before and behind it at each QoS.
 
 #include "offload/capture.h"
 
@@ -9,8 +9,9 @@
 
 #include <errno.h>
 
-#include "base/assert.h"
+#include "offload/exact.h"
 #include "offload/fencing.h"
+#include "offload/judge.h"
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
@@ -18,161 +19,6 @@
 
 // Targets fetched ahead of their turn.
 #define PREFETCH 4
-
-// --- the proof -----------------------------------------------------------------------------------
-
-// What the operator declared, and whether it holds.
-static enum proof_reason judge_broker(const struct broker *broker)
-{
-	if (!broker->config->capture.enabled)
-		return PROOF_DISABLED;
-	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_NONE)
-		return PROOF_MAP_UNKNOWN;
-	if (broker->distrust != NULL || !session_map_complete(broker->map))
-		return PROOF_MAP_INCOMPLETE;
-	if (broker->config->authorization == OFFLOAD_AUTHORIZATION_NONE)
-		return PROOF_UNAUTHORIZED;
-	return PROOF_CAPTURE;
-}
-
-// What the packet and its sender say.
-static enum proof_reason judge_packet(const struct client *client, const struct mqtt_frame *frame,
-	const struct mqtt_publish *publish)
-{
-	if (client->state != CLIENT_ACCEPTED || client->session == NULL)
-		return PROOF_NOT_ACCEPTED;
-	if (client->disordered)
-		return PROOF_FENCE;
-	// The broker reads nothing after a violation; text may be legal, and still the broker may
-	// refuse it (1.5.4).
-	if (client->violated || publish->text_discouraged || publish->has_subscription_id ||
-		publish->qos > client->broker_qos) // [MQTT-3.2.2-11]
-		return PROOF_MALFORMED;
-	if (publish->retain)
-		return PROOF_RETAIN;
-	if (publish->qos == 2)
-		return PROOF_QOS2;
-	if (publish->topic_alias != 0)
-		return PROOF_TOPIC_ALIAS;
-	if (publish->topic.data[0] == '$')
-		return PROOF_DOLLAR_TOPIC;
-	if (client->bridge)
-		return PROOF_BRIDGE;
-	if (frame->length > client->broker->config->capture.max_size ||
-		frame->length > client->broker_packet_size)
-		return PROOF_TOO_LARGE;
-	return PROOF_CAPTURE;
-}
-
-// Payloads of at least `size` that are free.
-static uint64_t payloads_free(const struct offload *offload, uint32_t size)
-{
-	struct payload_pool_usage usage;
-	uint64_t count = 0;
-
-	payload_pool_usage(offload->payloads, &usage);
-	for (unsigned i = 0; i < PAYLOAD_CLASSES; i++)
-		if (usage.size[i] >= size)
-			count += usage.total[i] - usage.in_use[i];
-	return count;
-}
-
-// How many payloads the deliveries of a message may take: its forms and the table of its body; a
-// form for every subscription identifier; what a client keeps of its identifiers; a copy and its
-// table for who waits for a SUBACK.
-static uint64_t payloads_needed(const struct proof_route *route)
-{
-	uint64_t count = MESSAGE_FORMS + 1;
-
-	for (uint32_t i = 0; i < route->targets; i++) {
-		const struct proof_target *target = proof_route_target(route, i);
-		const struct client *subscriber = target->owner;
-
-		count += (target->id != 0) + (subscriber->identifiers == NULL) +
-			 (target->flags & ROUTE_PENDING ? 2 : 0);
-	}
-	return count;
-}
-
-static bool payloads_suffice(const struct offload *offload, const struct proof_route *route,
-	const struct mqtt_frame *frame, const struct message *message)
-{
-	uint32_t size = frame->length + MQTT_HEADER_MAX + 2 * MQTT_VARINT_MAX;
-	uint64_t count;
-
-	if (message->body_count > 0)
-		size -= message->publish->payload_length;
-	if (size < sizeof(struct identifiers))
-		size = sizeof(struct identifiers);
-	if (size < sizeof(struct piece_table) + message->body_count * sizeof(struct tcp_piece))
-		size = sizeof(struct piece_table) + message->body_count * sizeof(struct tcp_piece);
-	count = payloads_free(offload, size);
-	// Nearly always there is plenty, and nobody needs to count.
-	return count >= MESSAGE_FORMS + 1 + 4ull * route->targets ||
-	       count >= payloads_needed(route);
-}
-
-// Nothing that has been begun here may fail half-way: see that there is room for all of it. At QoS
-// 0 only pieces: what else is missing costs a delivery, which may be lost.
-static enum proof_reason judge_memory(const struct offload *offload,
-	const struct proof_route *route, const struct mqtt_frame *frame,
-	const struct message *message)
-{
-	struct tcp_usage usage;
-	uint32_t free_deliveries = slab_count(offload->deliveries) - slab_used(offload->deliveries);
-
-	tcp_stack_usage(offload->tcp, &usage);
-	if ((uint64_t)route->targets * (3 + message->body_count) > usage.pieces_max - usage.pieces)
-		return PROOF_NO_MEMORY;
-	if (message->publish->qos > 0 && (route->targets > free_deliveries ||
-						 !payloads_suffice(offload, route, frame, message)))
-		return PROOF_NO_MEMORY;
-	return PROOF_CAPTURE;
-}
-
-// Every SUBACK that is waited for leaves room to hold this message.
-static bool pending_have_room(const struct proof_route *route)
-{
-	if (route->pending == 0)
-		return true;
-	for (uint32_t i = 0; i < route->targets; i++) {
-		const struct proof_target *target = proof_route_target(route, i);
-
-		if ((target->flags & ROUTE_PENDING) && !pending_has_room(target->owner))
-			return false;
-	}
-	return true;
-}
-
-// May an earlier message of this topic and QoS still be on its way through the broker?
-// PROOF_CAPTURE: no. *ret_wait: a fence has been begun that will tell.
-static enum proof_reason judge_order(
-	struct client *client, const struct proof_route *route, uint8_t qos, bool *ret_wait)
-{
-	uint64_t key = fence_key(route->hash, qos);
-	struct fences *fences;
-
-	if (client->fences == NULL)
-		return PROOF_CAPTURE;
-	fences = client_fences(client);
-	switch (fences_state(fences, key, client->offload->now_us)) {
-	case FENCE_CLEAR:
-		return PROOF_CAPTURE;
-	case FENCE_HELD:
-		return PROOF_FENCE;
-	case FENCE_BLOCKED:
-		break;
-	}
-	if (client->broker->config->fence == OFFLOAD_FENCE_NONE) {
-		// Without a fence that proves something, a quiet hold time has to do.
-		if (!fences_known(fences, key))
-			return PROOF_FENCE;
-		fencing_clear(client, key);
-		return PROOF_CAPTURE;
-	}
-	*ret_wait = fencing_begin(client, key, route->topic);
-	return PROOF_FENCE;
-}
 
 // --- the fan-out ---------------------------------------------------------------------------------
 
@@ -205,16 +51,43 @@ static void distribute(struct client *publisher, const struct proof_route *route
 	pace_apply(&pace, publisher);
 }
 
-// [MQTT-4.6.0-2]: in the order of the PUBLISHes, behind what the broker still has to acknowledge.
-static void acknowledge(struct client *client, uint16_t id, uint8_t reason)
+// [MQTT-4.6.0-2], [MQTT-4.6.0-3]: in the order of the PUBLISHes, behind what the broker still has
+// to acknowledge.
+static void acknowledge(struct client *client, uint16_t id, uint8_t type, uint8_t reason)
 {
 	uint8_t bytes[MQTT_ACK_MAX];
 
 	if (client->acks != NULL)
-		acks_captured(client_acks(client), id, reason);
+		acks_captured(client_acks(client), id, type, reason);
 	else
-		output_control(client, bytes,
-			mqtt_ack_encode(client->version, MQTT_PUBACK, id, reason, bytes));
+		output_control(
+			client, bytes, mqtt_ack_encode(client->version, type, id, reason, bytes));
+}
+
+// Can the acknowledgement of one more be said? Who does not read them gets no more of them.
+static bool may_acknowledge(const struct client *client)
+{
+	return (client->acks == NULL || !acks_full(client_acks(client))) && output_has_room(client);
+}
+
+// Delivers; all of it or nothing.
+static enum proof_reason fan_out(struct client *client, struct proof_route *route,
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+{
+	enum proof_reason reason;
+	struct message message;
+
+	if (message_init(&message, client->offload, frame, publish) < 0)
+		return PROOF_NO_MEMORY;
+	reason = judge_memory(client->offload, route, frame, &message);
+	if (reason == PROOF_CAPTURE) {
+		distribute(client, route, frame, &message);
+		client->captured++;
+		counter_inc(&client->offload->counters.captured[publish->qos]);
+		pass_keep_alive(client);
+	}
+	message_fini(&message);
+	return reason;
 }
 
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 // 3.4.2.1
@@ -222,60 +95,97 @@ static void acknowledge(struct client *client, uint16_t id, uint8_t reason)
 static int capture(struct client *client, struct proof_route *route, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason *ret_reason)
 {
-	struct message message;
+	uint8_t reason = client->version == MQTT_VERSION_5 && route->targets == 0
+				 ? REASON_NO_MATCHING_SUBSCRIBERS
+				 : 0;
 
-	*ret_reason = PROOF_NO_MEMORY;
-	if (message_init(&message, client->offload, frame, publish) < 0)
+	switch (judge_order(client, route, publish->qos)) {
+	case JUDGE_IN_ORDER:
+		break;
+	case JUDGE_UNPROVEN:
+		*ret_reason = PROOF_FENCE;
+		return fencing_begin(
+			       client, fence_key(route->hash, publish->qos), route->topic, NULL)
+			       ? -EAGAIN
+			       : 0;
+	case JUDGE_HELD:
+		*ret_reason = PROOF_FENCE;
 		return 0;
-	*ret_reason = judge_memory(client->offload, route, frame, &message);
-	if (*ret_reason == PROOF_CAPTURE) {
-		uint8_t reason = client->version == MQTT_VERSION_5 && route->targets == 0
-					 ? REASON_NO_MATCHING_SUBSCRIBERS
-					 : 0;
-
-		distribute(client, route, frame, &message);
-		if (publish->qos > 0)
-			acknowledge(client, publish->packet_id, reason);
-		client->captured++;
-		counter_inc(&client->offload->counters.captured[publish->qos]);
-		pass_keep_alive(client);
 	}
-	message_fini(&message);
-	return *ret_reason == PROOF_CAPTURE;
+	if (publish->qos > 0 && !may_acknowledge(client))
+		return -EAGAIN;
+	*ret_reason = fan_out(client, route, frame, publish);
+	if (*ret_reason != PROOF_CAPTURE)
+		return 0;
+	if (publish->qos > 0)
+		acknowledge(client, publish->packet_id, MQTT_PUBACK, reason);
+	return 1;
+}
+
+// At QoS 2 it is taken now and delivered when it is released.
+static int take(struct client *client, struct proof_route *route, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, enum proof_reason *ret_reason)
+{
+	enum judge_order order = judge_order(client, route, publish->qos);
+
+	*ret_reason = PROOF_FENCE;
+	if (order == JUDGE_HELD)
+		return 0;
+	*ret_reason = PROOF_DUPLICATE;
+	if (publish->dup)
+		return 0;
+	*ret_reason = PROOF_QOS2_FULL;
+	if (!exact_has_room(client, frame))
+		return 0;
+	if (!may_acknowledge(client))
+		return -EAGAIN;
+	*ret_reason = PROOF_NO_MEMORY;
+	if (!exact_take(client, frame, publish, order == JUDGE_IN_ORDER))
+		return 0;
+	acknowledge(client, publish->packet_id, MQTT_PUBREC, 0);
+	pass_keep_alive(client);
+	return 1;
 }
 
 int capture_publish(struct client *client, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason *ret_reason)
 {
 	struct proof_route *route;
-	bool wait = false;
 
-	*ret_reason = judge_packet(client, frame, publish);
-	if (*ret_reason == PROOF_CAPTURE)
-		*ret_reason = judge_broker(client->broker);
+	// [MQTT-4.3.3-10]: until it is released it is acknowledged again, and never delivered
+	// again.
+	if (publish->qos == 2 && exact_find(client, publish->packet_id) != NULL) {
+		if (!may_acknowledge(client))
+			return -EAGAIN;
+		acknowledge(client, publish->packet_id, MQTT_PUBREC, 0);
+		return 1;
+	}
+	*ret_reason = judge_publish(client, frame, publish, &route);
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
-	route = proof_route_find(client->broker->routes, publish->topic);
-	*ret_reason = PROOF_NO_MEMORY;
-	if (route == NULL)
-		return 0;
-	*ret_reason = route->reason;
-	if (*ret_reason == PROOF_CAPTURE && publish->qos > 0)
-		*ret_reason = route->reason_qos1;
-	if (*ret_reason == PROOF_CAPTURE && !pending_have_room(route))
-		*ret_reason = PROOF_PENDING_FULL;
-	if (*ret_reason == PROOF_CAPTURE)
-		*ret_reason = judge_order(client, route, publish->qos, &wait);
-	if (wait)
-		return -EAGAIN;
+	return publish->qos == 2 ? take(client, route, frame, publish, ret_reason)
+				 : capture(client, route, frame, publish, ret_reason);
+}
+
+int capture_released(struct client *client, struct delivery *held, const struct held_packet *packet,
+	enum proof_reason *ret_reason)
+{
+	const struct mqtt_publish *publish = &packet->publish;
+	struct proof_route *route;
+
+	*ret_reason = judge_publish(client, &packet->frame, publish, &route);
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
-	if (client->acks != NULL && acks_full(client_acks(client)))
+	*ret_reason = PROOF_FENCE;
+	if (!held->in_order && judge_order(client, route, publish->qos) != JUDGE_IN_ORDER)
+		return fencing_begin(
+			       client, fence_key(route->hash, publish->qos), route->topic, held)
+			       ? -EAGAIN
+			       : 0;
+	if (!output_has_room(client))
 		return -EAGAIN;
-	// Who does not read its acknowledgements gets no more of them.
-	if (publish->qos > 0 && !output_has_room(client))
-		return -EAGAIN;
-	return capture(client, route, frame, publish, ret_reason);
+	*ret_reason = fan_out(client, route, &packet->frame, publish);
+	return *ret_reason == PROOF_CAPTURE;
 }
 
 // --- after a message has passed ------------------------------------------------------------------
@@ -289,9 +199,9 @@ void capture_passed(
 
 	client->passed++;
 	counter_inc(&offload->counters.passed[reason]);
-	// QoS 2 is never captured: nothing can overtake it. What passes only because its topic is
-	// held does not prolong the hold: the fence at its end covers it.
-	if (qos == 2 || held || client->state == CLIENT_ENDED)
+	// What passes only because its topic is held does not prolong the hold: the fence at its
+	// end covers it.
+	if (held || client->state == CLIENT_ENDED)
 		return;
 	if (client->fences == NULL) {
 		client->fences = payload_alloc(offload->payloads, sizeof(struct fences));

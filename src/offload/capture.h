@@ -5,14 +5,19 @@
 
 #pragma once
 
+#include "offload/held.h"
 #include "offload/message.h"
 #include "offload/state.h"
 
-// 1: captured, delivered, acknowledged. 0: it must pass, *ret_reason says why. -EAGAIN: it must
-// wait (a fence, acknowledgements, slow subscribers); nothing has happened and the client is run
-// again.
+// 1: captured, acknowledged, and delivered (QoS 2: to be delivered when it is released). 0: it must
+// pass, *ret_reason says why. -EAGAIN: it must wait (a fence, acknowledgements, slow subscribers);
+// nothing has happened and the client is run again.
 int capture_publish(struct client *client, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason *ret_reason);
+// A taken PUBLISH of QoS 2 has been released: the verdict again, and the fan-out. Returns as
+// capture_publish().
+int capture_released(struct client *client, struct delivery *held, const struct held_packet *packet,
+	enum proof_reason *ret_reason);
 // A PUBLISH has passed for this reason: order must be kept with what comes after it. `topic` may be
 // empty: unknown.
 void capture_passed(

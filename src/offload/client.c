@@ -70,6 +70,7 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 	client->state = CLIENT_ACCEPTED;
 	client->broker_packet_size = connack->maximum_packet_size;
 	client->broker_qos = connack->maximum_qos;
+	client->broker_aliases = connack->topic_alias_maximum;
 	if (connack->has_server_keep_alive)
 		client->keep_alive = connack->server_keep_alive;
 	if (client->unknown)

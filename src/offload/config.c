@@ -26,7 +26,7 @@ void offload_broker_config_init(struct offload_broker_config *broker)
 		.authorization = OFFLOAD_AUTHORIZATION_NONE,
 		.fence = OFFLOAD_FENCE_PING,
 		.overlap = PROOF_OVERLAP_MOSQUITTO,
-		.capture = {.enabled = true, .max_size = 1100 << 10, .hold_us = US_IN_S},
+		.capture = {.enabled = true, .qos = 2, .max_size = 1100 << 10, .hold_us = US_IN_S},
 		.client =
 			{
 				.queue_messages = 16384,

@@ -29,6 +29,7 @@ enum offload_fence {
 
 struct offload_capture_config {
 	bool enabled;	   // true; false: everything passes (reason "disabled")
+	uint16_t qos;	   // the highest QoS captured; 2
 	uint32_t max_size; // larger PUBLISHes pass as a stream; 1100 KiB, which is the most
 	uint64_t hold_us;  // a topic that changed path stays with the broker at least so long; 1 s
 	const char *const *pass; // topic filters whose messages always pass (bridges, rules)

@@ -4,8 +4,10 @@
 // A client's connection as attach sees it: opened, run on every event, closed.
 
 #include "base/assert.h"
+#include "offload/alias.h"
 #include "offload/client.h"
 #include "offload/downstream.h"
+#include "offload/exact.h"
 #include "offload/fencing.h"
 #include "offload/output.h"
 #include "offload/pass.h"
@@ -34,6 +36,7 @@ struct client *offload_client_open(struct offload *offload, unsigned broker, str
 	list_init(&client->waiting);
 	list_init(&client->windowed);
 	list_init(&client->pending);
+	list_init(&client->unreleased);
 	reader_init(&client->up, offload->payloads);
 	reader_init(&client->down, offload->payloads);
 	tcp_set_low_water(pcb, OFFLOAD_CLIENT_LOW_WATER);
@@ -101,7 +104,8 @@ bool offload_client_failed(const struct client *client)
 bool offload_client_drained(const struct client *client)
 {
 	return list_empty(&client->waiting) && list_empty(&client->windowed) &&
-	       list_empty(&client->pending) && tcp_send_queued(client->pcb) == 0;
+	       list_empty(&client->pending) && list_empty(&client->unreleased) &&
+	       tcp_send_queued(client->pcb) == 0;
 }
 
 void offload_client_close(struct client *client)
@@ -113,11 +117,13 @@ void offload_client_close(struct client *client)
 		counter_inc(&offload->counters.aborted);
 	fencing_end(client);
 	pending_clear(client);
+	exact_clear(client);
 	output_clear(client);
 	reader_fini(&client->up);
 	reader_fini(&client->down);
 	if (client->client_id != NULL)
 		payload_put(client->client_id);
+	alias_clear(client);
 	if (client->acks != NULL)
 		payload_put(client->acks);
 	if (client->fences != NULL)
@@ -131,7 +137,7 @@ void offload_check(const struct offload *offload)
 {
 	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
 		const struct client *client = slab_at(offload->clients, i);
-		uint32_t waiting = 0, windowed = 0, pending = 0;
+		uint32_t waiting = 0, windowed = 0, pending = 0, unreleased = 0;
 
 		if (client == NULL)
 			continue;
@@ -144,7 +150,10 @@ void offload_check(const struct offload *offload)
 		list_for_each (link, &client->pending) {
 			pending++;
 		}
-		ASSERT(waiting == client->waiting_count);
+		list_for_each (link, &client->unreleased) {
+			unreleased++;
+		}
+		ASSERT(waiting == client->waiting_count && unreleased == client->unreleased_count);
 		ASSERT(windowed == client->windowed_count && pending == client->pending_count);
 		ASSERT(client->windowed_broker <= windowed);
 		ASSERT(client->session == NULL || client->session->owner == client);

@@ -57,6 +57,12 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"clients_aborted_total", "connections reset because memory ran out", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"publish_passed_late_total",
+		"PUBLISHes of QoS 2 that were taken, and passed to the broker when released", NULL,
+		NULL, 1, COUNTER_MONOTONIC},
+	{"publish_abandoned_total",
+		"PUBLISHes of QoS 2 whose publisher went without releasing them", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
 	{"deliveries_held_total", "deliveries that waited for a SUBACK", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
 	{"publishers_paused_total", "times a publisher waited for its subscribers", NULL, NULL, 1,
@@ -69,6 +75,6 @@ const unsigned offload_counter_families_count =
 
 static_assert(
 	sizeof(struct offload_counters) ==
-		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 5 +
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 7 +
 					   2 * MQTT_TYPES + OFFLOAD_ROUTES),
 	"a family a field, in order");

@@ -34,10 +34,12 @@ struct offload_counters {
 	uint64_t fences[OFFLOAD_FENCES];
 	uint64_t pings; // PINGREQs of ours to brokers
 	uint64_t from_clients[MQTT_TYPES], from_brokers[MQTT_TYPES];
-	uint64_t malformed; // packets no specification allows, either direction
-	uint64_t aborted;   // connections reset because memory ran out
-	uint64_t held;	    // deliveries that waited for a SUBACK
-	uint64_t paused;    // times a publisher was made to wait for its subscribers
+	uint64_t malformed;   // packets no specification allows, either direction
+	uint64_t aborted;     // connections reset because memory ran out
+	uint64_t passed_late; // PUBLISHes of QoS 2 taken first and passed when released
+	uint64_t abandoned;   // PUBLISHes of QoS 2 whose publisher went without releasing them
+	uint64_t held;	      // deliveries that waited for a SUBACK
+	uint64_t paused;      // times a publisher was made to wait for its subscribers
 	uint64_t routes[OFFLOAD_ROUTES];
 };
 

@@ -19,6 +19,7 @@
 
 #include "offload/client.h"
 #include "offload/dispatch.h"
+#include "offload/exact.h"
 #include "offload/output.h"
 #include "offload/pending.h"
 
@@ -72,12 +73,12 @@ bool downstream_publish(struct client *client, const struct mqtt_frame *frame)
 static void acks_flush(struct client *client)
 {
 	uint8_t bytes[MQTT_ACK_MAX];
-	uint8_t reason;
+	uint8_t type, reason;
 	uint16_t id;
 
-	while (acks_next(client_acks(client), &id, &reason))
-		output_control(client, bytes,
-			mqtt_ack_encode(client->version, MQTT_PUBACK, id, reason, bytes));
+	while (acks_next(client_acks(client), &id, &type, &reason))
+		output_control(
+			client, bytes, mqtt_ack_encode(client->version, type, id, reason, bytes));
 	if (!acks_empty(client_acks(client)))
 		return;
 	payload_put(client->acks);
@@ -86,14 +87,24 @@ static void acks_flush(struct client *client)
 
 bool downstream_ack(struct client *client, const struct mqtt_frame *frame)
 {
+	uint8_t type = frame->header.type;
 	struct mqtt_ack ack;
 
-	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
-		MQTT_OK)
+	if (mqtt_ack_decode(client->version, type, mqtt_frame_body(frame), &ack) != MQTT_OK)
 		return downstream_malformed(client, frame);
+	switch (exact_broker_ack(client, &ack, type)) {
+	case EXACT_WAIT:
+		return false;
+	case EXACT_SWALLOW:
+		return true;
+	case EXACT_PASS:
+		break;
+	}
 	if (!downstream_pass(client, frame))
 		return false;
-	if (client->acks != NULL && acks_broker(client_acks(client), ack.packet_id))
+	exact_broker_acked(client, &ack, type);
+	if (type != MQTT_PUBCOMP && client->acks != NULL &&
+		acks_broker(client_acks(client), ack.packet_id))
 		acks_flush(client);
 	return true;
 }
@@ -201,6 +212,13 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 	return dispatch_packet(client, FROM_BROKER, frame);
 }
 
+static bool begin(
+	struct client *client, const struct mqtt_header *header, const struct mqtt_publish *publish)
+{
+	(void)header;
+	return output_broker_stream_begin(client, publish);
+}
+
 static void stream(struct client *client, const struct mqtt_stream *stream)
 {
 	if (stream->type == MQTT_RESERVED)
@@ -223,7 +241,7 @@ static const struct reader_ops reader_ops = {
 	.eof = eof,
 	.may_read = may_read,
 	.packet = packet,
-	.begin = output_broker_stream_begin,
+	.begin = begin,
 	.stream = stream,
 	.raw = raw,
 	.spill = spill,

@@ -21,7 +21,8 @@ static uint64_t next_epoch(struct offload *offload)
 	return offload->fence_epoch;
 }
 
-bool fencing_begin(struct client *client, uint64_t key, struct payload *topic)
+bool fencing_begin(
+	struct client *client, uint64_t key, struct payload *topic, struct delivery *held)
 {
 	struct fence_run *fence = &client->fence;
 	uint64_t epoch = next_epoch(client->offload);
@@ -30,6 +31,7 @@ bool fencing_begin(struct client *client, uint64_t key, struct payload *topic)
 		return false;
 	client->ping_epoch = epoch;
 	fence->key = key;
+	fence->held = held;
 	fence->topic = payload_get(topic);
 	fence->deadline_us = client->offload->now_us + FENCE_TIMEOUT_US;
 	fence->epoch = epoch;
@@ -48,6 +50,8 @@ void fencing_end(struct client *client)
 
 void fencing_clear(struct client *client, uint64_t key)
 {
+	if (client->fences == NULL)
+		return;
 	fences_cleared(client_fences(client), key);
 	if (fences_empty(client_fences(client))) {
 		payload_put(client->fences);
@@ -60,9 +64,15 @@ static void fence_finish(struct client *client, bool cleared)
 	struct offload *offload = client->offload;
 	uint64_t key = client->fence.key;
 
-	if (cleared)
+	if (client->fence.held != NULL) {
+		client->fence.held->in_order = cleared;
+		client->fence.held->late = !cleared;
+	}
+	// A message that passed at QoS 2 and is not released yet is behind this one, and before the
+	// next: it keeps the topic blocked.
+	if (cleared && (client->fence.held == NULL || client->exchanges == NULL))
 		fencing_clear(client, key);
-	else
+	else if (!cleared)
 		fences_failed(client_fences(client), key, offload->now_us,
 			client->broker->config->capture.hold_us);
 	counter_inc(&offload->counters

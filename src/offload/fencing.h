@@ -17,7 +17,10 @@
 
 // False: cannot be begun now. True: the client waits (client->fence.link) and is run again at the
 // end.
-bool fencing_begin(struct client *client, uint64_t key, struct payload *topic);
+// `held`: the PUBLISH of QoS 2 whose PUBREL waits, told of the end (in_order or late); NULL: one
+// that waits in the stream.
+bool fencing_begin(
+	struct client *client, uint64_t key, struct payload *topic, struct delivery *held);
 // The topic and QoS of `key` are clear.
 void fencing_clear(struct client *client, uint64_t key);
 // Moves all fences on; costs nothing when there are none.

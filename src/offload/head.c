@@ -26,37 +26,40 @@ static uint16_t read_u16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-enum head_kind head_look(struct offload *offload, const struct tcp_span *spans, unsigned count,
-	const struct mqtt_framer *framer, struct mqtt_publish *ret_publish)
+// Topic and identifier, which are surely there.
+static void front_read(
+	const uint8_t *body, const struct mqtt_header *header, struct mqtt_publish *ret_publish)
 {
-	uint8_t *head = offload->scratch;
-	struct mqtt_header header;
-	enum mqtt_error error;
-	uint32_t have, needed;
+	ret_publish->qos = (header->flags >> 1) & 3;
+	ret_publish->dup = header->flags & 8;
+	ret_publish->topic = mqtt_bytes(body + 2, read_u16(body));
+	if (ret_publish->qos > 0)
+		ret_publish->packet_id = read_u16(body + 2 + ret_publish->topic.length);
+}
 
-	have = spans_copy(spans, count, head, sizeof(offload->scratch));
-	error = mqtt_header_decode(head, have, &header);
+enum head_kind head_look(const struct client *client, const struct tcp_span *spans, unsigned count,
+	const struct mqtt_framer *framer, struct mqtt_header *ret_header,
+	struct mqtt_publish *ret_publish)
+{
+	uint8_t *head = client->offload->scratch;
+	uint32_t have = spans_copy(spans, count, head, OFFLOAD_SCRATCH);
+	enum mqtt_error error = mqtt_header_decode(head, have, ret_header);
+
 	if (error == MQTT_ERROR_TRUNCATED)
 		return HEAD_MORE;
-	if (error != MQTT_OK || header.type != MQTT_PUBLISH ||
-		header.size + header.remaining <= framer->gather_max)
+	if (error != MQTT_OK || ret_header->type != MQTT_PUBLISH ||
+		ret_header->size + ret_header->remaining <= framer->gather_max)
 		return HEAD_ORDINARY;
 	// Whole in one piece the framer shows it as a packet, however long.
-	if (spans[0].length >= header.size + header.remaining)
+	if (spans[0].length >= ret_header->size + ret_header->remaining)
 		return HEAD_ORDINARY;
-	*ret_publish = (struct mqtt_publish){
-		.qos = (header.flags >> 1) & 3,
-		.dup = header.flags & 8,
-		.retain = header.flags & 1,
-	};
-	needed = header.size + 2;
-	if (have < needed)
+	*ret_publish = (struct mqtt_publish){.qos = 0};
+	error = mqtt_publish_decode(client->version, ret_header,
+		mqtt_bytes(head + ret_header->size, have - ret_header->size), ret_publish);
+	if (error == MQTT_ERROR_TRUNCATED && have < OFFLOAD_SCRATCH)
 		return HEAD_MORE;
-	ret_publish->topic = mqtt_bytes(head + needed, read_u16(head + header.size));
-	needed += ret_publish->topic.length + (ret_publish->qos > 0 ? 2 : 0);
-	if (have < needed)
-		return HEAD_MORE;
-	if (ret_publish->qos > 0)
-		ret_publish->packet_id = read_u16(head + needed - 2);
+	// Longer than any topic: its properties are not waited for.
+	if (error == MQTT_ERROR_TRUNCATED)
+		front_read(head + ret_header->size, ret_header, ret_publish);
 	return HEAD_LONG;
 }

@@ -12,8 +12,8 @@
 enum head_kind {
 	HEAD_ORDINARY, // the framer's business
 	HEAD_MORE,     // cannot be told yet: more bytes are needed
-	HEAD_LONG,     // a PUBLISH that will stream: *ret_publish has its topic, QoS, flags and
-		       // identifier
+	HEAD_LONG,     // a PUBLISH that will stream: *ret_publish has its topic, QoS, flags,
+		       // identifier and topic alias; empty where it is no legal PUBLISH
 };
 
 // Nearly always: a short packet, seen by one length byte. Nothing else need be looked at.
@@ -22,9 +22,11 @@ static inline bool head_is_short(const struct tcp_span *first)
 	return first->length >= 2 && first->data[1] < 0x80;
 }
 
-// `framer` must be idle. ret_publish->topic points into the offload's scratch.
-enum head_kind head_look(struct offload *offload, const struct tcp_span *spans, unsigned count,
-	const struct mqtt_framer *framer, struct mqtt_publish *ret_publish);
+// `framer` must be idle. ret_publish->topic points into the offload's scratch; *ret_size is the
+// size of the fixed header.
+enum head_kind head_look(const struct client *client, const struct tcp_span *spans, unsigned count,
+	const struct mqtt_framer *framer, struct mqtt_header *ret_header,
+	struct mqtt_publish *ret_publish);
 
 // Spans that hold at least OFFLOAD_SCRATCH bytes even in the smallest segments that count.
 #define HEAD_SPANS 160

@@ -182,15 +182,16 @@ static void deliver_qos0(struct client *client, struct message *message, const s
 	}
 }
 
-static void deliver_qos1(struct client *client, struct message *message, const struct form *form)
+static void deliver_windowed(
+	struct client *client, struct message *message, const struct form *form)
 {
 	uint16_t id = 0;
 
 	if (!client->in_packet && client->windowed_count == 0 && output_has_room(client))
-		id = window_take(client);
+		id = window_take(client, form->qos);
 	if (id != 0) {
 		if (send_message(client, message, form, id) == 0) {
-			delivered(client, 1);
+			delivered(client, form->qos);
 			return;
 		}
 		identifiers_give(client_identifiers(client), id);
@@ -212,7 +213,7 @@ void output_deliver(struct client *client, struct message *message, uint8_t qos,
 	else if (qos == 0)
 		deliver_qos0(client, message, form);
 	else
-		deliver_qos1(client, message, form);
+		deliver_windowed(client, message, form);
 }
 
 void output_control(struct client *client, const uint8_t *bytes, unsigned length)
@@ -289,7 +290,8 @@ static int pump_one(struct client *client, struct delivery *delivery)
 		wait_drop(client, delivery);
 		return 0;
 	}
-	if (ours_windowed && (!output_has_room(client) || (id = window_take(client)) == 0))
+	if (ours_windowed &&
+		(!output_has_room(client) || (id = window_take(client, delivery->qos)) == 0))
 		return -EAGAIN;
 	if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0 &&
 		!window_broker_take(client, delivery->id))

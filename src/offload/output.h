@@ -33,11 +33,14 @@ struct delivery {
 	uint64_t since_us;
 	uint32_t length;
 	uint32_t expiry_s, expiry_offset; // where the expiry stands in the form; 0: nowhere (v3)
-	uint16_t id;			  // of the broker's PUBLISH
+	uint16_t id;			  // of the broker's PUBLISH, or the held one
 	uint8_t count, kind, qos;
 	uint8_t version; // held: of the publisher
 	bool expires;	 // after expiry_s, whatever the subscriber's version
 	bool own;	 // held: the client's own message
+	// Held until its PUBREL: nothing before it is on its way through the broker; it goes to the
+	// broker after all.
+	bool in_order, late;
 };
 
 // NULL when all are in use.

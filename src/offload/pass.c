@@ -44,6 +44,11 @@ int pass_stream(struct client *client, struct mqtt_bytes bytes)
 	return rc;
 }
 
+int pass_inline(struct client *client, const struct tcp_piece *packet)
+{
+	return passed(client, client->link->send(client, packet, 1));
+}
+
 bool pass_ping(struct client *client, uint64_t what)
 {
 	struct tcp_piece pingreq = {
@@ -55,7 +60,7 @@ bool pass_ping(struct client *client, uint64_t what)
 	// Only between two packets, and to who listens.
 	if (client->state != CLIENT_ACCEPTED || pings_full(&client->pings) || client->up_in_packet)
 		return false;
-	if (passed(client, client->link->send(client, &pingreq, 1)) < 0)
+	if (pass_inline(client, &pingreq) < 0)
 		return false;
 	pings_sent(&client->pings, what);
 	counter_inc(&client->offload->counters.pings);

@@ -14,6 +14,8 @@
 int pass_packet(struct client *client, const struct mqtt_frame *frame);
 // Bytes of a packet that streams through, or of no packet. -ENOMEM: the client has failed.
 int pass_stream(struct client *client, struct mqtt_bytes bytes);
+// A small packet of ours. Returns as pass_packet().
+int pass_inline(struct client *client, const struct tcp_piece *packet);
 // A PINGREQ of ours (PING_KEEP_ALIVE or a fence's epoch). False: not now.
 bool pass_ping(struct client *client, uint64_t what);
 // The client has sent something that the broker did not get: when the broker has heard nothing for

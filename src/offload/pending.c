@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// What is held is the packet as it came; everything else is found out anew.
+// Held messages, and the match of one client's subscriptions alone.
 
 #include "offload/pending.h"
 
-#include "base/assert.h"
 #include "mqtt/topic.h"
+#include "offload/held.h"
 #include "offload/message.h"
 #include "offload/output.h"
 
@@ -21,51 +21,22 @@ bool pending_has_room(const struct client *client)
 void pending_hold(
 	struct client *subscriber, const struct mqtt_frame *frame, const struct client *publisher)
 {
-	struct offload *offload = subscriber->offload;
-	struct delivery *delivery = delivery_take(offload, DELIVERY_HELD);
-	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX];
-	struct payload *copy;
-	unsigned count;
+	struct delivery *delivery = held_take(subscriber->offload, frame, publisher->version);
 
-	if (delivery != NULL && frame_pieces(offload, frame, pieces, &count, &copy) == 0) {
-		delivery->body = piece_table_create(offload, pieces, count);
-		if (copy != NULL)
-			payload_put(copy);
-	}
-	if (delivery == NULL || delivery->body == NULL) {
-		counter_inc(&offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
-		if (delivery != NULL)
-			delivery_drop(offload, delivery);
+	if (delivery == NULL) {
+		counter_inc(&subscriber->offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
 		return;
 	}
-	delivery->length = frame->length;
-	delivery->version = publisher->version;
 	delivery->own = publisher == subscriber;
 	list_append(&subscriber->pending, &delivery->link);
 	subscriber->pending_count++;
-	counter_inc(&offload->counters.held);
+	counter_inc(&subscriber->offload->counters.held);
 }
 
 static void pending_drop(struct client *client, struct delivery *delivery)
 {
 	client->pending_count--;
 	delivery_drop(client->offload, delivery);
-}
-
-// The packet again, as the framer showed it. `parts` has room for MQTT_FRAME_PARTS_MAX.
-static struct mqtt_frame held_frame(const struct delivery *delivery, struct payload **parts)
-{
-	const struct piece_table *table = piece_table(delivery->body);
-	struct mqtt_frame frame = {.length = delivery->length, .parts = parts};
-	enum mqtt_error error;
-
-	for (unsigned i = 0; i < table->count; i++)
-		parts[i] = table->pieces[i].payload;
-	frame.parts_count = table->count;
-	frame.head = mqtt_bytes(parts[0]->data, parts[0]->length);
-	error = mqtt_header_decode(frame.head.data, frame.head.length, &frame.header);
-	ASSERT(error == MQTT_OK);
-	return frame;
 }
 
 static bool subscription_matches(
@@ -141,27 +112,13 @@ static bool deliver_now(
 	return release.any;
 }
 
-// The time it was held is taken off its expiry (3.3.2.3.3). False: none is left.
-static bool expiry_left(
-	const struct delivery *delivery, uint64_t now_us, struct mqtt_publish *publish)
-{
-	uint64_t waited_s = (now_us - delivery->since_us) / US_IN_S;
-
-	if (!publish->has_message_expiry || waited_s == 0)
-		return true;
-	if (waited_s >= publish->message_expiry)
-		return false;
-	publish->message_expiry -= (uint32_t)waited_s;
-	return true;
-}
-
-static void deliver_held(struct client *client, const struct delivery *delivery,
-	const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+static void deliver_held(
+	struct client *client, const struct delivery *delivery, const struct held_packet *packet)
 {
 	struct offload_counters *counters = &client->offload->counters;
 	struct message message;
 
-	if (message_init(&message, client->offload, frame, publish) < 0) {
+	if (message_init(&message, client->offload, &packet->frame, &packet->publish) < 0) {
 		counter_inc(&counters->dropped[OFFLOAD_DROP_QUEUE_FULL]);
 		return;
 	}
@@ -173,20 +130,13 @@ static void deliver_held(struct client *client, const struct delivery *delivery,
 // False: it waits on.
 static bool release_one(struct client *client, struct delivery *delivery)
 {
-	struct payload *parts[MQTT_FRAME_PARTS_MAX];
-	struct mqtt_frame frame = held_frame(delivery, parts);
-	struct mqtt_publish publish;
-	enum mqtt_error error;
+	struct held_packet packet;
 
-	error = mqtt_publish_decode(delivery->version, &frame.header,
-		mqtt_bytes(
-			frame.head.data + frame.header.size, frame.head.length - frame.header.size),
-		&publish);
-	ASSERT(error == MQTT_OK);
-	if (still_pending(client, publish.topic))
+	held_open(delivery, &packet);
+	if (still_pending(client, packet.publish.topic))
 		return false;
-	if (expiry_left(delivery, client->offload->now_us, &publish))
-		deliver_held(client, delivery, &frame, &publish);
+	if (held_age(delivery, client->offload->now_us, &packet.publish))
+		deliver_held(client, delivery, &packet);
 	else
 		counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_EXPIRED]);
 	return true;

@@ -55,12 +55,13 @@ static enum step step_head(struct client *client, const struct reader *reader,
 {
 	struct tcp_span spans[HEAD_SPANS];
 	struct mqtt_publish publish;
+	struct mqtt_header header;
 	unsigned count;
 
 	if (head_is_short(first))
 		return STEP_ON;
 	count = ops->peek(client, spans, HEAD_SPANS);
-	switch (head_look(client->offload, spans, count, &reader->framer, &publish)) {
+	switch (head_look(client, spans, count, &reader->framer, &header, &publish)) {
 	case HEAD_ORDINARY:
 		return STEP_ON;
 	case HEAD_MORE:
@@ -71,7 +72,7 @@ static enum step step_head(struct client *client, const struct reader *reader,
 	case HEAD_LONG:
 		break;
 	}
-	return ops->begin(client, &publish) ? STEP_ON : wait(client, ops);
+	return ops->begin(client, &header, &publish) ? STEP_ON : wait(client, ops);
 }
 
 // A packet that lies in place is simply seen again; a gathered one is kept.

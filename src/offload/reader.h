@@ -36,7 +36,8 @@ struct reader_ops {
 	// A whole packet. False: not now, nothing has happened.
 	bool (*packet)(struct client *client, const struct mqtt_frame *frame);
 	// A PUBLISH too long to gather: may its first byte go on? False: not now.
-	bool (*begin)(struct client *client, const struct mqtt_publish *publish);
+	bool (*begin)(struct client *client, const struct mqtt_header *header,
+		const struct mqtt_publish *publish);
 	void (*stream)(struct client *client, const struct mqtt_stream *stream);
 	void (*raw)(struct client *client, struct mqtt_bytes bytes);
 	// Memory ran out: what is gathered goes on, and so will the rest. False: it could not.

@@ -16,6 +16,8 @@
 #include "proof/fence.h"
 #include "proof/route.h"
 #include "session/acks.h"
+#include "session/aliases.h"
+#include "session/exchanges.h"
 #include "session/identifiers.h"
 #include "session/pings.h"
 #include "session/session.h"
@@ -72,6 +74,7 @@ enum client_state {
 struct fence_run {
 	struct list link; // in offload.fencing; unlinked: none
 	uint64_t key;
+	struct delivery *held; // the released PUBLISH that waits for it; NULL: one in the stream
 	struct payload *topic;
 	uint64_t deadline_us;
 	uint64_t route_serial; // of the targets that the cursor goes over
@@ -108,14 +111,22 @@ struct client {
 	uint32_t session_expiry;
 	uint32_t maximum_packet_size; // the client's
 	uint32_t broker_packet_size;  // the broker's
+	uint16_t broker_aliases;      // topic aliases it takes from the client
 
 	// Towards the broker.
 	struct reader up;
 	bool up_in_packet;   // a long packet streams to the broker: nothing may come between
 	uint64_t up_last_us; // when the broker last got bytes of this client
 	struct pings pings;
-	struct payload *acks;	// struct acks; NULL: nothing waits
-	struct payload *fences; // struct fences; NULL: all clear
+	struct payload *acks;	   // struct acks; NULL: nothing waits
+	struct payload *fences;	   // struct fences; NULL: all clear
+	struct payload *aliases;   // struct aliases; NULL: none
+	uint32_t up_skip;	   // bytes at the front of a long packet that were written anew
+	struct payload *exchanges; // struct exchanges; NULL: none at QoS 2 is under way
+	struct list unreleased;	   // PUBLISHes taken at QoS 2 (offload/exact.c)
+	uint32_t unreleased_count;
+	uint64_t unreleased_bytes;
+	uint64_t late_until_us; // so long a late exchange keeps what follows waiting; 0: none does
 	struct fence_run fence;
 	uint64_t ping_epoch, pong_epoch; // fences as a subscriber: asked, answered
 	// The subscriber this publisher waits for: its index and serial (0: none).
@@ -160,6 +171,16 @@ static inline struct acks *client_acks(const struct client *client)
 static inline struct fences *client_fences(const struct client *client)
 {
 	return (struct fences *)client->fences->data;
+}
+
+static inline struct aliases *client_aliases(const struct client *client)
+{
+	return (struct aliases *)(void *)client->aliases->data;
+}
+
+static inline struct exchanges *client_exchanges(const struct client *client)
+{
+	return (struct exchanges *)client->exchanges->data;
 }
 
 static inline struct identifiers *client_identifiers(const struct client *client)

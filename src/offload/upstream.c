@@ -18,11 +18,10 @@
 
 #include "offload/upstream.h"
 
-#include <errno.h>
-
 #include "offload/capture.h"
 #include "offload/client.h"
 #include "offload/dispatch.h"
+#include "offload/exact.h"
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
@@ -63,71 +62,6 @@ bool upstream_connect(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
-static bool acks_ready(struct client *client)
-{
-	if (client->acks == NULL) {
-		client->acks = payload_alloc(client->offload->payloads, sizeof(struct acks));
-		if (client->acks == NULL)
-			return false;
-		acks_init(client_acks(client));
-	}
-	return !acks_full(client_acks(client));
-}
-
-static void acks_release(struct client *client)
-{
-	if (client->acks != NULL && acks_empty(client_acks(client))) {
-		payload_put(client->acks);
-		client->acks = NULL;
-	}
-}
-
-static bool publish_pass(struct client *client, const struct mqtt_frame *frame,
-	const struct mqtt_publish *publish, enum proof_reason reason)
-{
-	if (publish->qos == 1 && !acks_ready(client))
-		return false;
-	if (!upstream_pass(client, frame)) {
-		acks_release(client);
-		return false;
-	}
-	if (publish->qos == 1)
-		acks_passed(client_acks(client), publish->packet_id);
-	capture_passed(client, publish->topic, publish->qos, reason);
-	return true;
-}
-
-bool upstream_publish(struct client *client, const struct mqtt_frame *frame)
-{
-	struct mqtt_publish publish = {0};
-	enum proof_reason reason = PROOF_MALFORMED;
-	enum mqtt_error error = mqtt_publish_decode(
-		client->version, &frame->header, mqtt_frame_body(frame), &publish);
-	int rc = 0;
-
-	// Stopping: what is not acknowledged is the client's to send again, to whoever comes next.
-	if (client->offload->draining)
-		return true;
-	if (error != MQTT_OK) {
-		// A head longer than what is contiguous of the packet, or no legal PUBLISH: its
-		// topic is not known.
-		bool cut = error == MQTT_ERROR_TRUNCATED && frame->parts_count > 1;
-
-		if (!upstream_pass(client, frame))
-			return false;
-		if (!cut) {
-			counter_inc(&client->offload->counters.malformed);
-			client->violated = true;
-		}
-		capture_passed(client, mqtt_bytes(NULL, 0), 0, cut ? PROOF_TOO_LARGE : reason);
-		return true;
-	}
-	rc = capture_publish(client, frame, &publish, &reason);
-	if (rc == 0)
-		return publish_pass(client, frame, &publish, reason);
-	return rc > 0;
-}
-
 bool upstream_puback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
@@ -141,18 +75,19 @@ bool upstream_puback(struct client *client, const struct mqtt_frame *frame)
 		return false;
 	}
 	output_acknowledged(client, &ack, frame->header.type);
-
 	return true;
 }
 
 bool upstream_pubrel(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_ack ack;
+	struct delivery *held;
 
 	if (mqtt_ack_decode(client->version, frame->header.type, mqtt_frame_body(frame), &ack) !=
 		MQTT_OK)
 		return upstream_malformed(client, frame);
-	return upstream_pass(client, frame);
+	held = exact_find(client, ack.packet_id);
+	return held != NULL ? exact_release(client, held) : upstream_pass(client, frame);
 }
 
 bool upstream_subscribe(struct client *client, const struct mqtt_frame *frame)
@@ -243,27 +178,17 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 }
 
 // A PUBLISH that streams through begins: its first byte may go on when this is true.
-static bool begin(struct client *client, const struct mqtt_publish *publish)
-{
-	if (client->offload->draining)
-		return false;
-	if (client->state == CLIENT_NEW)
-		return true; // no MQTT at all: stream() says so
-	if (publish->qos == 1 && !acks_ready(client))
-		return false;
-	if (publish->qos == 1)
-		acks_passed(client_acks(client), publish->packet_id);
-	capture_passed(client, publish->topic, publish->qos, PROOF_TOO_LARGE);
-	return true;
-}
-
 static void stream(struct client *client, const struct mqtt_stream *stream)
 {
+	struct mqtt_bytes bytes = stream->bytes;
+	uint32_t skip = client->up_skip < bytes.length ? client->up_skip : bytes.length;
+
 	if (stream->type == MQTT_RESERVED || client->state == CLIENT_NEW)
 		client_set_broken(client);
 	else if (stream->first && stream->type != MQTT_PUBLISH)
 		client_set_unknown(client); // a SUBSCRIBE, perhaps, that cannot be followed
-	if (pass_stream(client, stream->bytes) == 0)
+	client->up_skip -= skip;
+	if (pass_stream(client, mqtt_bytes(bytes.data + skip, bytes.length - skip)) == 0)
 		client->up_in_packet = !stream->last;
 }
 
@@ -292,6 +217,10 @@ static bool may_read(struct client *client)
 
 	if (client->failed || client->gone || list_linked(&client->fence.link))
 		return false;
+	if (exact_is_late(client)) {
+		client_pause(client);
+		return false;
+	}
 	if (client->waits_serial != 0) {
 		if (!pace_may_resume(client)) {
 			client_pause(client);
@@ -341,7 +270,7 @@ static const struct reader_ops reader_ops = {
 	.eof = eof,
 	.may_read = may_read,
 	.packet = packet,
-	.begin = begin,
+	.begin = upstream_publish_begin,
 	.stream = stream,
 	.raw = raw,
 	.spill = spill,

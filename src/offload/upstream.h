@@ -22,3 +22,7 @@ dispatch_handler upstream_pingreq;
 dispatch_handler upstream_disconnect;
 dispatch_handler upstream_pass;
 dispatch_handler upstream_malformed;
+
+// A PUBLISH too long to gather begins (struct reader_ops).
+bool upstream_publish_begin(struct client *client, const struct mqtt_header *header,
+	const struct mqtt_publish *publish);

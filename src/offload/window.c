@@ -46,14 +46,14 @@ static bool budget_left(const struct client *client, const struct identifiers *i
 	return ids->inflight + ids->broker_count < client->receive_maximum;
 }
 
-uint16_t window_take(struct client *client)
+uint16_t window_take(struct client *client, uint8_t qos)
 {
 	struct identifiers *ids = window_get(client);
 
 	if (ids == NULL || !budget_left(client, ids) ||
 		ids->inflight >= client->broker->config->client.inflight)
 		return 0;
-	return identifiers_take(ids);
+	return identifiers_take(ids, qos == 2);
 }
 
 bool window_broker_take(struct client *client, uint16_t id)
@@ -68,20 +68,40 @@ bool window_broker_take(struct client *client, uint16_t id)
 
 bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type)
 {
-	return type == MQTT_PUBACK && client->identifiers != NULL &&
-	       identifiers_ours(client_identifiers(client), packet_id);
+	const struct identifiers *ids;
+
+	if (client->identifiers == NULL)
+		return false;
+	ids = client_identifiers(client);
+	// An acknowledgement of the wrong kind is for the broker to judge.
+	return identifiers_ours(ids, packet_id) &&
+	       identifiers_exactly(ids, packet_id) == (type != MQTT_PUBACK);
+}
+
+// 4.3.3: a delivery of ours at QoS 2 has been recorded; it is over when the release is answered.
+static void send_pubrel(struct client *client, uint16_t packet_id)
+{
+	uint8_t bytes[MQTT_ACK_MAX];
+
+	output_control(
+		client, bytes, mqtt_ack_encode(client->version, MQTT_PUBREL, packet_id, 0, bytes));
 }
 
 void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type)
 {
+	bool recorded = type == MQTT_PUBREC && ack->reason < 0x80; // [MQTT-4.3.3-4]
 	struct identifiers *ids;
 
 	if (client->identifiers == NULL)
 		return;
 	ids = client_identifiers(client);
-	if (output_is_ours(client, ack->packet_id, type))
+	if (!output_is_ours(client, ack->packet_id, type)) {
+		if (!recorded)
+			identifiers_broker_give(ids, ack->packet_id);
+	} else if (recorded) {
+		send_pubrel(client, ack->packet_id);
+	} else {
 		identifiers_give(ids, ack->packet_id);
-	else if (type != MQTT_PUBREC || ack->reason >= 0x80)
-		identifiers_broker_give(ids, ack->packet_id);
+	}
 	window_release(client);
 }

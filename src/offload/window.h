@@ -8,8 +8,8 @@
 
 #include "offload/state.h"
 
-// An identifier for a delivery of ours; 0: not now.
-uint16_t window_take(struct client *client);
+// An identifier for a delivery of ours at QoS 1 or 2; 0: not now.
+uint16_t window_take(struct client *client, uint8_t qos);
 // The broker's PUBLISH may go out under its identifier.
 bool window_broker_take(struct client *client, uint16_t id);
 // After identifiers were given back: the window goes when nothing is unacknowledged.

@@ -14,7 +14,9 @@ enum proof_reason {
 	PROOF_NOT_ACCEPTED,   // no CONNACK with success seen on this connection
 	PROOF_MALFORMED,      // the broker rejects it, not Offramp
 	PROOF_RETAIN,	      // the broker keeps retained messages
-	PROOF_QOS2,	      // exactly-once exchanges are the broker's
+	PROOF_QOS2,	      // above capture.qos
+	PROOF_QOS2_FULL,      // its publisher has as many unreleased ones as are kept
+	PROOF_DUPLICATE,      // QoS 2, sent again, and the broker may know the first one
 	PROOF_DOLLAR_TOPIC,   // $SYS and its like
 	PROOF_TOPIC_ALIAS,    // v5: the broker must learn the alias
 	PROOF_TOO_LARGE,      // above capture.max_size, or above what the broker said it takes

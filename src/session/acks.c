@@ -23,10 +23,10 @@ static void drop_holes(struct acks *acks)
 	}
 }
 
-static void append(struct acks *acks, uint16_t id, uint8_t reason, uint8_t state)
+static void append(struct acks *acks, struct ack_entry e)
 {
 	ASSERT(acks->count < ACKS_MAX);
-	*entry(acks, acks->count++) = (struct ack_entry){id, reason, state};
+	*entry(acks, acks->count++) = e;
 }
 
 void acks_init(struct acks *acks)
@@ -46,12 +46,12 @@ bool acks_full(const struct acks *acks)
 
 void acks_passed(struct acks *acks, uint16_t id)
 {
-	append(acks, id, 0, ACK_PASSED);
+	append(acks, (struct ack_entry){.id = id, .state = ACK_PASSED});
 }
 
-void acks_captured(struct acks *acks, uint16_t id, uint8_t reason)
+void acks_captured(struct acks *acks, uint16_t id, uint8_t type, uint8_t reason)
 {
-	append(acks, id, reason, ACK_CAPTURED);
+	append(acks, (struct ack_entry){id, type, reason, ACK_CAPTURED});
 }
 
 bool acks_broker(struct acks *acks, uint16_t id)
@@ -68,13 +68,14 @@ bool acks_broker(struct acks *acks, uint16_t id)
 	return false;
 }
 
-bool acks_next(struct acks *acks, uint16_t *ret_id, uint8_t *ret_reason)
+bool acks_next(struct acks *acks, uint16_t *ret_id, uint8_t *ret_type, uint8_t *ret_reason)
 {
 	struct ack_entry *e = entry(acks, 0);
 
 	if (acks->count == 0 || e->state != ACK_CAPTURED)
 		return false;
 	*ret_id = e->id;
+	*ret_type = e->type;
 	*ret_reason = e->reason;
 	e->state = ACK_HOLE;
 	drop_holes(acks);

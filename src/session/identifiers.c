@@ -11,11 +11,6 @@
 
 #include "base/assert.h"
 
-static uint64_t *word(struct identifiers *ids, uint16_t id)
-{
-	return &ids->live[id % IDENTIFIERS_WINDOW / 64];
-}
-
 static uint64_t bit(uint16_t id)
 {
 	return 1ull << (id % 64);
@@ -55,14 +50,22 @@ bool identifiers_empty(const struct identifiers *ids)
 	return ids->inflight == 0 && ids->broker_count == 0;
 }
 
-uint16_t identifiers_take(struct identifiers *ids)
+static void set(uint64_t *words, uint16_t id, bool on)
+{
+	uint64_t *at = &words[id % IDENTIFIERS_WINDOW / 64];
+
+	*at = on ? *at | bit(id) : *at & ~bit(id);
+}
+
+uint16_t identifiers_take(struct identifiers *ids, bool exactly)
 {
 	while (ids->span < IDENTIFIERS_WINDOW) {
 		uint16_t id = ids->first + ids->span;
 
 		if (id != 0 && broker_find(ids, id) < 0) {
 			ids->span++;
-			*word(ids, id) |= bit(id);
+			set(ids->live, id, true);
+			set(ids->exactly, id, exactly);
 			ids->inflight++;
 			return id;
 		}
@@ -80,10 +83,15 @@ bool identifiers_ours(const struct identifiers *ids, uint16_t id)
 	return (uint16_t)(id - ids->first) < ids->span && is_live(ids, id);
 }
 
+bool identifiers_exactly(const struct identifiers *ids, uint16_t id)
+{
+	return (ids->exactly[id % IDENTIFIERS_WINDOW / 64] & bit(id)) != 0;
+}
+
 void identifiers_give(struct identifiers *ids, uint16_t id)
 {
 	ASSERT(identifiers_ours(ids, id));
-	*word(ids, id) &= ~bit(id);
+	set(ids->live, id, false);
 	ids->inflight--;
 	while (ids->span > 0 && !is_live(ids, ids->first)) {
 		ids->first++;

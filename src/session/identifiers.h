@@ -25,7 +25,8 @@ struct identifiers {
 	uint16_t inflight; // ours, unacknowledged
 	uint16_t broker_count;
 	uint16_t broker_ids[IDENTIFIERS_BROKER];
-	uint64_t live[IDENTIFIERS_WINDOW / 64]; // ours, by id modulo the window
+	// Ours, by id modulo the window: unacknowledged, and which of them at QoS 2.
+	uint64_t live[IDENTIFIERS_WINDOW / 64], exactly[IDENTIFIERS_WINDOW / 64];
 };
 
 // `next`: the identifier to begin with (identifiers_next of the last time), `broker_last`: the
@@ -35,11 +36,13 @@ void identifiers_init(struct identifiers *ids, uint16_t next, uint16_t broker_la
 uint16_t identifiers_next(const struct identifiers *ids);
 bool identifiers_empty(const struct identifiers *ids);
 
-// The next of ours, or 0 when the window is full.
-uint16_t identifiers_take(struct identifiers *ids);
+// The next of ours, for a delivery at QoS 1 or (`exactly`) 2; 0 when the window is full.
+uint16_t identifiers_take(struct identifiers *ids, bool exactly);
 // Is it an unacknowledged one of ours?
 bool identifiers_ours(const struct identifiers *ids, uint16_t id);
-// It was acknowledged; it must be ours.
+// One of ours: is it at QoS 2?
+bool identifiers_exactly(const struct identifiers *ids, uint16_t id);
+// Its exchange has ended; it must be ours.
 void identifiers_give(struct identifiers *ids, uint16_t id);
 
 // The broker uses `id`. -EBUSY: it is one of ours, the packet must wait; -ENOSPC: more than can

@@ -163,7 +163,7 @@ def test_messages_for_nobody_do_not_reach_the_broker(bed, make, topic):
             assert (watch.captured(0), watch.captured(1), watch.passed()) == (10, 10, 0)
 
 
-@pytest.mark.parametrize("what", ["retained", "qos2", "share", "dollar"])
+@pytest.mark.parametrize("what", ["retained", "share", "dollar"])
 def test_what_passes_reaches_the_broker(bed, make, topic, what):
     with bed.watch() as watch:
         for version in VERSIONS:
@@ -171,7 +171,7 @@ def test_what_passes_reaches_the_broker(bed, make, topic, what):
             name = f"${topic}" if what == "dollar" else topic
             subscriber.subscribe(f"$share/g/{topic}" if what == "share" else name, options=2)
             for text in texts(10):
-                publisher.publish(name, text, 2 if what == "qos2" else 1, retain=what == "retained")
+                publisher.publish(name, text, 1, retain=what == "retained")
             assert subscriber.payloads(10) == texts(10)
             publisher.publish(name, b"", 1, retain=True)  # leaves nothing retained behind
             subscriber.leave()
@@ -189,11 +189,10 @@ def test_pass_reasons_are_counted_apart(bed, make, topic):
     shared.subscribe(f"$share/g/{topic}/share")
     with bed.watch() as watch:
         publisher.publish(f"{topic}/retain", b"x", retain=True)
-        publisher.publish(f"{topic}/qos2", b"x", 2)
         publisher.publish(f"{topic}/share", b"x")
         publisher.publish("$SYS/x", b"x")
         publisher.ping()
-        assert watch.passed_by_reason() == {"retain": 1, "qos2": 1, "share": 1, "dollar_topic": 1}
+        assert watch.passed_by_reason() == {"retain": 1, "share": 1, "dollar_topic": 1}
     publisher.publish(f"{topic}/retain", b"", retain=True)
     publisher.ping()
 

@@ -11,7 +11,9 @@
 struct bed *bed_new(void **state);
 int bed_end(void **state);
 
+int test_alias(void);
 int test_capture(void);
+int test_exact(void);
 int test_fences(void);
 int test_output(void);
 int test_pending(void);

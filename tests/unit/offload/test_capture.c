@@ -251,9 +251,6 @@ static void what_must_pass_passes_as_it_came(void **state)
 		{BYTES("\x31\x07\x00\x03"
 		       "a/bhi"),
 			PROOF_RETAIN},
-		{BYTES("\x34\x09\x00\x03"
-		       "q/2\x00\x09hi"),
-			PROOF_QOS2},
 		{BYTES("\x30\x06\x00\x04$S/Y"), PROOF_DOLLAR_TOPIC},
 		{BYTES("\x30\x07\x00\x05"
 		       "a\x01"
@@ -268,14 +265,6 @@ static void what_must_pass_passes_as_it_came(void **state)
 		assert_int_equal(bed_counters(bed)->passed[cases[i].reason], 1);
 	}
 	client_gets(bed, 0, BYTES(""));
-	// v5: a topic alias.
-	client_sends(bed, 3,
-		BYTES("\x30\x0b\x00\x03"
-		      "a/b\x03\x23\x00\x01hi"));
-	broker_gets(bed, 3,
-		BYTES("\x30\x0b\x00\x03"
-		      "a/b\x03\x23\x00\x01hi"));
-	assert_int_equal(bed_counters(bed)->passed[PROOF_TOPIC_ALIAS], 1);
 }
 
 int test_capture(void)

@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 int test_acks(void);
+int test_aliases(void);
 int test_changes(void);
+int test_exchanges(void);
 int test_identifiers(void);
 int test_map(void);
 int test_pings(void);

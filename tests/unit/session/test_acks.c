@@ -13,7 +13,7 @@
 struct twin {
 	struct {
 		uint16_t id;
-		uint8_t reason;
+		uint8_t reason, type;
 		bool passed;
 	} list[ACKS_MAX];
 	unsigned count;
@@ -45,7 +45,7 @@ static void agrees_with_a_list(void **state)
 	acks_init(&acks);
 	for (unsigned step = 0; step < 200000; step++) {
 		uint16_t id = (uint16_t)random_below(&rng, 40), got_id;
-		uint8_t reason = (uint8_t)random_below(&rng, 3), got_reason;
+		uint8_t reason = (uint8_t)random_below(&rng, 3), got_reason, got_type;
 		unsigned what = random_below(&rng, 10);
 
 		if (what < 6 && !acks_full(&acks)) {
@@ -57,16 +57,17 @@ static void agrees_with_a_list(void **state)
 			if (passed)
 				acks_passed(&acks, id);
 			else
-				acks_captured(&acks, id, reason);
+				acks_captured(&acks, id, (uint8_t)(4 + id % 2), reason);
 		} else {
 			assert_int_equal(acks_broker(&acks, id), twin_broker(&twin, id));
 		}
 		// Bursts between flushes, so that it fills up now and then.
 		if (step / 1000 % 2 == 0)
 			continue;
-		while (acks_next(&acks, &got_id, &got_reason)) {
+		while (acks_next(&acks, &got_id, &got_type, &got_reason)) {
 			assert_true(twin.count > 0 && !twin.list[0].passed);
 			assert_int_equal(got_id, twin.list[0].id);
+			assert_int_equal(got_type, 4 + got_id % 2);
 			assert_int_equal(got_reason, twin.list[0].reason);
 			twin_remove(&twin, 0);
 		}
@@ -79,7 +80,7 @@ static void full_means_full(void **state)
 {
 	struct acks acks;
 	uint16_t id;
-	uint8_t reason;
+	uint8_t reason, type;
 
 	acks_init(&acks);
 	for (unsigned i = 0; i < ACKS_MAX; i++) {
@@ -87,14 +88,14 @@ static void full_means_full(void **state)
 		if (i == 0)
 			acks_passed(&acks, 1);
 		else
-			acks_captured(&acks, (uint16_t)(i + 1), 0);
+			acks_captured(&acks, (uint16_t)(i + 1), 4, 0);
 	}
 	assert_true(acks_full(&acks));
-	assert_false(acks_next(&acks, &id, &reason));
+	assert_false(acks_next(&acks, &id, &type, &reason));
 	assert_false(acks_broker(&acks, 2)); // captured: not the broker's
 	assert_true(acks_broker(&acks, 1));
 	for (unsigned i = 1; i < ACKS_MAX; i++) {
-		assert_true(acks_next(&acks, &id, &reason));
+		assert_true(acks_next(&acks, &id, &type, &reason));
 		assert_int_equal(id, i + 1);
 	}
 	assert_true(acks_empty(&acks));

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The verdict on a PUBLISH: would Offramp deliver it exactly as the broker would?
+
+#pragma once
+
+#include "offload/message.h"
+#include "offload/state.h"
+
+// All that can be said of the packet, its sender, the broker and the topic. PROOF_CAPTURE with
+// *ret_route (valid until the next route is asked for), or why it must pass.
+enum proof_reason judge_publish(const struct client *client, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, struct proof_route **ret_route);
+
+// May an earlier message of this topic and QoS still be on its way through the broker?
+enum judge_order {
+	JUDGE_IN_ORDER, // no
+	JUDGE_HELD,	// perhaps: the topic stays with the broker
+	JUDGE_UNPROVEN, // perhaps: a fence can tell
+};
+enum judge_order judge_order(struct client *client, const struct proof_route *route, uint8_t qos);
+
+// Nothing that is begun may fail half-way: PROOF_CAPTURE when there is room for all of it, else
+// PROOF_NO_MEMORY.
+enum proof_reason judge_memory(const struct offload *offload, const struct proof_route *route,
+	const struct mqtt_frame *frame, const struct message *message);
