@@ -141,7 +141,7 @@ static void read_some(struct sim_app *app, uint64_t now_us)
 		tcp_recv_consume(app->pcb, n);
 		budget -= n;
 	}
-	if (app->read_pause_us > 0)
+	if (app->read_pause_us > 0 && budget < app->read_max)
 		app->next_read_us =
 			now_us + 1 + random_below(&app->sim->rng, (uint32_t)app->read_pause_us);
 	if (app->nap_us > 0 && app->received >= app->nap_at) {
