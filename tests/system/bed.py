@@ -6,6 +6,7 @@ A socket belongs to the network namespace it was made in, for good: hosts.open_s
 the clients' host, any thread of pytest uses it.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -27,6 +28,16 @@ MESSAGES = "$SYS/broker/publish/messages/received"
 BYTES = "$SYS/broker/publish/bytes/received"
 UPTIME = "$SYS/broker/uptime"
 
+# What wires are that lose, double and reorder packets, each way, at both of the daemon's ports.
+IMPAIRMENT = "loss=2%,reorder=1%,duplicate=1%"
+PATIENCE = 5  # over such wires all takes longer: retransmissions of retransmissions
+# A test's mode: the testbed's mode, and options of `up`.
+MODES = {
+    "direct": ("direct",),
+    "stack": ("stack",),
+    "impaired": ("stack", "--impair", IMPAIRMENT),
+    "impaired-ipv6": ("stack", "--impair", IMPAIRMENT, "--ipv6"),
+}
 _numbers = itertools.count()
 
 
@@ -54,7 +65,9 @@ class Bed:
     """A running testbed."""
 
     def __init__(self, mode, *options):
-        self.mode, self.options = mode, options
+        self.mode = mode
+        self.options = ("--mode", *MODES[mode], *options)
+        self.patience = PATIENCE if self.is_impaired else 1
         self.name = f"t{os.getpid()}-{next(_numbers)}"
         self.host = self.port = None
         self.is_spoilt = False  # a test failed with it
@@ -64,10 +77,20 @@ class Bed:
 
     @property
     def is_stack(self):
-        return self.mode == "stack"
+        """Whether there is an Offramp."""
+        return self.mode != "direct"
+
+    @property
+    def is_impaired(self):
+        return "--impair" in MODES[self.mode]
+
+    def seconds(self, seconds):
+        """How long something may take here that takes so long at most over good wires."""
+        return seconds * self.patience
 
     def up(self):
-        tool("up", "--name", self.name, "--mode", self.mode, *self.options, timeout=90)
+        tool("up", "--name", self.name, "--timeout", self.seconds(30), *self.options,
+             timeout=self.seconds(45))
         host, port = self.tool("address").stdout.split()
         self.host, self.port = host, int(port)
         self.is_spoilt = False
@@ -137,16 +160,34 @@ class Bed:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             if source:
                 sock.bind((source, 0))
-            sock.settimeout(timeout)
+            sock.settimeout(self.seconds(timeout))
             sock.connect((self.host, self.port))
         except BaseException:
             sock.close()
             raise
         return sock
 
+    def stranger(self, client_id="", version=4, receive_buffer=None, source=None):
+        """An MQTT client that has not sent its CONNECT."""
+        sock = self.connect(source, receive_buffer)
+        return mqttraw.Client(sock, version, client_id, self.patience)
+
+    def strangers(self, client_ids, sources=None):
+        """The same, their handshakes side by side."""
+        clients = []
+        for client_id, source in zip(client_ids, sources or itertools.repeat(None)):
+            sock = hosts.open_socket(self.name, "clients", hosts.family(self.host),
+                                     socket.SOCK_STREAM)
+            clients.append(mqttraw.Client(sock, 4, client_id, self.patience))
+            if source:
+                sock.bind((source, 0))
+            sock.setblocking(False)
+            assert sock.connect_ex((self.host, self.port)) == errno.EINPROGRESS
+        return clients
+
     def client(self, client_id, version=4, receive_buffer=None, source=None, **options):
         """A connected MQTT client, its CONNACK taken (client.connack)."""
-        client = mqttraw.Client(self.connect(source, receive_buffer), version, client_id)
+        client = self.stranger(client_id, version, receive_buffer, source)
         try:
             client.connack = client.connect(**options)
         except BaseException:

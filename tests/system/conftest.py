@@ -3,32 +3,39 @@
 """System tests: real clients and a real broker in network namespaces.
 
 What a client may expect is proven against the broker alone first: most tests run in `direct` mode
-and then, with the same expectations, in `stack` mode.
+and then, with the same expectations, in `stack` mode; and once more over wires that lose, double
+and reorder packets (`impaired`): their core always, and also with IPv6; all of them with -m full.
 """
 
 import atexit
+import functools
 import os
 import re
 import signal
+import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from bed import BUILD, Bed
+from bed import BUILD, MODES, Bed
 
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
 _open = []  # testbeds to take down, whatever happens
 
 
 def pytest_addoption(parser):
-    parser.addoption("--modes", default="direct,stack",
-                     help="modes to test, separated by commas (default: direct,stack)")
+    parser.addoption("--modes", default=",".join(MODES),
+                     help="modes to test, separated by commas (default: %(default)s)")
     parser.addoption("--io", default="af_packet", help="ports of the daemon: af_packet, af_xdp")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
+    config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
+    config.addinivalue_line("markers", "impaired_only: is about bad wires")
+    config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     atexit.register(take_down_all)
@@ -40,10 +47,12 @@ def pytest_collection_modifyitems(config, items):
 
     pytest's own order mixes the modes of tests with several parameters, and so rebuilds testbeds.
     """
-    if "full" not in config.getoption("markexpr"):
-        kept = [item for item in items if not item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+    only_fast = "full" not in config.getoption("markexpr")
+    kept = [item for item in items if mode_of(item) is not None
+            and not (only_fast and item.get_closest_marker("full"))
+            and not (is_impaired(mode_of(item)) and item.get_closest_marker("good_wires"))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
     modules = {}
     for item in items:
         modules.setdefault(item.fspath, len(modules))
@@ -51,7 +60,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 def mode_of(item):
-    return getattr(item, "callspec", None) and item.callspec.params.get("mode") or ""
+    """None when the test is for none of the modes that were asked for."""
+    mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""
+    return mode if isinstance(mode, str) else None
+
+
+def is_impaired(mode):
+    return "--impair" in MODES.get(mode, ())
 
 
 def pytest_generate_tests(metafunc):
@@ -59,9 +74,21 @@ def pytest_generate_tests(metafunc):
         # pytest tells a module's parameters apart by identity: equal strings that are not the same
         # object would have the testbed rebuilt for every test.
         modes = [sys.intern(mode) for mode in metafunc.config.getoption("--modes").split(",")]
-        only = metafunc.definition.get_closest_marker("stack_only")
-        modes = [mode for mode in modes if mode == "stack" or not only]
-        metafunc.parametrize("mode", modes, scope="module")
+        has = metafunc.definition.get_closest_marker
+        metafunc.parametrize("mode", [parameter_of(mode, has) for mode in modes
+                                      if is_tested_in(mode, has)], scope="module")
+
+
+def is_tested_in(mode, has):
+    if is_impaired(mode):
+        return "--ipv6" not in MODES[mode] or bool(has("core"))
+    return not has("impaired_only") and not (mode == "direct" and has("stack_only"))
+
+
+def parameter_of(mode, has):
+    """With -m full, all of it is impaired."""
+    is_more = is_impaired(mode) and not has("core") and not has("impaired_only")
+    return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -85,12 +112,29 @@ def take_down_all():
         take_down(bed)
 
 
+@functools.cache
+def impairment_is_built_in():
+    """Asks the daemon: a build without names the key that it refuses."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write("mode: stack\n"
+                   "ports: [{name: a, device: net_null0, addresses: [198.18.0.1/16],"
+                   " impair: {loss: 2%}}]\n"
+                   "brokers: [{name: b, listen: '198.18.0.1:1883', address: '198.18.0.2:1883'}]\n")
+        file.flush()
+        done = subprocess.run([f"{BUILD}/offrampd", "-c", file.name, "--test-config"], text=True,
+                              capture_output=True, timeout=20)
+    assert done.returncode == 0 or "built without impairment" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
 @pytest.fixture(scope="session")
 def open_bed(request):
     """Brings a testbed up that is taken down at the latest when all tests are done."""
     def open_(mode, *options):
-        if mode == "stack" and not os.access(os.path.join(BUILD, "offrampd"), os.X_OK):
+        if mode != "direct" and not os.access(os.path.join(BUILD, "offrampd"), os.X_OK):
             pytest.fail(f"{BUILD}/offrampd is not there (--modes direct tests the broker alone)")
+        if is_impaired(mode) and not impairment_is_built_in():
+            pytest.skip("the daemon is built without -Dimpair=true")
         bed = Bed(mode, "--io", request.config.getoption("--io"), *options)
         _open.append(bed)
         return bed.up()

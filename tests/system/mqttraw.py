@@ -247,11 +247,13 @@ class Framer:
 class Client:
     """A connection with MQTT on it. Nothing happens that is not asked for.
 
-    With auto_ack, QoS 1 and 2 PUBLISHes are acknowledged as they are read.
+    With auto_ack, QoS 1 and 2 PUBLISHes are acknowledged as they are read. Every wait for something
+    is `patience` times as long as is asked for.
     """
 
-    def __init__(self, sock, version=4, client_id=""):
+    def __init__(self, sock, version=4, client_id="", patience=1):
         self.sock, self.version, self.client_id = sock, version, client_id
+        self.patience = patience
         self.framer = Framer(version)
         self.auto_ack = True
         self._pid = 0
@@ -311,16 +313,22 @@ class Client:
 
     # Receiving
 
+    def _deadline(self, timeout):
+        return time.monotonic() + timeout * self.patience
+
     def receive(self, timeout=20):
         """The next packet. Raises Timeout, or Closed at the end of the stream."""
-        deadline = time.monotonic() + timeout
+        return self._receive(self._deadline(timeout))
+
+    def _receive(self, deadline):
+        started = time.monotonic()
         while True:
             found = self.framer.next()
             if found:
                 return self._acknowledge(found)
             left = deadline - time.monotonic()
             if left <= 0:
-                raise Timeout(f"{self.client_id}: nothing within {timeout} s")
+                raise Timeout(f"{self.client_id}: nothing within {deadline - started:.3g} s")
             self.sock.settimeout(left)
             try:
                 chunk = self.sock.recv(262144)
@@ -345,17 +353,20 @@ class Client:
 
     def expect(self, kind, timeout=20):
         """The next packet, which must be of that kind; PUBRELs are dealt with by the way."""
+        return self._expect(kind, self._deadline(timeout))
+
+    def _expect(self, kind, deadline):
         while True:
-            found = self.receive(timeout)
+            found = self._receive(deadline)
             if found.kind == PUBREL and kind != PUBREL and self.auto_ack:
                 continue
             assert found.kind == kind, f"{self.client_id}: {NAMES[kind]} expected, got {found}"
             return found
 
     def _await(self, kind, pid, timeout, kept):
-        deadline = time.monotonic() + timeout
+        deadline = self._deadline(timeout)
         while True:
-            found = self.receive(max(0.001, deadline - time.monotonic()))
+            found = self._receive(deadline)
             if found.kind == kind and (pid is None or found.pid == pid):
                 return found
             if kept is not None and found.kind == PUBLISH:
@@ -363,14 +374,14 @@ class Client:
 
     def messages(self, count, timeout=20):
         """The next `count` PUBLISHes; other packets between them are an error."""
-        deadline = time.monotonic() + timeout
+        deadline = self._deadline(timeout)
         found = []
         while len(found) < count:
             try:
-                found.append(self.expect(PUBLISH, max(0.001, deadline - time.monotonic())))
+                found.append(self._expect(PUBLISH, deadline))
             except Timeout:
                 raise Timeout(f"{self.client_id}: {len(found)} of {count} messages within "
-                              f"{timeout} s, the last {found[-1:]}") from None
+                              f"{timeout * self.patience} s, the last {found[-1:]}") from None
         return found
 
     def payloads(self, count, timeout=20):
@@ -387,11 +398,31 @@ class Client:
 
     def wait_closed(self, timeout=20):
         """Reads until the peer closes. Returns what came before."""
-        deadline = time.monotonic() + timeout
+        deadline = self._deadline(timeout)
         found = []
         while True:
             try:
-                found.append(self.receive(max(0.001, deadline - time.monotonic())))
+                found.append(self._receive(deadline))
+            except Closed:
+                return found
+
+    def wait_reset(self, timeout=20):
+        """As wait_closed(), of a peer that may close with bytes unread, and so with a RST.
+
+        That is sent once. Where it may be lost something is written now and then: the answer to
+        that is another.
+        """
+        deadline = self._deadline(timeout)
+        found = []
+        while True:
+            silent = deadline if self.patience == 1 else min(deadline, time.monotonic() + 3)
+            try:
+                try:
+                    found.append(self._receive(silent))
+                except Timeout:
+                    if silent == deadline:
+                        raise
+                    self.send(b"\0")
             except Closed:
                 return found
 

@@ -4,12 +4,10 @@
 
 import os
 import signal
-import socket
 
 import pytest
 
-import mqttraw as mqtt
-from bed import eventually, hosts
+from bed import eventually
 
 OVERLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "small-backlog.yaml")
 CROWD = 40
@@ -19,17 +17,6 @@ pytestmark = pytest.mark.stack_only
 
 def up_options(_mode):
     return ("--config", OVERLAY)
-
-
-def knock(bed, count):
-    """Sockets that connect all at once."""
-    sockets = []
-    for _ in range(count):
-        sock = hosts.open_socket(bed.name, "clients", socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        assert sock.connect_ex((bed.host, bed.port)) != 0
-        sockets.append(sock)
-    return sockets
 
 
 def is_gone(sock):
@@ -45,13 +32,9 @@ def test_a_crowd_is_served_through_cookies(bed):
     before = bed.counters()
     os.kill(bed.pid("broker"), signal.SIGSTOP)  # the kernel still answers for it
     try:
-        sockets = knock(bed, CROWD)
+        clients = bed.strangers([f"crowd{number}" for number in range(CROWD)])
     finally:
         os.kill(bed.pid("broker"), signal.SIGCONT)
-    clients = []
-    for index, sock in enumerate(sockets):
-        sock.settimeout(20)
-        clients.append(mqtt.Client(sock, 4, f"crowd{index}"))
     for client in clients:
         client.connack = client.connect()
     subscriber, publisher = clients[0], clients[-1]
@@ -66,14 +49,15 @@ def test_a_crowd_is_served_through_cookies(bed):
         client.leave()
 
 
+@pytest.mark.good_wires("a RST is not sent again")
 def test_without_a_broker_they_are_reset(open_bed, mode):
     bed = open_bed(mode, "--config", OVERLAY)
     bed.tool("stop", "broker")
-    sockets = knock(bed, CROWD)
-    assert eventually(lambda: all(is_gone(sock) for sock in sockets))
+    clients = bed.strangers([f"crowd{number}" for number in range(CROWD)])
+    assert eventually(lambda: all(is_gone(client.sock) for client in clients))
     counters = bed.counters()
     assert sum(counters["connections_refused_total"].values()) > 0
     assert eventually(lambda: bed.counters()["connections"] == 0)
-    for sock in sockets:
-        sock.close()
+    for client in clients:
+        client.close()
     bed.down()

@@ -15,6 +15,8 @@ from bed import TOOL, Bed, eventually, hosts, tool
 
 ACCEPTS_NOBODY = "exec sleep 60"
 
+pytestmark = pytest.mark.good_wires("is about the tool")
+
 
 @pytest.fixture
 def own(open_bed, mode):

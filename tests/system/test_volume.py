@@ -149,7 +149,8 @@ SIZES = sorted({0, 1, 3, 64, 100, 1 << 20} | {
 } | {1400, 1433, 1434, 1448, 1460, 1500, 2034, 3000, 9000})
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=[
+    pytest.mark.full, pytest.mark.good_wires("the same, in bulk: hours")])])
 def test_every_size_to_twenty_subscribers(bed, count):
     """Sizes one after the other, and then mixed."""
     packets = []
