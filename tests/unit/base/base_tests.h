@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+int test_base_crossing(void);
 int test_base_histogram(void);
 int test_base_list(void);
 int test_base_log(void);

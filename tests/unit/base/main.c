@@ -58,6 +58,7 @@ int main(void)
 	failed += test_base_wheel();
 	failed += test_base_payload();
 	failed += test_base_mailbox();
+	failed += test_base_crossing();
 	rte_eal_cleanup();
 	return failed != 0;
 }
