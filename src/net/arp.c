@@ -75,7 +75,7 @@ void arp_timers(struct net *net)
 {
 	if (net->now_us < net->announce_us)
 		return;
-	for (unsigned i = 0; i < net->locals_count; i++)
+	for (unsigned i = 0; i < net->locals_count && !net->config.quiet; i++)
 		arp_announce(net, &net->locals[i]);
 	net->announcements++;
 	net->announce_us = net->announcements < ANNOUNCE_NUM ? net->now_us + ANNOUNCE_INTERVAL_US
@@ -132,7 +132,7 @@ static bool arp_valid(const struct rte_mbuf *m)
 static void arp_conflict(struct net *net, struct net_local *local, const struct rte_ether_addr *mac)
 {
 	counter_inc(&net->counters.arp_conflicts);
-	if (local_conflict(net, local, mac))
+	if (local_conflict(net, local, mac) && !net->hearing)
 		arp_announce(net, local);
 }
 
@@ -174,7 +174,7 @@ void arp_input(struct net *net, struct net_if *netif, struct rte_mbuf *m)
 		net_drop(net, m, NET_DROP_ARP_NOT_OURS);
 		return;
 	}
-	if (target != NULL && request) {
+	if (target != NULL && request && !net->hearing) {
 		// A probe (sender 0) is answered too: that is how we defend (RFC 5227 2.1.1).
 		const struct arp_parties parties = {
 			.source = data->arp_tip,
@@ -184,7 +184,7 @@ void arp_input(struct net *net, struct net_if *netif, struct rte_mbuf *m)
 
 		counter_inc(&net->counters.arp_requests[NET_RECEIVED]);
 		arp_send(net, netif, RTE_ARP_OP_REPLY, &parties, &data->arp_sha);
-	} else if (target != NULL) {
+	} else if (target != NULL && !request) {
 		counter_inc(&net->counters.arp_replies[NET_RECEIVED]);
 	}
 	rte_pktmbuf_free(m);

@@ -181,6 +181,8 @@ void nd_probe(struct net *net, const struct net_local *local)
 void nd_advertise(struct net *net, const struct net_local *local,
 	const struct net_address *destination, const struct rte_ether_addr *to)
 {
+	if (net->hearing) // who has received it answers
+		return;
 	nd_send(net,
 		&(struct nd_spec){
 			.netif = local->netif,

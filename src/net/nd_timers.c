@@ -40,21 +40,24 @@ static void local6_assign(struct net *net, struct net_local *local)
 static void local6_timer(struct net *net, struct net_local *local)
 {
 	if (local->state == NET_LOCAL_TENTATIVE && local->sends_left > 0) {
-		nd_probe(net, local);
+		if (!net->config.quiet)
+			nd_probe(net, local);
 		local->sends_left--;
 		local->due_us = net->now_us + net->config.neighbour_retry_us;
 		return;
 	}
 	if (local->state == NET_LOCAL_TENTATIVE)
 		local6_assign(net, local);
-	nd_advertise(net, local, NULL, NULL);
+	if (!net->config.quiet)
+		nd_advertise(net, local, NULL, NULL);
 	local->sends_left--;
 	local->due_us = local->sends_left > 0 ? net->now_us + ANNOUNCE_INTERVAL_US : WHEEL_NEVER;
 }
 
 static void link6_timer(struct net *net, struct net_link6 *link)
 {
-	mld_report(net, link);
+	if (!net->config.quiet)
+		mld_report(net, link);
 	link->report_us = WHEEL_NEVER;
 	link->report_type = MLD_REPORT_V2;
 	link->report_asked = false;

@@ -201,6 +201,30 @@ static enum net_drop ethernet_check(
 	return NET_DROPS;
 }
 
+// What other nets with our addresses have to hear: ND, and MLD with its router alert. m starts at
+// the IPv6 header.
+static bool ipv6_is_link_news(const struct rte_mbuf *m)
+{
+	const struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv6_hdr *);
+	const uint8_t *type = (const uint8_t *)(ip + 1);
+
+	if (m->data_len <= sizeof(*ip))
+		return false;
+	return ip->proto == IPPROTO_HOPOPTS ||
+	       (ip->proto == IPPROTO_ICMPV6 &&
+		       (*type == ND_SOLICITATION || *type == ND_ADVERTISEMENT));
+}
+
+static void link_news_share(
+	const struct net *net, struct net_if *netif, struct rte_mbuf *m, bool ipv6)
+{
+	if (likely(net->config.share == NULL) || net->hearing || (ipv6 && !ipv6_is_link_news(m)))
+		return;
+	rte_pktmbuf_prepend(m, RTE_ETHER_HDR_LEN); // it is still there
+	net->config.share(net->config.share_ctx, netif, m);
+	rte_pktmbuf_adj(m, RTE_ETHER_HDR_LEN);
+}
+
 static bool ethernet_input(struct net *net, struct net_if *netif, struct rte_mbuf *m,
 	struct net_delivery *ret_delivery)
 {
@@ -218,9 +242,11 @@ static bool ethernet_input(struct net *net, struct net_if *netif, struct rte_mbu
 	case RTE_ETHER_TYPE_IPV4:
 		return ipv4_input(net, &packet, ret_delivery);
 	case RTE_ETHER_TYPE_ARP:
+		link_news_share(net, netif, m, false);
 		arp_input(net, netif, m);
 		return false;
 	case RTE_ETHER_TYPE_IPV6:
+		link_news_share(net, netif, m, true);
 		return ipv6_input(net, &packet, ret_delivery);
 	case RTE_ETHER_TYPE_VLAN:
 	case RTE_ETHER_TYPE_QINQ:
@@ -251,6 +277,17 @@ unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **fram
 		delivered += filled;
 	}
 	return delivered;
+}
+
+void net_hear(struct net *net, struct net_if *netif, struct rte_mbuf *m, uint64_t now_us)
+{
+	struct net_delivery delivery;
+
+	net->now_us = now_us;
+	net->hearing = true;
+	if (ethernet_input(net, netif, m, &delivery))
+		rte_pktmbuf_free(delivery.m); // nothing of the kind is shared
+	net->hearing = false;
 }
 
 // --- time ----------------------------------------------------------------------------------------

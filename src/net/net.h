@@ -71,8 +71,16 @@ struct net_config {
 	unsigned neighbour_retries;  // requests after the first one; 2
 	unsigned neighbour_queue;    // frames that wait on one unresolved neighbour; 8
 	unsigned icmp_errors_per_s;  // rate limit of our own ICMP errors of both families; 100
-	unsigned dad_transmits;	     // probes for each IPv6 address of ours before it is used, 1 s
-				     // apart; 0: none (RFC 4862 5.1). 1
+	// Probes for each IPv6 address of ours before it is used, 1 s apart; 0: none (RFC
+	// 4862 5.1).
+	unsigned dad_transmits; // 1
+	// Several nets may have the same interfaces and addresses, one a worker. One of them is not
+	// quiet: it announces, probes and reports for all. Whoever receives a frame answers it; of
+	// ARP, ND and MLD the others are to hear too: `share` is given such frames, which stay
+	// the net's, and has copies of them brought to net_hear() of the others. NULL: alone.
+	bool quiet;
+	void (*share)(void *ctx, struct net_if *netif, const struct rte_mbuf *frame);
+	void *share_ctx;
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -112,6 +120,10 @@ struct net_delivery {
 // filled.
 unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **frames, unsigned count,
 	uint64_t now_us, struct net_delivery *ret_deliveries);
+
+// A frame that another net of ours has received and shared: what it says of neighbours is learned,
+// it is not answered. Consumes m.
+void net_hear(struct net *net, struct net_if *netif, struct rte_mbuf *m, uint64_t now_us);
 
 // Is the address one of ours? (an IPv6 address is until another host turns out to have it)
 bool net_address_is_local(const struct net *net, const struct net_address *address);

@@ -160,6 +160,7 @@ struct net {
 	unsigned locals_count, locals6_count, links6_count, routes_count;
 
 	uint64_t now_us; // of the latest call that told it
+	bool hearing;	 // in net_hear(): nothing is answered
 	uint16_t ip_id;	 // of the next IPv4 packet that may be fragmented (RFC 6864)
 	uint64_t icmp_credit, icmp_refilled_us;
 
@@ -190,6 +191,8 @@ struct net {
 
 static inline void net_drop_count(struct net *net, enum net_drop reason)
 {
+	if (net->hearing) // whoever received it counts it
+		return;
 	counter_inc(&net->counters.dropped[reason]);
 }
 
