@@ -21,7 +21,7 @@
 static inline unsigned burst_rx(
 	struct port *port, unsigned queue, struct rte_mbuf **frames, unsigned max)
 {
-	DASSERT(queue < port->workers);
+	DASSERT(queue < port->pairs);
 	return rte_eth_rx_burst(
 		port->id, (uint16_t)queue, frames, (uint16_t)RTE_MIN(max, (unsigned)UINT16_MAX));
 }
@@ -51,7 +51,7 @@ static inline void burst_flush(struct port *port, unsigned queue)
 	unsigned attempts = 0;
 	uint16_t sent = 0;
 
-	DASSERT(queue < port->workers);
+	DASSERT(queue < port->pairs);
 	if (q->count == 0)
 		return;
 	if (port->tx_prepare)
@@ -79,7 +79,7 @@ static inline void burst_tx(struct port *port, unsigned queue, struct rte_mbuf *
 {
 	struct port_queue *q = &port->queues[queue];
 
-	DASSERT(queue < port->workers && q->count < port->burst);
+	DASSERT(queue < port->pairs && q->count < port->burst);
 	DASSERT(m->nb_segs == 1 || port->caps.multi_segment);
 	q->frames[q->count++] = m;
 	if (q->count == port->burst)

@@ -38,19 +38,10 @@ static int device_find(const char *device, uint16_t *ret_id)
 	return rte_eth_dev_get_port_by_name(name, ret_id);
 }
 
-static int queues_suffice(
-	const struct port_config *config, const struct rte_eth_dev_info *info, unsigned workers)
+// One pair a worker, where there are so many.
+static uint16_t pairs_of(const struct rte_eth_dev_info *info, unsigned workers)
 {
-	unsigned rx = info->max_rx_queues, tx = info->max_tx_queues;
-
-	if (rx >= workers && tx >= workers)
-		return 0;
-	log_error(COMPONENT, "%s: %u workers need as many queue pairs, '%s' has %u%s", config->name,
-		workers, config->device, rx < tx ? rx : tx,
-		strncmp(config->device, "net_af_packet", strlen("net_af_packet")) == 0
-			? " (qpairs= in the device string sets them)"
-			: "");
-	return -ENOTSUP;
+	return (uint16_t)RTE_MIN(workers, RTE_MIN(info->max_rx_queues, info->max_tx_queues));
 }
 
 // A frame of the MTU must fit into a pool's mbuf, or the device must be able to scatter it.
@@ -93,7 +84,7 @@ static int queues_setup(const struct port *port, const struct port_config *confi
 	int socket = rte_eth_dev_socket_id(port->id);
 	int r = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
 
-	for (uint16_t i = 0; r == 0 && i < port->workers; i++) {
+	for (uint16_t i = 0; r == 0 && i < port->pairs; i++) {
 		r = rte_eth_rx_queue_setup(port->id, i, rx, (unsigned)socket, NULL, rx_pools[i]);
 		if (r == 0)
 			r = rte_eth_tx_queue_setup(port->id, i, tx, (unsigned)socket, NULL);
@@ -115,21 +106,21 @@ static int device_configure(struct port *port, const struct port_config *config,
 	if (port->caps.rx_checksum)
 		conf.rxmode.offloads |=
 			RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-	if (port->workers > 1 && (info->flow_type_rss_offloads & rss) != 0) {
+	if (port->pairs > 1 && (info->flow_type_rss_offloads & rss) != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss;
 	}
-	for (unsigned i = 0; i < port->workers; i++) {
+	for (unsigned i = 0; i < port->pairs; i++) {
 		r = rx_room_suffices(config, port->mtu, info, rx_pools[i], &conf.rxmode.offloads);
 		if (r < 0)
 			return r;
 	}
-	r = rte_eth_dev_configure(port->id, port->workers, port->workers, &conf);
+	r = rte_eth_dev_configure(port->id, port->pairs, port->pairs, &conf);
 	if (r == 0)
 		r = queues_setup(port, config, info, rx_pools);
 	if (r < 0)
 		log_error(COMPONENT, "%s: '%s' refuses %u queue pairs: %s", config->name,
-			config->device, port->workers, strerror(-r));
+			config->device, port->pairs, strerror(-r));
 	return r;
 }
 
@@ -141,9 +132,9 @@ static void log_capabilities(const struct port *port, const struct port_config *
 	memcpy(&mac, port->mac, sizeof(mac));
 	log_info(COMPONENT,
 		"%s: %s, " RTE_ETHER_ADDR_PRT_FMT
-		", MTU %u; in hardware: rx checksum %s, tx checksum %s, tso %s, multi-segment %s",
-		port->name, config->device, RTE_ETHER_ADDR_BYTES(&mac), port->mtu,
-		caps->rx_checksum ? "yes" : "no",
+		", MTU %u, %u queue pair%s; in hardware: rx checksum %s, tx checksum %s, tso %s, multi-segment %s",
+		port->name, config->device, RTE_ETHER_ADDR_BYTES(&mac), port->mtu, port->pairs,
+		port->pairs == 1 ? "" : "s", caps->rx_checksum ? "yes" : "no",
 		caps->tx_ip_checksum && caps->tx_tcp_checksum ? "yes" : "no",
 		caps->tso ? "yes" : "no", caps->multi_segment ? "yes" : "no");
 }
@@ -166,7 +157,8 @@ static int port_setup(
 	memcpy(port->mac, &mac, sizeof(port->mac));
 	port->if_index = info.if_index;
 	port_caps_detect(&info, &port->caps);
-	r = queues_suffice(config, &info, port->workers);
+	port->pairs = pairs_of(&info, port->pairs);
+	r = port->pairs > 0 ? 0 : -ENOTSUP;
 	if (r == 0)
 		r = port_impair_open(port, config, rx_pools[0]);
 	if (r == 0)
@@ -195,7 +187,7 @@ int port_open(const struct port_config *config, unsigned workers,
 	if (port == NULL)
 		return -ENOMEM;
 	port->id = id;
-	port->workers = (uint16_t)workers;
+	port->pairs = (uint16_t)workers; // at most; see port_setup()
 	port->promiscuous = config->promiscuous;
 	snprintf(port->name, sizeof(port->name), "%s", config->name);
 	port_counters_init(port);
@@ -243,7 +235,7 @@ void port_close(struct port *port)
 {
 	if (port == NULL)
 		return;
-	for (unsigned i = 0; i < port->workers; i++)
+	for (unsigned i = 0; i < port->pairs; i++)
 		rte_pktmbuf_free_bulk(port->queues[i].frames, port->queues[i].count);
 	rte_eth_dev_stop(port->id); // harmless when it is stopped
 	rte_eth_dev_close(port->id);
@@ -267,6 +259,11 @@ void port_mac(const struct port *port, uint8_t ret_mac[6])
 	memcpy(ret_mac, port->mac, sizeof(port->mac));
 }
 
+unsigned port_queues(const struct port *port)
+{
+	return port->pairs;
+}
+
 uint16_t port_mtu(const struct port *port)
 {
 	return port->mtu;
@@ -274,7 +271,8 @@ uint16_t port_mtu(const struct port *port)
 
 struct rte_mempool *port_frame_pool_create(const char *name, unsigned count, uint16_t data_room)
 {
-	unsigned cache = RTE_MIN(FRAME_CACHE, count / 2);
+	// Every core that frees such frames keeps some, and there must be enough for all.
+	unsigned cache = RTE_MIN(FRAME_CACHE, count / 8);
 
 	return rte_pktmbuf_pool_create(name, count, cache, 0,
 		data_room != 0 ? data_room : RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// DPDK ports: any ethdev, by PCI address or vdev string, one queue pair a worker.
+// DPDK ports: any ethdev, by PCI address or vdev string, one queue pair a worker at
+// most.
 // port_open() and friends run on the main thread at start; port_rx(), port_tx()
 // and port_flush() on the worker that owns the queue. Knows no protocol.
 
@@ -61,10 +62,10 @@ struct port;
 // Is this the test build, whose ports can be made bad wires? (meson -Dimpair=true)
 bool port_impair_built_in(void);
 
-// `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers is
-// refused: -ENOTSUP; an MTU that device, interface and pools do not carry: -EINVAL; no such device:
-// -ENODEV; an impairment in a build without: -ENOTSUP. Logs what the port can do, or what is wrong,
-// once.
+// `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers serves
+// the first ones (port_queues()). An MTU that device, interface and pools do not carry: -EINVAL; no
+// such device: -ENODEV; an impairment in a build without: -ENOTSUP. Logs what the port can do, or
+// what is wrong, once.
 int port_open(const struct port_config *config, unsigned workers,
 	struct rte_mempool *const *rx_pools, struct port **ret_port);
 int port_start(struct port *port);
@@ -74,6 +75,7 @@ const char *port_name(const struct port *port);
 const struct port_caps *port_get_caps(const struct port *port);
 void port_mac(const struct port *port, uint8_t ret_mac[6]);
 uint16_t port_mtu(const struct port *port);
+unsigned port_queues(const struct port *port); // pairs: those of worker 0, 1 …
 // Link state is polled by control threads, once a second; true when up.
 bool port_link_up(struct port *port);
 

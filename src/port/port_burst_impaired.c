@@ -112,7 +112,7 @@ int port_impair_open(
 	if (!impair_wanted(&config->impair_rx) && !impair_wanted(&config->impair_tx))
 		return 0;
 	port->impair = rte_zmalloc("port impair",
-		sizeof(*port->impair) + port->workers * sizeof(port->impair->queues[0]), 0);
+		sizeof(*port->impair) + port->pairs * sizeof(port->impair->queues[0]), 0);
 	if (port->impair == NULL)
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "impair%u", port->id);
@@ -120,7 +120,7 @@ int port_impair_open(
 		name, COPIES, rte_pktmbuf_data_room_size((struct rte_mempool *)rx_pool));
 	if (port->impair->copies == NULL)
 		return -ENOMEM;
-	for (unsigned i = 0; i < port->workers; i++)
+	for (unsigned i = 0; i < port->pairs; i++)
 		if (!queue_init(port, config, i))
 			return -ENOMEM;
 	// A sum that the device makes or has checked would hide what is corrupted here.
@@ -134,7 +134,7 @@ void port_impair_close(struct port *port)
 {
 	if (port->impair == NULL)
 		return;
-	for (unsigned i = 0; i < port->workers; i++) {
+	for (unsigned i = 0; i < port->pairs; i++) {
 		impair_destroy(port->impair->queues[i].rx);
 		impair_destroy(port->impair->queues[i].tx);
 	}
@@ -146,7 +146,7 @@ uint64_t port_impair_count(const struct port *port, enum impair_kind kind)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; port->impair != NULL && i < port->workers; i++) {
+	for (unsigned i = 0; port->impair != NULL && i < port->pairs; i++) {
 		const struct port_impair_queue *q = &port->impair->queues[i];
 
 		sum += q->rx != NULL ? impair_count(q->rx, kind) : 0;

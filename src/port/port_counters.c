@@ -86,7 +86,7 @@ void port_counters_update(struct port *port)
 	uint64_t tx_full = 0, tx_invalid = 0;
 	struct rte_eth_stats stats;
 
-	for (unsigned i = 0; i < port->workers; i++) {
+	for (unsigned i = 0; i < port->pairs; i++) {
 		tx_full += counter_read(&port->queues[i].tx_full);
 		tx_invalid += counter_read(&port->queues[i].tx_invalid);
 	}

@@ -46,7 +46,7 @@ struct port {
 	bool tx_prepare; // checksums or TSO are left to the device
 	bool promiscuous;
 	uint16_t mtu;
-	uint16_t workers;
+	uint16_t pairs; // of queues
 	struct port_queue *queues;
 	struct port_impair *impair; // NULL: none
 	struct port_caps caps;

@@ -31,28 +31,34 @@ static void test_what_cannot_work_is_refused(void **state)
 	const struct {
 		const char *device;
 		uint16_t mtu;
-		unsigned workers;
 		int result;
 	} cases[] = {
-		{"net_af_packet7,iface=none", 0, 1, -ENODEV},
-		{"0000:03:00.0", 0, 1, -ENODEV},
-		{"net_ring3", 0, 17, -ENOTSUP},
-		{"net_null0", 9000, 1, -EINVAL}, // the pool's buffers are too small for it
-		{"net_null0", 20, 1, -EINVAL},
+		{"net_af_packet7,iface=none", 0, -ENODEV},
+		{"0000:03:00.0", 0, -ENODEV},
+		{"net_null0", 9000, -EINVAL}, // the pool's buffers are too small for it
+		{"net_null0", 20, -EINVAL},
 	};
-	struct rte_mempool *pools[17];
-
-	for (unsigned i = 0; i < 17; i++)
-		pools[i] = pool;
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct port_config config = {
 			.name = "clients", .device = cases[i].device, .mtu = cases[i].mtu};
 		struct port *port = NULL;
 
-		assert_int_equal(
-			port_open(&config, cases[i].workers, pools, &port), cases[i].result);
+		assert_int_equal(port_open(&config, 1, &pool, &port), cases[i].result);
 		assert_null(port);
 	}
+}
+
+static void test_a_port_has_no_more_queues_than_its_device(void **state)
+{
+	struct port_config config = {.name = "clients", .device = "net_ring8"};
+	struct rte_mempool *pools[17];
+	struct port *port;
+
+	for (unsigned i = 0; i < 17; i++)
+		pools[i] = pool;
+	assert_int_equal(port_open(&config, 17, pools, &port), 0);
+	assert_int_equal(port_queues(port), 16);
+	port_close(port);
 }
 
 static void test_an_open_port_describes_itself(void **state)
@@ -68,6 +74,7 @@ static void test_an_open_port_describes_itself(void **state)
 	assert_int_equal(port_start(port), 0);
 	assert_string_equal(port_name(port), "clients");
 	assert_int_equal(port_mtu(port), 1500);
+	assert_int_equal(port_queues(port), 2);
 	port_mac(port, mac);
 	assert_int_equal(mac[0] & 1, 0);
 	caps = port_get_caps(port);
@@ -105,6 +112,7 @@ int test_port_open(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_cannot_work_is_refused),
+		cmocka_unit_test(test_a_port_has_no_more_queues_than_its_device),
 		cmocka_unit_test(test_an_open_port_describes_itself),
 		cmocka_unit_test(test_pools_have_the_size_and_room_asked_for),
 	};
