@@ -144,21 +144,26 @@ const struct broker_link_ops flow_link_ops = {
 // --- opening -------------------------------------------------------------------------------------
 
 // From the client's own port, from the first of our addresses where it is free.
-static int connect_same_port(struct flow *flow, const struct tcp_connect_options *options)
+static int connect_same_port(struct flow *flow)
 {
 	const struct offload_broker_config *config = flow_config(flow);
+	const struct tcp_connect_options *options = &flow->stack->connect;
 	struct net_endpoint local = {.port = tcp_pcb_remote(flow->down.pcb).port};
 	int rc = -EADDRINUSE;
 
 	for (unsigned i = 0; i < config->sources_count && rc == -EADDRINUSE; i++) {
 		local.address = config->sources[i];
+		// What looks like another worker's would go there.
+		if (options->port_suits != NULL &&
+			!options->port_suits(options->port_ctx, &local, &config->address))
+			continue;
 		rc = tcp_connect(flow->stack->tcp, &local, &config->address, options, &flow->up,
 			&flow->up.pcb);
 	}
 	return rc;
 }
 
-static int connect_any_port(struct flow *flow, const struct tcp_connect_options *options)
+static int connect_any_port(struct flow *flow)
 {
 	const struct offload_broker_config *config = flow_config(flow);
 	struct net_endpoint local = {.port = 0};
@@ -166,16 +171,14 @@ static int connect_any_port(struct flow *flow, const struct tcp_connect_options 
 
 	for (unsigned i = 0; i < config->sources_count && rc == -EADDRINUSE; i++) {
 		local.address = config->sources[i];
-		rc = tcp_connect(flow->stack->tcp, &local, &config->address, options, &flow->up,
-			&flow->up.pcb);
+		rc = tcp_connect(flow->stack->tcp, &local, &config->address, &flow->stack->connect,
+			&flow->up, &flow->up.pcb);
 	}
 	if (rc == 0)
 		counter_inc(&flow->stack->counters.other_port);
 	flow->other_port = true;
 	return rc;
 }
-
-static const struct tcp_connect_options connect_options = {.hold_ack = true, .no_delay = true};
 
 static enum stack_refusal refusal_of(int error)
 {
@@ -208,9 +211,9 @@ void flow_open(struct stack *stack, unsigned broker, struct tcp_pcb *pcb, bool l
 	flow->up = (struct leg){flow, NULL};
 	wheel_timer_init(&flow->timer);
 	tcp_pcb_set_user(pcb, &flow->down);
-	rc = connect_same_port(flow, &connect_options);
+	rc = connect_same_port(flow);
 	if (rc == -EADDRINUSE)
-		rc = connect_any_port(flow, &connect_options);
+		rc = connect_any_port(flow);
 	if (rc < 0) {
 		flow_refuse(flow, refusal_of(rc));
 		return;
@@ -229,7 +232,7 @@ static void opening_failed(struct flow *flow, uint32_t events)
 	if ((events & TCP_EVENT_REFUSED) && !flow->other_port) {
 		flow->up.pcb = NULL;
 		tcp_abort(up);
-		if (connect_any_port(flow, &connect_options) == 0)
+		if (connect_any_port(flow) == 0)
 			return;
 	}
 	offload_broker_reachable(flow->stack->offload, flow->broker, false);

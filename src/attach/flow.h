@@ -43,7 +43,8 @@ struct stack {
 	struct offload *offload;
 	struct tcp_stack *tcp;
 	const struct offload_config *config;
-	struct tcp_pcb **listeners; // one a broker
+	struct tcp_connect_options connect; // of peer connections
+	struct tcp_pcb **listeners;	    // one a broker
 	struct slab *flows;
 	struct wheel timers;
 	uint64_t now_us;

@@ -42,7 +42,8 @@ static_assert(
 	"a family a field, in order");
 
 int stack_create(const struct offload_config *config, struct offload *offload,
-	struct tcp_stack *tcp, uint64_t now_us, struct stack **ret_stack)
+	struct tcp_stack *tcp, const struct stack_share *share, uint64_t now_us,
+	struct stack **ret_stack)
 {
 	struct stack *stack = rte_zmalloc("stack", sizeof(*stack), 0);
 	int rc = -ENOMEM;
@@ -53,6 +54,11 @@ int stack_create(const struct offload_config *config, struct offload *offload,
 	stack->offload = offload;
 	stack->tcp = tcp;
 	stack->now_us = now_us;
+	stack->connect = (struct tcp_connect_options){.hold_ack = true, .no_delay = true};
+	if (share != NULL) {
+		stack->connect.port_suits = share->is_ours;
+		stack->connect.port_ctx = share->ctx;
+	}
 	wheel_init(&stack->timers, now_us);
 	stack->listeners =
 		rte_zmalloc("listeners", sizeof(stack->listeners[0]) * config->brokers_count, 0);

@@ -25,9 +25,19 @@ struct offload;
 struct stack;
 struct tcp_stack;
 
-// Listens for every broker of the configuration. -EADDRINUSE, -ENOMEM.
+// Where there are several workers: which connections are this one's, by their two ends, of which
+// `local` is ours. A peer connection is made from a port with which it is.
+struct stack_share {
+	bool (*is_ours)(
+		void *ctx, const struct net_endpoint *local, const struct net_endpoint *remote);
+	void *ctx;
+};
+
+// Listens for every broker of the configuration. `share`, copied; NULL: all are this worker's.
+// -EADDRINUSE, -ENOMEM.
 int stack_create(const struct offload_config *config, struct offload *offload,
-	struct tcp_stack *tcp, uint64_t now_us, struct stack **ret_stack);
+	struct tcp_stack *tcp, const struct stack_share *share, uint64_t now_us,
+	struct stack **ret_stack);
 // Aborts what is left. Accepts NULL.
 void stack_destroy(struct stack *stack);
 

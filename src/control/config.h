@@ -79,7 +79,7 @@ struct config {
 	unsigned brokers_count;
 
 	unsigned *worker_cores;
-	unsigned workers; // 1
+	unsigned workers;
 	unsigned control_core;
 	enum config_idle idle;
 
@@ -105,6 +105,10 @@ const char *config_mode_name(enum config_mode mode); // as in the file
 // What a function fills in points into `config` (and into the arrays given), so both must outlive
 // it. Fields that the configuration does not speak of are left as they are: call the floor's
 // …_init() first, except where said otherwise.
+
+// What memory: speaks of is the total of all workers. One worker's share of `total`: a hash spreads
+// connections unevenly, so there is a margin.
+uint32_t config_share(const struct config *config, uint32_t total);
 
 // Sets every field. `devices` has room for ports_count pointers. memory_mb is an estimate of all
 // pools below plus the EAL's own needs.

@@ -23,22 +23,35 @@ static const struct {
 };
 #define PAYLOAD_SHARES 16
 
+#define SHARE_MIN 64u
+
+uint32_t config_share(const struct config *config, uint32_t total)
+{
+	uint64_t share = (uint64_t)total / config->workers + total / 8 + SHARE_MIN;
+
+	return config->workers == 1 || share > total ? total : (uint32_t)share;
+}
+
 void config_to_payloads(const struct config *config, struct payload_pool_config *ret_payloads)
 {
 	*ret_payloads = (struct payload_pool_config){.socket = -1};
 	for (unsigned i = 0; i < PAYLOAD_CLASSES; i++)
-		ret_payloads->count[i] = config->memory.payloads / PAYLOAD_SHARES *
-					 payload_classes[i].share / payload_classes[i].object;
+		ret_payloads->count[i] = config_share(
+			config, (uint32_t)(config->memory.payloads / PAYLOAD_SHARES *
+					   payload_classes[i].share / payload_classes[i].object));
 }
 
-// What the pools take, by generous bytes an object, and the EAL itself.
+// What the pools of all workers take, by generous bytes an object, and the EAL itself.
 static uint64_t memory_estimate(const struct config *config)
 {
 	const struct config_memory *m = &config->memory;
+	uint64_t pools = m->payloads + m->payloads / 2 + m->frames * 2560ull +
+			 m->connections * 4096ull + m->sessions * 512ull +
+			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 
-	return 64 * MIB + m->payloads + m->payloads / 2 + m->frames * 2560ull +
-	       m->connections * 4096ull + m->sessions * 512ull + m->subscriptions * 256ull +
-	       m->send_pieces * 32ull;
+	if (config->workers > 1)
+		pools += config->workers * (pools / 8 + 16 * MIB);
+	return 64 * MIB + pools;
 }
 
 void config_to_eal(
@@ -49,7 +62,7 @@ void config_to_eal(
 	*ret_eal = (struct port_eal_config){
 		.devices = devices,
 		.devices_count = config->ports_count,
-		.memory_mb = config->workers * (memory_estimate(config) / MIB + 1),
+		.memory_mb = memory_estimate(config) / MIB + 1,
 		.control_core = config->control_core,
 		.worker_cores = config->worker_cores,
 		.workers = config->workers,
@@ -84,8 +97,8 @@ void config_to_tcp(const struct config *config, struct tcp_config *ret_tcp)
 {
 	const struct tcp_config *from = &config->tcp;
 
-	ret_tcp->connections_max = 3 * config->memory.connections;
-	ret_tcp->pieces_max = config->memory.send_pieces;
+	ret_tcp->connections_max = 3 * config_share(config, config->memory.connections);
+	ret_tcp->pieces_max = config_share(config, config->memory.send_pieces);
 	ret_tcp->receive_buffer = from->receive_buffer;
 	ret_tcp->backlog = from->backlog;
 	ret_tcp->rto_min_us = from->rto_min_us;
@@ -109,7 +122,7 @@ void config_to_offload(const struct config *config, struct offload_config *ret_o
 {
 	ret_offload->brokers = config->brokers;
 	ret_offload->brokers_count = config->brokers_count;
-	ret_offload->clients_max = config->memory.connections;
-	ret_offload->sessions_max = config->memory.sessions;
-	ret_offload->subscriptions_max = config->memory.subscriptions;
+	ret_offload->clients_max = config_share(config, config->memory.connections);
+	ret_offload->sessions_max = config_share(config, config->memory.sessions);
+	ret_offload->subscriptions_max = config_share(config, config->memory.subscriptions);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// offrampd: reads its configuration, makes ports and the worker, serves control,
+// offrampd: reads its configuration, makes ports and workers, serves control,
 // and waits for signals. Signals are blocked in every thread and taken by the main
 // thread with sigtimedwait().
 
@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "control/control.h"
 #include "daemon/memory.h"
 #include "daemon/pools.h"
+#include "daemon/steering.h"
 #include "daemon/watch.h"
 #include "daemon/worker.h"
 #include "offload/offload.h"
@@ -36,15 +38,17 @@ struct daemon {
 	bool test_config;
 	struct config *config;
 	struct memory *memory;
-	struct worker_pools pools;
 	struct port **ports;
-	struct worker *worker;
-	struct control_worker control_worker;
+	struct worker_pools *pools; // one a worker, as all that follows
+	struct worker **workers;
+	struct control_worker *control_workers;
+	struct steering *steering; // NULL: one worker
 	struct control_source source;
 	struct control *control;
 	struct watch *watch;
 	sigset_t signals;
-	bool eal, running;
+	bool eal;
+	unsigned running; // workers
 };
 
 const char *argp_program_version = "offrampd " OFFRAMP_VERSION;
@@ -135,49 +139,101 @@ static int start_eal(struct daemon *daemon)
 	return rc;
 }
 
-static int start_ports(struct daemon *daemon)
+static int start_pools(struct daemon *daemon)
 {
-	const struct config *config = daemon->config;
-	int rc = worker_pools_create(config, 0, &daemon->pools);
+	unsigned workers = daemon->config->workers;
+	int rc = 0;
 
-	daemon->ports = calloc(config->ports_count, sizeof(*daemon->ports));
-	if (daemon->ports == NULL)
-		rc = -ENOMEM;
-	for (unsigned i = 0; rc == 0 && i < config->ports_count; i++)
-		rc = port_open(&config->ports[i].port, 1, &daemon->pools.rx, &daemon->ports[i]);
-	for (unsigned i = 0; rc == 0 && i < config->ports_count; i++)
-		rc = port_start(daemon->ports[i]);
+	daemon->pools = calloc(workers, sizeof(*daemon->pools));
+	daemon->workers = calloc(workers, sizeof(*daemon->workers));
+	daemon->control_workers = calloc(workers, sizeof(*daemon->control_workers));
+	if (daemon->pools == NULL || daemon->workers == NULL || daemon->control_workers == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; rc == 0 && i < workers; i++)
+		rc = worker_pools_create(daemon->config, i, &daemon->pools[i]);
 	return rc;
 }
 
-static void recall(struct daemon *daemon)
+static int start_ports(struct daemon *daemon)
 {
-	struct offload *offload = worker_offload(daemon->worker);
+	const struct config *config = daemon->config;
+	struct rte_mempool **rx = calloc(config->workers, sizeof(*rx));
+	int rc = 0;
 
-	for (unsigned i = 0; i < daemon->config->brokers_count; i++) {
-		uint8_t *kept = memory_kept(daemon->memory, i);
+	daemon->ports = calloc(config->ports_count, sizeof(*daemon->ports));
+	if (daemon->ports == NULL || rx == NULL)
+		rc = -ENOMEM;
+	for (unsigned i = 0; rc == 0 && i < config->workers; i++)
+		rx[i] = daemon->pools[i].rx;
+	for (unsigned i = 0; rc == 0 && i < config->ports_count; i++)
+		rc = port_open(&config->ports[i].port, config->workers, rx, &daemon->ports[i]);
+	for (unsigned i = 0; rc == 0 && i < config->ports_count; i++)
+		rc = port_start(daemon->ports[i]);
+	free(rx);
+	return rc;
+}
 
-		if (*kept != 0) {
-			log_warning("broker",
-				"%s: sessions of an earlier run may live on in the broker: restart "
-				"it without them, remove %s and restart",
-				daemon->config->brokers[i].name, memory_path(daemon->memory));
-			offload_broker_distrust(offload, i,
+// What an earlier run left in the brokers, for every worker.
+static void recall(struct daemon *daemon, unsigned broker)
+{
+	uint8_t *kept = memory_kept(daemon->memory, broker);
+	bool distrusted = *kept != 0;
+
+	if (distrusted)
+		log_warning("broker",
+			"%s: sessions of an earlier run may live on in the broker: restart "
+			"it without them, remove %s and restart",
+			daemon->config->brokers[broker].name, memory_path(daemon->memory));
+	for (unsigned i = 0; i < daemon->config->workers; i++) {
+		struct offload *offload = worker_offload(daemon->workers[i]);
+
+		if (distrusted)
+			offload_broker_distrust(offload, broker,
 				"sessions of an earlier run of Offramp may live on in the broker");
-		}
-		offload_broker_remember(offload, i, kept);
+		offload_broker_remember(offload, broker, kept);
 	}
 }
 
-static int start_worker(struct daemon *daemon)
+static uint64_t random_seed(void)
 {
-	int rc = worker_create(daemon->config, 0, daemon->ports, &daemon->pools, &daemon->worker);
+	uint64_t seed = clock_now_us();
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		log_warning("daemon", "no random seed from the kernel; the clock has to do");
+	return seed;
+}
+
+static int make_workers(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct worker_setup setup = {.config = config, .ports = daemon->ports};
+	int rc = config_secret(config, setup.secret);
+
+	if (rc == 0 && config->workers > 1)
+		rc = steering_create(config, random_seed(), &daemon->steering);
+	setup.steering = daemon->steering;
+	for (unsigned i = 0; rc == 0 && i < config->workers; i++) {
+		setup.index = i;
+		setup.seed = random_seed();
+		setup.pools = daemon->pools[i];
+		rc = worker_create(&setup, &daemon->workers[i]);
+	}
+	return rc;
+}
+
+static int start_workers(struct daemon *daemon)
+{
+	int rc = make_workers(daemon);
 
 	if (rc < 0)
 		return rc;
-	recall(daemon);
-	rc = rte_eal_remote_launch(worker_run, daemon->worker, port_eal_worker_lcore(0));
-	daemon->running = rc == 0;
+	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
+		recall(daemon, i);
+	for (unsigned i = 0; rc == 0 && i < daemon->config->workers; i++) {
+		rc = rte_eal_remote_launch(
+			worker_run, daemon->workers[i], port_eal_worker_lcore(i));
+		daemon->running += rc == 0;
+	}
 	return rc;
 }
 
@@ -197,14 +253,15 @@ static int start_control(struct daemon *daemon)
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
 		log_warning("daemon", "cannot stay on core %u: %s", daemon->config->control_core,
 			strerror(errno));
-	worker_control(daemon->worker, &daemon->control_worker);
+	for (unsigned i = 0; i < daemon->config->workers; i++)
+		worker_control(daemon->workers[i], &daemon->control_workers[i]);
 	daemon->source = (struct control_source){
 		.config = daemon->config,
 		.started_us = clock_now_us(),
 		.ports = daemon->ports,
 		.ports_count = daemon->config->ports_count,
-		.workers = &daemon->control_worker,
-		.workers_count = 1,
+		.workers = daemon->control_workers,
+		.workers_count = daemon->config->workers,
 		.drain = ask_to_stop,
 	};
 	return control_start(&daemon->source, &daemon->control);
@@ -218,14 +275,16 @@ static int daemon_start(struct daemon *daemon)
 		return rc;
 	if ((rc = memory_open(daemon->config, &daemon->memory)) < 0)
 		return rc;
+	if ((rc = start_pools(daemon)) < 0)
+		return rc;
 	if ((rc = start_ports(daemon)) < 0)
 		return rc;
 	announce(daemon->config);
-	if ((rc = start_worker(daemon)) < 0)
+	if ((rc = start_workers(daemon)) < 0)
 		return rc;
 	if ((rc = start_control(daemon)) < 0)
 		return rc;
-	return watch_create(daemon->config, daemon->ports, daemon->worker, &daemon->watch);
+	return watch_create(daemon->config, daemon->ports, daemon->workers, &daemon->watch);
 }
 
 // --- life ----------------------------------------------------------------------------------------
@@ -264,6 +323,20 @@ static void serve(struct daemon *daemon)
 	}
 }
 
+static void order_workers(struct daemon *daemon, enum worker_order order)
+{
+	for (unsigned i = 0; i < daemon->running; i++)
+		worker_order(daemon->workers[i], order);
+}
+
+static bool all_drained(const struct daemon *daemon)
+{
+	for (unsigned i = 0; i < daemon->running; i++)
+		if (!worker_drained(daemon->workers[i]))
+			return false;
+	return true;
+}
+
 // A second signal, or the end of patience, makes an end of it.
 static void drain(struct daemon *daemon)
 {
@@ -272,40 +345,58 @@ static void drain(struct daemon *daemon)
 
 	log_info("daemon", "stopping: delivering what is owed to clients");
 	sd_notify(0, "STOPPING=1");
-	worker_order(daemon->worker, WORKER_DRAIN);
-	while (!worker_stopped(daemon->worker) && clock_now_us() < until_us) {
+	order_workers(daemon, WORKER_DRAIN);
+	while (!all_drained(daemon) && clock_now_us() < until_us) {
 		int signal = sigtimedwait(&daemon->signals, NULL, &tick);
 
 		if (signal == SIGTERM || signal == SIGINT)
 			break;
 	}
-	if (!worker_stopped(daemon->worker))
+	if (!all_drained(daemon))
 		log_warning("daemon", "some clients did not take what they are owed");
 }
 
 // A broker that keeps no session has none that the next run would not know.
-static void forget(struct daemon *daemon)
+static void forget(struct daemon *daemon, unsigned broker)
 {
-	struct offload *offload = worker_offload(daemon->worker);
+	bool forgetful = true;
 
+	for (unsigned i = 0; i < daemon->config->workers; i++) {
+		struct offload *offload = worker_offload(daemon->workers[i]);
+
+		forgetful &= offload_broker_trusted(offload, broker) &&
+			     offload_broker_forgetful(offload, broker);
+	}
+	if (forgetful)
+		*memory_kept(daemon->memory, broker) = 0;
+}
+
+static void stop_workers(struct daemon *daemon)
+{
+	order_workers(daemon, WORKER_STOP);
+	rte_eal_mp_wait_lcore();
 	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
-		if (offload_broker_trusted(offload, i) && offload_broker_forgetful(offload, i))
-			*memory_kept(daemon->memory, i) = 0;
+		forget(daemon, i);
 }
 
 static void daemon_stop(struct daemon *daemon)
 {
+	unsigned workers = daemon->workers == NULL ? 0 : daemon->config->workers;
+
 	control_stop(daemon->control);
 	watch_destroy(daemon->watch);
-	if (daemon->running) {
-		worker_order(daemon->worker, WORKER_STOP);
-		rte_eal_mp_wait_lcore();
-		forget(daemon);
-	}
-	worker_end(daemon->worker);
+	if (daemon->running > 0)
+		stop_workers(daemon);
+	for (unsigned i = 0; i < workers; i++)
+		worker_end(daemon->workers[i]);
+	steering_destroy(daemon->steering);
 	for (unsigned i = 0; daemon->ports != NULL && i < daemon->config->ports_count; i++)
 		port_close(daemon->ports[i]);
-	worker_destroy(daemon->worker);
+	for (unsigned i = 0; i < workers; i++)
+		worker_destroy(daemon->workers[i]);
+	free(daemon->control_workers);
+	free(daemon->workers);
+	free(daemon->pools);
 	free(daemon->ports);
 	memory_close(daemon->memory);
 	if (daemon->eal)

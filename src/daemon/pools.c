@@ -46,7 +46,7 @@ int worker_pools_create(
 	const struct config *config, unsigned worker, struct worker_pools *ret_pools)
 {
 	uint16_t room = data_room(config);
-	uint32_t half = config->memory.frames / 2;
+	uint32_t half = config_share(config, config->memory.frames / 2);
 	char name[3][24];
 
 	snprintf(name[0], sizeof(name[0]), "rx%u", worker);
@@ -61,7 +61,7 @@ int worker_pools_create(
 	};
 	if (ret_pools->rx == NULL || ret_pools->tx == NULL || ret_pools->reserve == NULL) {
 		log_error("daemon", "no memory for %u frames of %u bytes: lower memory.frames",
-			config->memory.frames, room);
+			2 * half, room);
 		return -ENOMEM;
 	}
 	return 0;

@@ -19,13 +19,13 @@
 struct watch {
 	const struct config *config;
 	struct port *const *ports;
-	struct worker *worker;
+	struct worker *const *workers;
 	bool *links;
-	struct offload_broker_status *before, *now; // one a broker
+	struct offload_broker_status *before, *now, *one; // one a broker
 };
 
-int watch_create(const struct config *config, struct port *const *ports, struct worker *worker,
-	struct watch **ret_watch)
+int watch_create(const struct config *config, struct port *const *ports,
+	struct worker *const *workers, struct watch **ret_watch)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));
 
@@ -33,11 +33,13 @@ int watch_create(const struct config *config, struct port *const *ports, struct 
 		return -ENOMEM;
 	watch->config = config;
 	watch->ports = ports;
-	watch->worker = worker;
+	watch->workers = workers;
 	watch->links = calloc(config->ports_count, sizeof(*watch->links));
 	watch->before = calloc(config->brokers_count, sizeof(*watch->before));
 	watch->now = calloc(config->brokers_count, sizeof(*watch->now));
-	if (watch->links == NULL || watch->before == NULL || watch->now == NULL) {
+	watch->one = calloc(config->brokers_count, sizeof(*watch->one));
+	if (watch->links == NULL || watch->before == NULL || watch->now == NULL ||
+		watch->one == NULL) {
 		watch_destroy(watch);
 		return -ENOMEM;
 	}
@@ -57,6 +59,7 @@ void watch_destroy(struct watch *watch)
 	free(watch->links);
 	free(watch->before);
 	free(watch->now);
+	free(watch->one);
 	free(watch);
 }
 
@@ -93,18 +96,38 @@ static void look_at_broker(
 		log_info("broker", "%s: the map is complete: PUBLISHes are captured", now->name);
 }
 
-void watch_look(struct watch *watch)
+// A broker is what all workers say of it together.
+static void merge(struct offload_broker_status *all, const struct offload_broker_status *one)
 {
-	struct worker_report report = {.brokers = watch->now};
+	if (!one->map_complete && all->map_complete)
+		all->map_reason = one->map_reason;
+	all->map_complete &= one->map_complete;
+	all->reachable &= one->reachable;
+}
 
-	look_at_links(watch);
-	if (worker_report(watch->worker, &report) < 0) {
-		log_warning("daemon", "the worker does not answer");
-		return;
+static int look_at_worker(struct watch *watch, unsigned index)
+{
+	struct worker_report report = {.brokers = index == 0 ? watch->now : watch->one};
+	int rc = worker_report(watch->workers[index], &report);
+
+	if (rc < 0) {
+		log_warning("daemon", "worker %u does not answer", index);
+		return rc;
 	}
 	if (report.conflict)
 		log_warning("net", "%s", report.conflict_text);
-	for (unsigned i = 0; i < report.brokers_count; i++) {
+	for (unsigned i = 0; index > 0 && i < report.brokers_count; i++)
+		merge(&watch->now[i], &watch->one[i]);
+	return 0;
+}
+
+void watch_look(struct watch *watch)
+{
+	look_at_links(watch);
+	for (unsigned i = 0; i < watch->config->workers; i++)
+		if (look_at_worker(watch, i) < 0)
+			return;
+	for (unsigned i = 0; i < watch->config->brokers_count; i++) {
 		look_at_broker(&watch->now[i], &watch->before[i]);
 		watch->before[i] = watch->now[i];
 	}

@@ -11,7 +11,7 @@ struct port;
 struct watch;
 struct worker;
 
-int watch_create(const struct config *config, struct port *const *ports, struct worker *worker,
-	struct watch **ret_watch);
+int watch_create(const struct config *config, struct port *const *ports,
+	struct worker *const *workers, struct watch **ret_watch);
 void watch_destroy(struct watch *watch); // accepts NULL
 void watch_look(struct watch *watch);

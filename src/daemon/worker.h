@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// A worker: one core, its queue on every port, its pools, its connections. Made on the
-// main thread, runs to completion on its own core, shares nothing. The one place
-// that joins port, net, tcp, offload and attach.
+// A worker: one core, its queue on every port (or, where a port has too few, a share of
+// another's), its pools, its connections. Made on the main thread, runs to completion on
+// its own core, shares nothing: what concerns another worker goes there by rings. The
+// one place that joins port, net, tcp, offload and attach.
 
 #pragma once
 
@@ -18,19 +19,29 @@
 struct config;
 struct net;
 struct port;
+struct steering;
 struct worker;
 
 // Read by the worker once a turn.
 enum worker_order {
 	WORKER_RUN,
-	WORKER_DRAIN, // refuse new clients, deliver what is owed, end connections, then stop
+	WORKER_DRAIN, // refuse new clients, deliver what is owed, end connections; then run on, for
+		      // the others
 	WORKER_STOP,
 };
 
-// `ports[i]` is the configuration's port i; they are closed after worker_end(). Logs what is
-// missing.
-int worker_create(const struct config *config, unsigned index, struct port *const *ports,
-	const struct worker_pools *pools, struct worker **ret_worker);
+struct worker_setup {
+	const struct config *config;
+	unsigned index;
+	uint64_t seed;		   // of its random numbers
+	struct port *const *ports; // the configuration's; closed after worker_end()
+	struct worker_pools pools;
+	struct steering *steering; // NULL: the only worker
+	uint8_t secret[16];	   // of TCP's initial sequence numbers: one for all workers
+};
+
+// Logs what is missing.
+int worker_create(const struct worker_setup *setup, struct worker **ret_worker);
 // Must have stopped. Accepts NULL.
 void worker_destroy(struct worker *worker);
 // Before that, once the worker runs no more: ends its connections, loudly, and everything that
@@ -42,7 +53,8 @@ void worker_end(struct worker *worker);
 int worker_run(void *worker);
 // Any thread.
 void worker_order(struct worker *worker, enum worker_order order);
-bool worker_stopped(const struct worker *worker);
+// After WORKER_DRAIN: nothing is owed to anybody any more, and all has been said.
+bool worker_drained(const struct worker *worker);
 
 // What control sees of it.
 void worker_control(struct worker *worker, struct control_worker *ret_control);

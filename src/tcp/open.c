@@ -168,8 +168,10 @@ static bool own_time_wait_reuse(struct tcp_pcb *pcb, uint32_t *ret_beyond)
 // Makes the 4-tuple free, or finds an ephemeral port with which it is. *ret_beyond is set when a
 // TIME-WAIT was reused; true then.
 static int tuple_claim(struct tcp_stack *stack, struct net_endpoint *local,
-	const struct net_endpoint *remote, uint32_t *ret_beyond, bool *ret_reused)
+	const struct net_endpoint *remote, const struct tcp_connect_options *options,
+	uint32_t *ret_beyond, bool *ret_reused)
 {
+	bool choosy = options && options->port_suits;
 	struct tcp_pcb *old;
 	uint32_t start;
 
@@ -184,6 +186,8 @@ static int tuple_claim(struct tcp_stack *stack, struct net_endpoint *local,
 	start = random_below(stack->rng, EPHEMERAL_COUNT);
 	for (uint32_t i = 0; i < EPHEMERAL_COUNT; i++) {
 		local->port = (uint16_t)(EPHEMERAL_FIRST + (start + i) % EPHEMERAL_COUNT);
+		if (choosy && !options->port_suits(options->port_ctx, local, remote))
+			continue;
 		if (!tcp_table_find(stack, local, remote))
 			return 0;
 	}
@@ -223,7 +227,7 @@ int tcp_connect(struct tcp_stack *stack, const struct net_endpoint *local,
 		if (err)
 			return err;
 	}
-	err = tuple_claim(stack, &from, remote, &beyond, &reused);
+	err = tuple_claim(stack, &from, remote, options, &beyond, &reused);
 	if (err)
 		return err;
 	pcb = tcp_pcb_alloc(stack);

@@ -110,6 +110,11 @@ struct tcp_connect_options {
 	bool hold_ack; // on the SYN-ACK report ESTABLISHED but send the final ACK only on
 		       // tcp_confirm(), (or with the first data): the peer's accept() waits for it
 	bool no_delay; // RFC 9293 3.7.4: Nagle off
+	// May a connection between the two be made from this port? Asked of ephemeral ones; NULL:
+	// every port will do.
+	bool (*port_suits)(
+		void *ctx, const struct net_endpoint *local, const struct net_endpoint *remote);
+	void *port_ctx;
 };
 
 // SYN-SENT from the given local address (zeros: the one the route suggests) and port (0: an

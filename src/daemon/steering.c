@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Owners and rings.
+
+#include "daemon/steering.h"
+
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+#include <rte_tcp.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "control/config.h"
+
+#define PACKETS 4096u // on their way from one worker to another
+#define FRAMES	4096u
+
+struct steering_counters {
+	uint64_t steered;
+	uint64_t dropped;
+};
+
+struct lane {
+	struct rte_ring *packets; // of struct net_delivery
+	struct rte_ring *frames;  // of mbufs
+};
+
+struct station { // a worker's own
+	struct steering_counters counters;
+} __rte_cache_aligned;
+
+struct steering {
+	const struct offload_broker_config *brokers;
+	unsigned brokers_count;
+	unsigned workers;
+	uint32_t seed;
+	struct station *stations;
+	struct lane lanes[]; // [from * workers + to]
+};
+
+static_assert(sizeof(struct net_delivery) % 4 == 0, "an element of a ring");
+
+static const char *const dropped_names[] = {"steering_full"};
+
+static const struct counter_family families[] = {
+	{"packets_steered_total", "packets that one worker received for another", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"packets_dropped_total", "packets that went no further, by the reason why", "reason",
+		dropped_names, 1, COUNTER_MONOTONIC},
+};
+
+static struct lane *lane_of(const struct steering *steering, unsigned from, unsigned to)
+{
+	return (struct lane *)&steering->lanes[from * steering->workers + to];
+}
+
+// --- making --------------------------------------------------------------------------------------
+
+static int lane_create(struct lane *lane, unsigned i)
+{
+	const unsigned flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "packets%u", i);
+	lane->packets = rte_ring_create_elem(
+		name, sizeof(struct net_delivery), PACKETS, SOCKET_ID_ANY, flags);
+	snprintf(name, sizeof(name), "frames%u", i);
+	lane->frames = rte_ring_create(name, FRAMES, SOCKET_ID_ANY, flags);
+	return lane->packets != NULL && lane->frames != NULL ? 0 : -ENOMEM;
+}
+
+static void lane_destroy(struct lane *lane)
+{
+	struct net_delivery delivery;
+	void *m;
+
+	while (lane->packets != NULL &&
+		rte_ring_sc_dequeue_elem(lane->packets, &delivery, sizeof(delivery)) == 0)
+		rte_pktmbuf_free(delivery.m);
+	while (lane->frames != NULL && rte_ring_sc_dequeue(lane->frames, &m) == 0)
+		rte_pktmbuf_free(m);
+	rte_ring_free(lane->packets);
+	rte_ring_free(lane->frames);
+}
+
+int steering_create(const struct config *config, uint64_t seed, struct steering **ret_steering)
+{
+	unsigned workers = config->workers;
+	struct steering *steering = rte_zmalloc(
+		"steering", sizeof(*steering) + workers * workers * sizeof(steering->lanes[0]), 64);
+
+	if (steering == NULL)
+		return -ENOMEM;
+	steering->brokers = config->brokers;
+	steering->brokers_count = config->brokers_count;
+	steering->workers = workers;
+	steering->seed = (uint32_t)(seed ^ seed >> 32);
+	steering->stations = rte_zmalloc("stations", workers * sizeof(steering->stations[0]), 64);
+	if (steering->stations == NULL)
+		goto err;
+	for (unsigned i = 0; i < workers * workers; i++)
+		if (i / workers != i % workers && lane_create(&steering->lanes[i], i) < 0)
+			goto err;
+	*ret_steering = steering;
+	return 0;
+err:
+	steering_destroy(steering);
+	return -ENOMEM;
+}
+
+void steering_destroy(struct steering *steering)
+{
+	if (steering == NULL)
+		return;
+	for (unsigned i = 0; i < steering->workers * steering->workers; i++)
+		lane_destroy(&steering->lanes[i]);
+	rte_free(steering->stations);
+	rte_free(steering);
+}
+
+// --- owners --------------------------------------------------------------------------------------
+
+// Ephemeral ports come in patterns (Linux prefers even ones, one after the other): every bit of the
+// port stirs every bit of the hash.
+static unsigned port_owner(const struct steering *steering, uint16_t port)
+{
+	uint32_t hash = (port + steering->seed) * 0x9e3779b1u;
+
+	hash = (hash ^ hash >> 15) * 0x85ebca6bu;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35u;
+	hash ^= hash >> 16;
+	return (unsigned)((uint64_t)hash * steering->workers >> 32);
+}
+
+static bool is_listener(const struct steering *steering, const struct net_endpoint *local)
+{
+	for (unsigned i = 0; i < steering->brokers_count; i++) {
+		const struct net_endpoint *listen = &steering->brokers[i].listen;
+
+		if (listen->port == local->port &&
+			net_address_equal(&listen->address, &local->address))
+			return true;
+	}
+	return false;
+}
+
+unsigned steering_owner(const struct steering *steering, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	return port_owner(steering, is_listener(steering, local) ? remote->port : local->port);
+}
+
+// The ports of a segment (source first), or of what an ICMP error quotes of one.
+static void ports_read(const struct rte_mbuf *m, uint16_t *ret_first, uint16_t *ret_second)
+{
+	const uint8_t *tcp = rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l3_len);
+
+	*ret_first = (uint16_t)(tcp[0] << 8 | tcp[1]);
+	*ret_second = (uint16_t)(tcp[2] << 8 | tcp[3]);
+}
+
+// The source of a packet that we sent.
+static struct net_address quoted_source(const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct net_address address;
+
+	if (*ip >> 4 == 4)
+		return net_address_from_ipv4(
+			((const struct rte_ipv4_hdr *)(const void *)ip)->src_addr);
+	memcpy(address.bytes, ip + offsetof(struct rte_ipv6_hdr, src_addr), sizeof(address.bytes));
+	return address;
+}
+
+static unsigned delivery_owner(const struct steering *steering, const struct net_delivery *delivery)
+{
+	struct net_endpoint local = {.port = 0}, remote = {.port = 0};
+
+	if (delivery->kind == NET_DELIVERY_TCP) {
+		ports_read(delivery->m, &remote.port, &local.port);
+		local.address = delivery->destination;
+	} else {
+		ports_read(delivery->m, &local.port, &remote.port);
+		local.address = quoted_source(delivery->m);
+	}
+	return steering_owner(steering, &local, &remote);
+}
+
+// --- packets -------------------------------------------------------------------------------------
+
+static void packet_put(
+	struct steering *steering, unsigned self, unsigned to, const struct net_delivery *delivery)
+{
+	struct steering_counters *counters = &steering->stations[self].counters;
+
+	if (rte_ring_sp_enqueue_elem(lane_of(steering, self, to)->packets, (void *)delivery,
+		    sizeof(*delivery)) == 0) {
+		counter_inc(&counters->steered);
+		return;
+	}
+	counter_inc(&counters->dropped);
+	rte_pktmbuf_free(delivery->m);
+}
+
+unsigned steering_sort(
+	struct steering *steering, unsigned self, struct net_delivery *deliveries, unsigned count)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned owner = delivery_owner(steering, &deliveries[i]);
+
+		if (owner != self)
+			packet_put(steering, self, owner, &deliveries[i]);
+		else if (left++ != i)
+			deliveries[left - 1] = deliveries[i];
+	}
+	return left;
+}
+
+unsigned steering_take(struct steering *steering, unsigned self, unsigned other,
+	struct net_delivery *ret_deliveries, unsigned max)
+{
+	return rte_ring_sc_dequeue_burst_elem(lane_of(steering, other, self)->packets,
+		ret_deliveries, sizeof(*ret_deliveries), max, NULL);
+}
+
+void steering_share(struct steering *steering, unsigned self, struct net_if *netif,
+	const struct rte_mbuf *frame)
+{
+	for (unsigned to = 0; to < steering->workers; to++) {
+		struct net_delivery delivery = {.kind = STEERING_HEARD, .netif = netif};
+
+		if (to == self)
+			continue;
+		delivery.m = rte_pktmbuf_copy(frame, netif->tx_pool, 0, UINT32_MAX);
+		if (delivery.m == NULL)
+			counter_inc(&steering->stations[self].counters.dropped);
+		else
+			packet_put(steering, self, to, &delivery);
+	}
+}
+
+// --- frames --------------------------------------------------------------------------------------
+
+void steering_send(struct steering *steering, unsigned self, unsigned sender, unsigned port,
+	struct rte_mbuf *m)
+{
+	m->port = (uint16_t)port;
+	if (rte_ring_sp_enqueue(lane_of(steering, self, sender)->frames, m) == 0)
+		return;
+	counter_inc(&steering->stations[self].counters.dropped);
+	rte_pktmbuf_free(m);
+}
+
+unsigned steering_frames(struct steering *steering, unsigned self, unsigned other,
+	struct rte_mbuf **ret_frames, unsigned max)
+{
+	return rte_ring_sc_dequeue_burst(
+		lane_of(steering, other, self)->frames, (void **)ret_frames, max, NULL);
+}
+
+struct counter_set steering_counters(const struct steering *steering, unsigned self)
+{
+	return (struct counter_set){
+		.families = families,
+		.families_count = sizeof(families) / sizeof(families[0]),
+		.values = (const uint64_t *)&steering->stations[self].counters,
+	};
+}
