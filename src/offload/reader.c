@@ -139,7 +139,7 @@ void reader_run(struct client *client, struct reader *reader, const struct reade
 	uint32_t budget = QUANTUM;
 
 	while (ops->may_read(client)) {
-		if (budget == 0 || client->offload->work >= OFFLOAD_TURN_WORK) {
+		if (budget == 0) {
 			client_kick(client);
 			break;
 		}

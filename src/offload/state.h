@@ -34,6 +34,8 @@ struct broker {
 // Deliveries made in one turn of the worker's loop before publishers wait for the next: enough that
 // several messages share a segment, few enough that acknowledgements are seen in time.
 #define OFFLOAD_TURN_WORK 16384
+// Of these the share of one client: who floods leaves the rest to others.
+#define OFFLOAD_CLIENT_WORK 4096
 
 // Room to see the head of a PUBLISH (header, topic, identifier) in one piece.
 #define OFFLOAD_SCRATCH (MQTT_HEADER_MAX + 2 + 65535 + 2)
@@ -44,6 +46,7 @@ struct offload {
 	struct payload_pool *payloads;
 	uint64_t now_us;
 	uint32_t work;		// deliveries made in this turn
+	uint32_t work_before;	// those made before the client that is being read
 	uint64_t payload_bytes; // all there are
 	uint64_t share_bytes;	// what may wait for one client, as memory is now
 	struct slab *clients;
@@ -154,6 +157,13 @@ static inline void client_kick(struct client *client)
 {
 	list_remove(&client->run_link);
 	list_append(&client->offload->kicked, &client->run_link);
+}
+
+// It could not be run in this turn: it is the first of the next.
+static inline void client_kick_first(struct client *client)
+{
+	list_remove(&client->run_link);
+	list_prepend(&client->offload->kicked, &client->run_link);
 }
 
 // Run the client every turn (at most a millisecond apart) until it is no longer blocked.

@@ -211,6 +211,22 @@ static bool spill(struct client *client)
 	return begun;
 }
 
+// A turn's deliveries are shared: nobody takes more than a part of them while others wait, and who
+// comes too late in one turn is first in the next.
+static bool turn_over(struct client *client)
+{
+	const struct offload *offload = client->offload;
+	uint32_t own = offload->work - offload->work_before;
+
+	if (own >= OFFLOAD_CLIENT_WORK || (own > 0 && offload->work >= OFFLOAD_TURN_WORK))
+		client_kick(client);
+	else if (offload->work < OFFLOAD_TURN_WORK)
+		return false;
+	else if (client->up.has_stuck || tcp_recv_readable(client->pcb) > 0)
+		client_kick_first(client);
+	return true;
+}
+
 static bool may_read(struct client *client)
 {
 	const struct offload *offload = client->offload;
@@ -234,7 +250,7 @@ static bool may_read(struct client *client)
 		client_pause(client);
 		return false;
 	}
-	return pass_has_room(client);
+	return pass_has_room(client) && !turn_over(client);
 }
 
 static unsigned peek(struct client *client, struct tcp_span *ret_spans, unsigned max)
@@ -279,5 +295,6 @@ static const struct reader_ops reader_ops = {
 
 void upstream_run(struct client *client)
 {
+	client->offload->work_before = client->offload->work;
 	reader_run(client, &client->up, &reader_ops);
 }

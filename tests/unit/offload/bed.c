@@ -186,6 +186,16 @@ static void turn(struct bed *bed)
 	}
 }
 
+static void settle(struct bed *bed)
+{
+	for (unsigned i = 0; i < BED_CLIENTS; i++) {
+		if (bed->clients[i] == NULL)
+			continue;
+		tcp_double_settle(&bed->down[i]);
+		tcp_double_settle(&bed->up[i]);
+	}
+}
+
 void bed_turn(struct bed *bed)
 {
 	turn(bed);
@@ -193,12 +203,13 @@ void bed_turn(struct bed *bed)
 	// loop, where the deadline is now.
 	for (unsigned n = 0; n < 10000 && !list_empty(&bed->offload->kicked); n++)
 		turn(bed);
-	for (unsigned i = 0; i < BED_CLIENTS; i++) {
-		if (bed->clients[i] == NULL)
-			continue;
-		tcp_double_settle(&bed->down[i]);
-		tcp_double_settle(&bed->up[i]);
-	}
+	settle(bed);
+}
+
+void bed_turn_once(struct bed *bed)
+{
+	turn(bed);
+	settle(bed);
 }
 
 void bed_wait(struct bed *bed, uint64_t us)

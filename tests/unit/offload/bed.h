@@ -54,6 +54,8 @@ void bed_open(struct bed *bed, unsigned i);
 void bed_close(struct bed *bed, unsigned i);
 // A turn of the loop.
 void bed_turn(struct bed *bed);
+// Only one; what is kicked meanwhile waits for the next.
+void bed_turn_once(struct bed *bed);
 // Time passes, from deadline to deadline.
 void bed_wait(struct bed *bed, uint64_t us);
 

@@ -79,6 +79,44 @@ static void a_long_packet_in_one_piece_is_one_packet(void **state)
 	free(packet);
 }
 
+// --- floods --------------------------------------------------------------------------------------
+
+#define FLOODS	    6
+#define SUBSCRIBERS 60
+#define FLOOD	    1000 // messages of each
+
+// Who floods a topic of many subscribers does not keep others from being served, turn by turn.
+static void a_quiet_client_has_its_turn(void **state)
+{
+	struct bed *bed = bed_new(state);
+	uint8_t flood[FLOOD * 6];
+	const uint8_t *got;
+	unsigned quiet = SUBSCRIBERS + FLOODS, listener = quiet + 1;
+
+	bed_start(bed);
+	for (unsigned i = 0; i <= listener; i++)
+		connect_v4(bed, i);
+	for (unsigned i = 0; i < SUBSCRIBERS; i++)
+		subscribe_v4(bed, i, "a", 0);
+	subscribe_v4(bed, listener, "q", 0);
+	for (unsigned i = 0; i < FLOOD; i++)
+		memcpy(flood + 6 * i, ORDINARY, 6);
+	for (unsigned i = 0; i < FLOODS; i++) {
+		tcp_double_arrive(&bed->down[SUBSCRIBERS + i], flood, sizeof(flood));
+		client_kick(bed->clients[SUBSCRIBERS + i]);
+	}
+	for (unsigned n = 0; n < 4; n++) {
+		tcp_double_arrive(&bed->down[quiet], BYTES("\x30\x04\x00\x01q1"));
+		client_kick(bed->clients[quiet]);
+		for (unsigned turn = 0; turn < 2; turn++) {
+			bed_turn_once(bed);
+		}
+		assert_int_equal(got_take(&bed->down[listener], &got), 6);
+	}
+	bed_turn(bed);
+	assert_int_equal(bed_counters(bed)->captured[0], FLOODS * FLOOD + 4);
+}
+
 // --- broken and foreign --------------------------------------------------------------------------
 
 static void malformed_packets_pass_verbatim(void **state)
@@ -413,6 +451,7 @@ int test_upstream(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_large_message_is_captured, bed_end),
 		cmocka_unit_test_teardown(a_long_packet_in_one_piece_is_one_packet, bed_end),
+		cmocka_unit_test_teardown(a_quiet_client_has_its_turn, bed_end),
 		cmocka_unit_test_teardown(malformed_packets_pass_verbatim, bed_end),
 		cmocka_unit_test_teardown(no_mqtt_passes_both_ways_and_stops_capture, bed_end),
 		cmocka_unit_test_teardown(bytes_held_as_a_packet_go_on_when_it_is_none, bed_end),
