@@ -5,7 +5,9 @@
 
 #include "offload/client.h"
 
+#include "offload/fencing.h"
 #include "offload/output.h"
+#include "offload/owed.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
 
@@ -77,8 +79,14 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 		return; // it has no identifier that could be followed
 	if (session_bind(client->broker->map, &bind, &client->session, &previous) < 0)
 		client_set_unknown(client);
-	if (previous != NULL)
+	if (previous != NULL) {
+		// The session has moved: what waited in the other connection's output comes along.
+		if (connack->session_present)
+			owed_park(previous, client->session);
 		client_lose_session(previous);
+	}
+	if (connack->session_present && client->session != NULL)
+		owed_resume(client);
 }
 
 void client_set_expiry(struct client *client, uint32_t seconds)
@@ -92,6 +100,8 @@ void client_end_session(struct client *client)
 {
 	struct session *session = client->session;
 
+	if (session != NULL)
+		owed_park(client, session);
 	client_lose_session(client);
 	if (client->state != CLIENT_RAW)
 		client->state = CLIENT_ENDED;

@@ -64,6 +64,7 @@ void offload_client_run(struct client *client)
 	if (before != client->state)
 		upstream_run(client); // what waited for the CONNACK
 	output_pump(client);
+	fencing_catch_up(client);
 	if (client->down.has_stuck)
 		downstream_run(client); // what waited for acknowledgements
 	client->link->moved(client);
@@ -133,6 +134,39 @@ void offload_client_close(struct client *client)
 	slab_give(offload->clients, client);
 }
 
+// What is kept is kept for sessions that live on; what has been sent comes first.
+static void check_owed(const struct offload *offload)
+{
+	uint32_t total = 0;
+
+	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
+		const struct session_map *map = offload->brokers[i].map;
+
+		for (uint32_t n = 0; n < slab_count(map->sessions); n++) {
+			const struct session *session = slab_at(map->sessions, n);
+			uint32_t count = 0;
+			uint64_t bytes = 0;
+			bool sent = true;
+
+			if (session == NULL)
+				continue;
+			list_for_each (link, &session->owed) {
+				const struct delivery *delivery =
+					container_of(link, struct delivery, link);
+
+				ASSERT(delivery->kind == DELIVERY_OURS && delivery->qos == 1);
+				ASSERT(sent || delivery->id == 0);
+				sent = delivery->id != 0;
+				count++;
+				bytes += delivery->length;
+			}
+			ASSERT(count == session->owed_count && bytes == session->owed_bytes);
+			total += count;
+		}
+	}
+	ASSERT(total == offload->owed_count);
+}
+
 void offload_check(const struct offload *offload)
 {
 	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
@@ -156,12 +190,14 @@ void offload_check(const struct offload *offload)
 		ASSERT(waiting == client->waiting_count && unreleased == client->unreleased_count);
 		ASSERT(windowed == client->windowed_count && pending == client->pending_count);
 		ASSERT(client->windowed_broker <= windowed);
+		ASSERT(client->resends <= output_inflight(client));
 		ASSERT(client->session == NULL || client->session->owner == client);
 		if (client->identifiers != NULL)
 			identifiers_check(client_identifiers(client));
 		mqtt_framer_check(&client->up.framer);
 		mqtt_framer_check(&client->down.framer);
 	}
+	check_owed(offload);
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
 		session_map_check(offload->brokers[i].map);
 }

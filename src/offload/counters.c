@@ -18,6 +18,7 @@ static const char *const drop_names[OFFLOAD_DROPS] = {
 	[OFFLOAD_DROP_EXPIRED] = "expired",
 	[OFFLOAD_DROP_CLOSED] = "closed",
 	[OFFLOAD_DROP_REFUSED] = "refused",
+	[OFFLOAD_DROP_SESSION] = "session_ended",
 };
 
 static const char *const fence_names[OFFLOAD_FENCES] = {
@@ -39,9 +40,13 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"deliveries_dropped_total", "deliveries not made, by the reason why", "reason", drop_names,
 		OFFLOAD_DROPS, COUNTER_MONOTONIC},
+	{"deliveries_resent_total", "deliveries sent again to a client that came back", NULL, NULL,
+		1, COUNTER_MONOTONIC},
 	{"connections", "clients connected", NULL, NULL, 1, COUNTER_GAUGE},
 	{"subscriptions", "subscriptions in the map", NULL, NULL, 1, COUNTER_GAUGE},
 	{"sessions_offline", "persistent sessions of clients that are away", NULL, NULL, 1,
+		COUNTER_GAUGE},
+	{"deliveries_kept", "deliveries kept for persistent sessions", NULL, NULL, 1,
 		COUNTER_GAUGE},
 	{"map_complete", "1 while the map is known to hold every subscription", NULL, NULL, 1,
 		COUNTER_GAUGE},
@@ -75,6 +80,6 @@ const unsigned offload_counter_families_count =
 
 static_assert(
 	sizeof(struct offload_counters) ==
-		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 4 + OFFLOAD_FENCES + 7 +
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 6 + OFFLOAD_FENCES + 7 +
 					   2 * MQTT_TYPES + OFFLOAD_ROUTES),
 	"a family a field, in order");

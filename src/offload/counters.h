@@ -18,6 +18,7 @@ enum offload_drop {		  // deliveries_dropped_total{reason}
 	OFFLOAD_DROP_EXPIRED,	  // message expiry passed while it waited (3.3.2.3.3)
 	OFFLOAD_DROP_CLOSED,	  // the subscriber's connection ended while it waited
 	OFFLOAD_DROP_REFUSED,	  // its SUBSCRIBE was refused
+	OFFLOAD_DROP_SESSION,	  // it was kept for a session that ended
 	OFFLOAD_DROPS,
 };
 
@@ -30,7 +31,8 @@ struct offload_counters {
 	uint64_t passed[PROOF_REASONS];
 	uint64_t deliveries[3];
 	uint64_t dropped[OFFLOAD_DROPS];
-	uint64_t connections, subscriptions, sessions_offline, map_complete;
+	uint64_t resent;
+	uint64_t connections, subscriptions, sessions_offline, owed, map_complete;
 	uint64_t fences[OFFLOAD_FENCES];
 	uint64_t pings; // PINGREQs of ours to brokers
 	uint64_t from_clients[MQTT_TYPES], from_brokers[MQTT_TYPES];

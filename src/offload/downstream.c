@@ -20,6 +20,7 @@
 #include "offload/client.h"
 #include "offload/dispatch.h"
 #include "offload/exact.h"
+#include "offload/fencing.h"
 #include "offload/output.h"
 #include "offload/pending.h"
 
@@ -146,7 +147,7 @@ bool downstream_pingresp(struct client *client, const struct mqtt_frame *frame)
 		return false;
 	pings_answered(&client->pings);
 	if (what >= PING_FENCE)
-		client->pong_epoch = what;
+		fencing_answered(client, what);
 	return true;
 }
 

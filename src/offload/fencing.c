@@ -21,15 +21,61 @@ static uint64_t next_epoch(struct offload *offload)
 	return offload->fence_epoch;
 }
 
+static bool ask(struct client *client, uint64_t epoch)
+{
+	if (!pass_ping(client, epoch))
+		return false;
+	client->ping_epoch = epoch;
+	client->ping_settled = output_broker_settled(client);
+	client->ping_publishes = client->broker_publishes;
+	return true;
+}
+
+void fencing_answered(struct client *client, uint64_t epoch)
+{
+	client->pong_epoch = epoch;
+	if (epoch != client->ping_epoch)
+		return; // a later question is under way, and its answer will tell
+	if (client->ping_settled && client->ping_publishes == client->broker_publishes &&
+		output_broker_settled(client))
+		client->settled_epoch = epoch;
+	else
+		client->ping_epoch = client->settled_epoch; // as if not asked
+}
+
+// Where a PINGRESP proves nothing, silence for as long as a topic is held has to do.
+static bool silent(const struct client *client)
+{
+	return output_broker_settled(client) &&
+	       client->offload->now_us - client->broker_publish_us >=
+		       client->broker->config->capture.hold_us;
+}
+
+void fencing_catch_up(struct client *client)
+{
+	struct session *session = client->session;
+	bool ping = client->broker->config->fence == OFFLOAD_FENCE_PING;
+
+	if (session == NULL || !session->behind)
+		return;
+	if (client->behind_epoch == 0) {
+		client->behind_epoch = next_epoch(client->offload);
+		client->broker_publish_us = client->offload->now_us;
+	}
+	if (ping ? client->settled_epoch >= client->behind_epoch : silent(client))
+		session_caught_up(client->broker->map, session);
+	else if (ping && client->ping_epoch < client->behind_epoch && output_broker_settled(client))
+		ask(client, client->behind_epoch);
+}
+
 bool fencing_begin(
 	struct client *client, uint64_t key, struct payload *topic, struct delivery *held)
 {
 	struct fence_run *fence = &client->fence;
 	uint64_t epoch = next_epoch(client->offload);
 
-	if (!pass_ping(client, epoch))
+	if (!ask(client, epoch))
 		return false;
-	client->ping_epoch = epoch;
 	fence->key = key;
 	fence->held = held;
 	fence->topic = payload_get(topic);
@@ -90,11 +136,7 @@ static void fence_ask(struct fence_run *fence, const struct proof_route *route)
 
 		if (subscriber->ping_epoch >= fence->epoch)
 			continue;
-		// A broker holds back QoS 1 and 2 behind what is not acknowledged: only after that
-		// its answer means that everything has come.
-		if (output_broker_settled(subscriber) && pass_ping(subscriber, fence->epoch))
-			subscriber->ping_epoch = fence->epoch;
-		else
+		if (!output_broker_settled(subscriber) || !ask(subscriber, fence->epoch))
 			fence->unsent = true;
 	}
 }
@@ -112,8 +154,11 @@ static bool fence_subscribers(struct fence_run *fence, const struct proof_route 
 	while (fence->cursor < route->targets) {
 		const struct client *subscriber = proof_route_target(route, fence->cursor)->owner;
 
-		if (subscriber->pong_epoch < fence->epoch)
+		if (subscriber->settled_epoch < fence->epoch) {
+			// Its answer proved nothing: it is to be asked again.
+			fence->unsent |= subscriber->ping_epoch < fence->epoch;
 			return false;
+		}
 		fence->cursor++;
 	}
 	return true;

@@ -7,6 +7,11 @@
 //   subscriber's leg                     PINGREQ ──▶ broker ──▶ PINGRESP: all that was routed to
 //                                                               it has come out
 //
+// A broker holds QoS 1 and 2 back behind what the client has not acknowledged, and goes
+// on when it has: a subscriber's PINGRESP proves something only when nothing was
+// unacknowledged at the PINGREQ, and no PUBLISH came before the PINGRESP. Otherwise the
+// question is put again.
+//
 // The publisher is held meanwhile (its window closes), for what it sent would
 // pass and the fence never end. Without an answer in time the topic stays with the
 // broker. One PINGREQ to a subscriber serves every fence that has begun by then.
@@ -23,6 +28,11 @@ bool fencing_begin(
 	struct client *client, uint64_t key, struct payload *topic, struct delivery *held);
 // The topic and QoS of `key` are clear.
 void fencing_clear(struct client *client, uint64_t key);
+// The broker has answered a PINGREQ of ours.
+void fencing_answered(struct client *client, uint64_t epoch);
+// A resumed session: has the broker sent all that it had for it? Asks, and acts on the answer; call
+// it after whatever happened to the client.
+void fencing_catch_up(struct client *client);
 // Moves all fences on; costs nothing when there are none.
 void fencing_poll(struct offload *offload);
 // The client goes.

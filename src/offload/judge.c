@@ -7,6 +7,7 @@
 
 #include "offload/fencing.h"
 #include "offload/output.h"
+#include "offload/owed.h"
 #include "offload/pending.h"
 
 // What the operator declared, and whether it holds.
@@ -115,6 +116,8 @@ enum proof_reason judge_memory(const struct offload *offload, const struct proof
 	if (message->publish->qos > 0 && (route->targets > free_deliveries ||
 						 !payloads_suffice(offload, route, frame, message)))
 		return PROOF_NO_MEMORY;
+	if (message->publish->qos > 0 && route->kept && !owed_has_room(offload))
+		return PROOF_NO_MEMORY;
 	return PROOF_CAPTURE;
 }
 
@@ -150,6 +153,8 @@ enum proof_reason judge_publish(const struct client *client, const struct mqtt_f
 		return route->reason;
 	if (publish->qos > 0 && route->reason_qos1 != PROOF_CAPTURE)
 		return route->reason_qos1;
+	if (publish->qos > 1 && route->reason_qos2 != PROOF_CAPTURE)
+		return route->reason_qos2;
 	return pending_have_room(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
 }
 

@@ -12,6 +12,7 @@
 #include "offload/downstream.h"
 #include "offload/fencing.h"
 #include "offload/output.h"
+#include "offload/owed.h"
 #include "offload/pass.h"
 #include "offload/state.h"
 
@@ -62,6 +63,8 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		config->name, &map, offload->payloads, offload->now_us, &broker->map);
 	if (rc < 0)
 		return rc;
+	broker->map->ended = owed_drop;
+	broker->map->ended_ctx = offload;
 	return proof_routes_create(&routes, broker->map, offload->payloads, &broker->routes);
 }
 
@@ -248,6 +251,7 @@ void offload_counters_update(struct offload *offload)
 	counter_set_to(&counters->connections, slab_used(offload->clients));
 	counter_set_to(&counters->subscriptions, subscriptions);
 	counter_set_to(&counters->sessions_offline, offline);
+	counter_set_to(&counters->owed, offload->owed_count);
 	counter_set_to(&counters->map_complete, complete);
 	counter_set_to(&counters->routes[OFFLOAD_ROUTE_MADE], made);
 	counter_set_to(&counters->routes[OFFLOAD_ROUTE_CONFIRMED], confirmed);

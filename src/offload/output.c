@@ -5,6 +5,7 @@
 
 #include "offload/output.h"
 
+#include "offload/owed.h"
 #include "offload/window.h"
 
 #include <errno.h>
@@ -56,11 +57,26 @@ bool output_has_room(const struct client *client)
 	return pieces < (share < limit ? share : limit);
 }
 
+// Bytes that are on their way to it: what TCP holds, or a session until they are acknowledged.
+static uint64_t bytes_under_way(const struct client *client)
+{
+	uint64_t queued = tcp_send_queued(client->pcb);
+	uint64_t owed = client->session == NULL ? 0 : client->session->owed_bytes;
+
+	return queued > owed ? queued : owed;
+}
+
 // One more QoS 1 delivery may wait for the window.
 static bool window_has_room(const struct client *client)
 {
 	return client->windowed_count < client->broker->config->client.queued_qos1 &&
-	       bytes_have_room(client, tcp_send_queued(client->pcb) + client->windowed_bytes);
+	       bytes_have_room(client, bytes_under_way(client) + client->windowed_bytes);
+}
+
+// It may be sent as far as the client's bounds go.
+static bool may_send(const struct client *client)
+{
+	return output_has_room(client) && bytes_have_room(client, bytes_under_way(client));
 }
 
 bool output_above_soft_mark(const struct client *client)
@@ -91,9 +107,7 @@ uint32_t output_waiting(const struct client *client)
 static void keep_trying(struct client *client)
 {
 	bool waiting = client->waiting_count > 0;
-	bool windowed =
-		client->windowed_count > 0 &&
-		(client->identifiers == NULL || identifiers_empty(client_identifiers(client)));
+	bool windowed = client->windowed_count > 0 && window_idle(client);
 
 	if (!client->in_packet && (waiting || windowed))
 		client_pause(client);
@@ -116,28 +130,36 @@ static void wait_append(struct client *client, struct delivery *delivery)
 	keep_trying(client);
 }
 
-static void wait_drop(struct client *client, struct delivery *delivery)
+// Takes it out of its list.
+static void wait_remove(struct client *client, struct delivery *delivery)
 {
 	client->windowed_count -= is_windowed(delivery);
 	client->windowed_bytes -= is_windowed(delivery) ? delivery->length : 0;
 	client->waiting_count -= !is_windowed(delivery);
 	client->windowed_broker -= delivery->kind == DELIVERY_BROKER;
+	list_remove(&delivery->link);
+}
+
+static void wait_drop(struct client *client, struct delivery *delivery)
+{
+	wait_remove(client, delivery);
 	delivery_drop(client->offload, delivery);
 }
 
-// A delivery of ours that cannot go now. False: no memory.
-static bool wait_message(struct client *client, struct message *message, const struct form *form)
+// A delivery of ours that outlives its message. NULL: no memory.
+static struct delivery *delivery_create(
+	struct client *client, struct message *message, const struct form *form)
 {
 	struct delivery *delivery = delivery_take(client->offload, DELIVERY_OURS);
 	struct tcp_piece pieces[MESSAGE_PIECES_MAX];
 	int error;
 
 	if (delivery == NULL)
-		return false;
+		return NULL;
 	delivery->body = message_body_table(message, &error);
 	if (error < 0) {
 		delivery_drop(client->offload, delivery);
-		return false;
+		return NULL;
 	}
 	delivery->count = message_pieces(message, form, 0, pieces) - message->body_count;
 	for (unsigned i = 0; i < delivery->count; i++) {
@@ -146,12 +168,22 @@ static bool wait_message(struct client *client, struct message *message, const s
 			payload_get(pieces[i].payload);
 	}
 	delivery->qos = form->qos;
+	delivery->version = client->version;
 	delivery->length = form->length;
 	delivery->expires = message->publish->has_message_expiry;
 	delivery->expiry_s = message->publish->message_expiry;
 	delivery->expiry_offset = form->expiry_offset;
-	wait_append(client, delivery);
-	return true;
+	return delivery;
+}
+
+// It cannot go now. False: no memory.
+static bool wait_message(struct client *client, struct message *message, const struct form *form)
+{
+	struct delivery *delivery = delivery_create(client, message, form);
+
+	if (delivery != NULL)
+		wait_append(client, delivery);
+	return delivery != NULL;
 }
 
 // --- our deliveries ------------------------------------------------------------------------------
@@ -182,18 +214,42 @@ static void deliver_qos0(struct client *client, struct message *message, const s
 	}
 }
 
+// Under an identifier. False: no memory. What is kept counts as sent also when nobody is there any
+// more to read it.
+static bool send_windowed(
+	struct client *client, struct message *message, const struct form *form, uint16_t id)
+{
+	struct delivery *kept = NULL;
+	int rc;
+
+	if (owed_keeps(client, form->qos)) {
+		kept = delivery_create(client, message, form);
+		if (kept == NULL)
+			return false;
+		kept->id = id;
+	}
+	rc = send_message(client, message, form, id);
+	if (rc < 0 && (rc == -ENOMEM || kept == NULL)) {
+		if (kept != NULL)
+			delivery_drop(client->offload, kept);
+		return false;
+	}
+	delivered(client, form->qos);
+	if (kept != NULL)
+		owed_sent(client, kept);
+	return true;
+}
+
 static void deliver_windowed(
 	struct client *client, struct message *message, const struct form *form)
 {
 	uint16_t id = 0;
 
-	if (!client->in_packet && client->windowed_count == 0 && output_has_room(client))
+	if (!client->in_packet && client->windowed_count == 0 && may_send(client))
 		id = window_take(client, form->qos);
 	if (id != 0) {
-		if (send_message(client, message, form, id) == 0) {
-			delivered(client, form->qos);
+		if (send_windowed(client, message, form, id))
 			return;
-		}
 		identifiers_give(client_identifiers(client), id);
 		window_release(client);
 	}
@@ -239,24 +295,40 @@ void output_control(struct client *client, const uint8_t *bytes, unsigned length
 
 // --- pumping -------------------------------------------------------------------------------------
 
+// Pieces of a delivery as they go out: one more for DUP, two for the expiry.
+#define DELIVERY_PIECES_MAX (MESSAGE_PIECES_MAX + 3)
+
+// The first byte of a PUBLISH that is sent again ([MQTT-3.3.1-1]); the rest is the form's.
+static struct tcp_piece dup_piece(const struct delivery *delivery)
+{
+	return (struct tcp_piece){
+		.bytes = {MQTT_PUBLISH << 4 | 8 | delivery->qos << 1},
+		.offset = TCP_PIECE_INLINE,
+		.length = 1,
+	};
+}
+
 // The delivery's pieces as they go out now: with its identifier, and with the time it waited taken
-// off its expiry (3.3.2.3.3). `out` has room for MESSAGE_PIECES_MAX + 2.
+// off its expiry (3.3.2.3.3). `out` has room for DELIVERY_PIECES_MAX.
 static unsigned delivery_pieces(
 	const struct delivery *delivery, uint16_t id, uint32_t waited_s, struct tcp_piece *out)
 {
+	uint32_t at = delivery->expiry_offset, left = delivery->expiry_s - waited_s;
+	bool dup = delivery->kind == DELIVERY_OURS && delivery->id != 0;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < delivery->count; i++) {
 		struct tcp_piece piece = delivery->pieces[i];
-		uint32_t at = delivery->expiry_offset;
 
 		if (piece.offset == TCP_PIECE_INLINE && delivery->kind == DELIVERY_OURS) {
+			const uint8_t bytes[] = {left >> 24, left >> 16, left >> 8, left};
+
 			piece.bytes[0] = id >> 8;
 			piece.bytes[1] = id & 0xff;
+			if (delivery->expires)
+				memcpy(piece.bytes + 4, bytes, 4);
 		} else if (piece.offset != TCP_PIECE_INLINE && at != 0 && waited_s > 0 &&
 			   at >= piece.offset && at < piece.offset + piece.length) {
-			uint32_t left = delivery->expiry_s - waited_s;
-
 			out[n] = piece;
 			out[n++].length = at - piece.offset;
 			out[n++] = (struct tcp_piece){
@@ -266,6 +338,10 @@ static unsigned delivery_pieces(
 			};
 			piece.length -= at + 4 - piece.offset;
 			piece.offset = at + 4;
+		} else if (dup && i == 0) {
+			out[n++] = dup_piece(delivery);
+			piece.offset++;
+			piece.length--;
 		}
 		out[n++] = piece;
 	}
@@ -275,33 +351,84 @@ static unsigned delivery_pieces(
 	return n;
 }
 
-// -EAGAIN: it waits on. Otherwise it is gone.
-static int pump_one(struct client *client, struct delivery *delivery)
+static uint64_t seconds_waited(const struct client *client, const struct delivery *delivery)
 {
-	uint64_t waited_s = (client->offload->now_us - delivery->since_us) / US_IN_S;
-	struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
-	bool ours_windowed = delivery->kind == DELIVERY_OURS && delivery->qos > 0;
-	uint16_t id = 0;
-	unsigned count;
+	return (client->offload->now_us - delivery->since_us) / US_IN_S;
+}
+
+// It will never go out.
+static int pump_drop(struct client *client, struct delivery *delivery, enum offload_drop reason)
+{
+	drop(client, reason);
+	if (delivery->kind == DELIVERY_OURS && delivery->id != 0)
+		window_resend_drop(client, delivery->id);
+	wait_drop(client, delivery);
+	return 0;
+}
+
+// One of ours under an identifier; for the first time, or again.
+static int pump_windowed(struct client *client, struct delivery *delivery)
+{
+	struct tcp_piece pieces[DELIVERY_PIECES_MAX];
+	uint32_t length = delivery->length;
+	bool again = delivery->id != 0;
+	uint16_t id;
 	int rc;
 
-	if (delivery->expires && waited_s >= delivery->expiry_s) {
-		drop(client, OFFLOAD_DROP_EXPIRED); // [MQTT-3.3.2-5]
-		wait_drop(client, delivery);
-		return 0;
-	}
-	if (ours_windowed &&
-		(!output_has_room(client) || (id = window_take(client, delivery->qos)) == 0))
+	if (!output_has_room(client) || (!again && !may_send(client)))
 		return -EAGAIN;
-	if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0 &&
-		!window_broker_take(client, delivery->id))
+	rc = owed_adapt(client, delivery);
+	client->windowed_bytes += delivery->length - length;
+	if (rc == -ENOMEM)
 		return -EAGAIN;
-	count = delivery_pieces(delivery, id, (uint32_t)waited_s, pieces);
-	rc = tcp_send(client->pcb, pieces, count);
+	// Of an earlier connection, which may have taken longer ones ([MQTT-3.1.2-25]).
+	if (rc < 0 || delivery->length > client->maximum_packet_size)
+		return pump_drop(client, delivery, OFFLOAD_DROP_PACKET_SIZE);
+	id = again ? window_resend(client, delivery->id) : window_take(client, delivery->qos);
+	if (id == 0)
+		return -EAGAIN;
+	rc = tcp_send(client->pcb, pieces,
+		delivery_pieces(delivery, id, (uint32_t)seconds_waited(client, delivery), pieces));
 	if (rc == -ENOMEM) {
-		if (ours_windowed)
+		if (again)
+			window_resend_undo(client);
+		else
 			identifiers_give(client_identifiers(client), id);
-		else if (delivery->kind == DELIVERY_BROKER && delivery->qos > 0)
+		return -EAGAIN;
+	}
+	if (again)
+		counter_inc(&client->offload->counters.resent);
+	else if (rc == 0 || owed_keeps(client, delivery->qos))
+		delivered(client, delivery->qos);
+	else
+		drop(client, OFFLOAD_DROP_CLOSED);
+	delivery->id = id;
+	if (owed_keeps(client, delivery->qos)) {
+		wait_remove(client, delivery);
+		owed_sent(client, delivery);
+	} else {
+		wait_drop(client, delivery);
+	}
+	return 0;
+}
+
+// -EAGAIN: it waits on. Otherwise it waits no longer.
+static int pump_one(struct client *client, struct delivery *delivery)
+{
+	bool broker_windowed = delivery->kind == DELIVERY_BROKER && delivery->qos > 0;
+	struct tcp_piece pieces[DELIVERY_PIECES_MAX];
+	uint32_t waited = (uint32_t)seconds_waited(client, delivery);
+	int rc;
+
+	if (delivery->expires && waited >= delivery->expiry_s)
+		return pump_drop(client, delivery, OFFLOAD_DROP_EXPIRED); // [MQTT-3.3.2-5]
+	if (delivery->kind == DELIVERY_OURS && delivery->qos > 0)
+		return pump_windowed(client, delivery);
+	if (broker_windowed && !window_broker_take(client, delivery->id))
+		return -EAGAIN;
+	rc = tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, waited, pieces));
+	if (rc == -ENOMEM) {
+		if (broker_windowed)
 			identifiers_broker_give(client_identifiers(client), delivery->id);
 		return -EAGAIN;
 	}
@@ -372,7 +499,7 @@ static void windowed_flush(struct client *client)
 {
 	list_for_each_safe (link, &client->windowed) {
 		struct delivery *delivery = container_of(link, struct delivery, link);
-		struct tcp_piece pieces[MESSAGE_PIECES_MAX + 2];
+		struct tcp_piece pieces[DELIVERY_PIECES_MAX];
 
 		if (delivery->kind != DELIVERY_BROKER)
 			continue;
@@ -421,6 +548,42 @@ int output_broker_stream(struct client *client, const struct mqtt_stream *stream
 	if (rc == -ENOMEM)
 		client->failed = true;
 	return rc;
+}
+
+// --- what outlives a connection ------------------------------------------------------------------
+
+struct delivery *output_take_windowed(struct client *client)
+{
+	list_for_each (link, &client->windowed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (delivery->kind != DELIVERY_OURS || delivery->qos != 1)
+			continue;
+		client->resends -= delivery->id != 0;
+		wait_remove(client, delivery);
+		return delivery;
+	}
+	return NULL;
+}
+
+void output_wait(struct client *client, struct delivery *delivery)
+{
+	wait_append(client, delivery);
+}
+
+void output_resend_acknowledged(struct client *client, uint16_t id)
+{
+	if (client->resends == 0)
+		return;
+	list_for_each (link, &client->windowed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (delivery->kind != DELIVERY_OURS || delivery->id != id)
+			continue;
+		client->resends--;
+		wait_drop(client, delivery);
+		return;
+	}
 }
 
 // --- the whole ---------------------------------------------------------------------------------

@@ -33,9 +33,10 @@ struct delivery {
 	uint64_t since_us;
 	uint32_t length;
 	uint32_t expiry_s, expiry_offset; // where the expiry stands in the form; 0: nowhere (v3)
-	uint16_t id;			  // of the broker's PUBLISH, or the held one
+	uint16_t id; // of the broker's PUBLISH, or the held one; ours: that it was sent under, 0:
+		     // never
 	uint8_t count, kind, qos;
-	uint8_t version; // held: of the publisher
+	uint8_t version; // ours: of its form; held: of the publisher
 	bool expires;	 // after expiry_s, whatever the subscriber's version
 	bool own;	 // held: the client's own message
 	// Held until its PUBREL: nothing before it is on its way through the broker; it goes to the
@@ -67,6 +68,14 @@ int output_broker_stream(struct client *client, const struct mqtt_stream *stream
 bool output_is_ours(const struct client *client, uint16_t packet_id, uint8_t type);
 // The client has acknowledged (PUBACK, PUBREC, PUBCOMP), ours or the broker's.
 void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint8_t type);
+
+// For offload/owed.c. The first delivery of ours that waits for the window, taken out of it; NULL:
+// none does.
+struct delivery *output_take_windowed(struct client *client);
+// One more waits for it.
+void output_wait(struct client *client, struct delivery *delivery);
+// One that still waits to be sent again has been acknowledged.
+void output_resend_acknowledged(struct client *client, uint16_t id);
 
 // Sends what may be sent now.
 void output_pump(struct client *client);

@@ -61,6 +61,7 @@ struct offload {
 	uint64_t retry_us;  // memory was tight: look again then
 	uint64_t expiry_us; // next look at sessions' expiries
 	bool draining;
+	uint32_t owed_count; // deliveries that sessions keep (offload/owed.c)
 	struct offload_counters counters;
 	uint8_t scratch[OFFLOAD_SCRATCH];
 };
@@ -131,7 +132,14 @@ struct client {
 	uint64_t unreleased_bytes;
 	uint64_t late_until_us; // so long a late exchange keeps what follows waiting; 0: none does
 	struct fence_run fence;
-	uint64_t ping_epoch, pong_epoch; // fences as a subscriber: asked, answered
+	uint64_t ping_epoch, pong_epoch; // fences: asked, answered
+	// As a subscriber: what the last question that was asked and answered while the broker had
+	// nothing more for it answers; how far the broker was at the last question.
+	uint64_t settled_epoch;
+	uint64_t behind_epoch; // of the question whether the broker has caught up; 0: not asked
+	uint64_t broker_publish_us; // when the broker last sent a PUBLISH above QoS 0
+	uint32_t broker_publishes, ping_publishes; // how many of them
+	bool ping_settled;
 	// The subscriber this publisher waits for: its index and serial (0: none).
 	uint32_t waits_index;
 	uint64_t waits_serial;
@@ -146,6 +154,7 @@ struct client {
 	struct list pending;  // messages that wait for a SUBACK
 	uint32_t waiting_count, windowed_count, windowed_broker, pending_count;
 	uint64_t windowed_bytes;
+	uint32_t resends;	     // of the unacknowledged ones, those that wait to be sent again
 	struct payload *identifiers; // struct identifiers; NULL: nothing unacknowledged
 	uint16_t identifier_next, identifier_broker;
 

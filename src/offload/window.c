@@ -5,7 +5,10 @@
 // is made anew is remembered in the client.
 
 #include "offload/window.h"
+
+#include "base/assert.h"
 #include "offload/output.h"
+#include "offload/owed.h"
 
 static struct identifiers *window_get(struct client *client)
 {
@@ -43,7 +46,7 @@ bool output_broker_settled(const struct client *client)
 // Room in the client's Receive Maximum, which counts the broker's and ours ([MQTT-3.3.4-9]).
 static bool budget_left(const struct client *client, const struct identifiers *ids)
 {
-	return ids->inflight + ids->broker_count < client->receive_maximum;
+	return ids->inflight - client->resends + ids->broker_count < client->receive_maximum;
 }
 
 uint16_t window_take(struct client *client, uint8_t qos)
@@ -56,6 +59,57 @@ uint16_t window_take(struct client *client, uint8_t qos)
 	return identifiers_take(ids, qos == 2);
 }
 
+uint16_t window_resend(struct client *client, uint16_t id)
+{
+	DASSERT(client->resends > 0 && identifiers_ours(client_identifiers(client), id));
+	if (!budget_left(client, client_identifiers(client)))
+		return 0;
+	client->resends--;
+	return id;
+}
+
+void window_resend_undo(struct client *client)
+{
+	client->resends++;
+}
+
+void window_resend_drop(struct client *client, uint16_t id)
+{
+	client->resends--;
+	identifiers_give(client_identifiers(client), id);
+	window_release(client);
+}
+
+bool window_idle(const struct client *client)
+{
+	const struct identifiers *ids;
+
+	if (client->identifiers == NULL)
+		return true;
+	ids = client_identifiers(client);
+	return ids->inflight == client->resends && ids->broker_count == 0;
+}
+
+bool window_begin(struct client *client)
+{
+	return window_get(client) != NULL;
+}
+
+bool window_restore(struct client *client, uint16_t id)
+{
+	if (!identifiers_restore(client_identifiers(client), id))
+		return false;
+	client->resends++;
+	return true;
+}
+
+void window_position(const struct client *client, uint16_t *ret_next, uint16_t *ret_broker)
+{
+	*ret_next = client->identifiers == NULL ? client->identifier_next
+						: identifiers_next(client_identifiers(client));
+	*ret_broker = client->identifier_broker;
+}
+
 bool window_broker_take(struct client *client, uint16_t id)
 {
 	struct identifiers *ids = window_get(client);
@@ -63,6 +117,8 @@ bool window_broker_take(struct client *client, uint16_t id)
 	if (ids == NULL || !budget_left(client, ids) || identifiers_broker_take(ids, id) < 0)
 		return false;
 	client->identifier_broker = id;
+	client->broker_publishes++;
+	client->broker_publish_us = client->offload->now_us;
 	return true;
 }
 
@@ -101,6 +157,7 @@ void output_acknowledged(struct client *client, const struct mqtt_ack *ack, uint
 	} else if (recorded) {
 		send_pubrel(client, ack->packet_id);
 	} else {
+		owed_acknowledged(client, ack->packet_id);
 		identifiers_give(ids, ack->packet_id);
 	}
 	window_release(client);

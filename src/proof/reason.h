@@ -26,8 +26,9 @@ enum proof_reason {
 	PROOF_OPERATOR,	      // capture.pass
 	PROOF_BRIDGE,	      // from or to a bridge
 	PROOF_SHARE,	      // a shared subscription matches
-	PROOF_PERSISTENT,     // a persistent session gets it at QoS 1
-	PROOF_OFFLINE,	      // an offline session gets it at QoS 1
+	PROOF_PERSISTENT,     // a persistent session gets it at QoS 2, or waits for a SUBACK
+	PROOF_OFFLINE,	      // an offline session gets it above QoS 0, or one whose backlog the
+		       // broker has not sent yet
 	PROOF_OVERLAP,	    // several subscriptions of one client match, and the broker joins them
 	PROOF_LEVELS,	    // more topic levels than the map follows
 	PROOF_PENDING_FULL, // too many messages wait for a SUBACK

@@ -140,6 +140,24 @@ static struct proof_target *route_append(struct proof_routes *table, struct proo
 	return proof_route_target(route, route->targets++);
 }
 
+// Above QoS 0: does the session's share outlive its connection, and can it be served?
+static void collect_kept(struct proof_route *route, const struct subscription *sub)
+{
+	const struct session *session = sub->session;
+
+	// What the broker has for it comes first.
+	if (session->owner == NULL || session->behind)
+		route->reason_qos1 = PROOF_OFFLINE;
+	if (session->expiry_s == 0)
+		return;
+	route->kept = true;
+	if (session->client_id == NULL)
+		route->reason_qos1 = PROOF_PERSISTENT;
+	// Its identifiers would have to survive whatever happens, or the client discards messages.
+	if (sub->qos == 2)
+		route->reason_qos2 = PROOF_PERSISTENT;
+}
+
 // What a matching subscription says of every message of the topic.
 static void collect(void *ctx, struct mqtt_trie_entry *entry)
 {
@@ -157,8 +175,8 @@ static void collect(void *ctx, struct mqtt_trie_entry *entry)
 		route->reason = PROOF_BRIDGE;
 		return;
 	}
-	if (sub->qos > 0 && session->expiry_s > 0)
-		route->reason_qos1 = session->owner != NULL ? PROOF_PERSISTENT : PROOF_OFFLINE;
+	if (sub->qos > 0)
+		collect_kept(route, sub);
 	// At QoS 0 a broker keeps nothing for who is away.
 	if (session->owner == NULL)
 		return;
@@ -201,6 +219,9 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 		bool seen = session->mark == table->serial;
 		struct proof_target *target;
 
+		// What waits for a SUBACK does not outlive the connection.
+		if (pending && session->expiry_s > 0 && route->reason_qos1 == PROOF_CAPTURE)
+			route->reason_qos1 = PROOF_PERSISTENT;
 		if (seen && pending)
 			continue;
 		if (seen && proof_one_copy(table->config.overlap, session->version)) {
@@ -267,7 +288,8 @@ static void route_make(
 
 	route_drop_targets(route);
 	route->version = table->map->changes.version;
-	route->reason = route->reason_qos1 = PROOF_CAPTURE;
+	route->reason = route->reason_qos1 = route->reason_qos2 = PROOF_CAPTURE;
+	route->kept = false;
 	route->serial = ++table->serial;
 	table->usage.made++;
 	if (operator_passes(table, topic))

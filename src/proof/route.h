@@ -44,6 +44,8 @@ struct proof_route {
 	uint32_t pending;	       // how many of them are pending
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may
+	enum proof_reason reason_qos2; // why none at QoS 2 may
+	bool kept;		       // above QoS 0 a target's share outlives its connection
 };
 
 #define ROUTE_CHUNK (PAYLOAD_LARGEST / sizeof(struct proof_target))

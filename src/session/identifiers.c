@@ -78,6 +78,23 @@ uint16_t identifiers_take(struct identifiers *ids, bool exactly)
 	return 0;
 }
 
+bool identifiers_restore(struct identifiers *ids, uint16_t id)
+{
+	uint16_t ahead = id - ids->first;
+
+	if (id == 0 || (ids->span > 0 && (ahead < ids->span || ahead >= IDENTIFIERS_WINDOW)))
+		return false;
+	if (ids->span == 0) {
+		ids->first = id;
+		ahead = 0;
+	}
+	ids->span = ahead + 1;
+	set(ids->live, id, true);
+	set(ids->exactly, id, false);
+	ids->inflight++;
+	return true;
+}
+
 bool identifiers_ours(const struct identifiers *ids, uint16_t id)
 {
 	return (uint16_t)(id - ids->first) < ids->span && is_live(ids, id);

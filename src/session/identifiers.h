@@ -38,6 +38,10 @@ bool identifiers_empty(const struct identifiers *ids);
 
 // The next of ours, for a delivery at QoS 1 or (`exactly`) 2; 0 when the window is full.
 uint16_t identifiers_take(struct identifiers *ids, bool exactly);
+// An unacknowledged one of an earlier connection, at QoS 1, is ours again; before any other is
+// taken, in the order in which they were. False: it cannot stand in one window with those before
+// it.
+bool identifiers_restore(struct identifiers *ids, uint16_t id);
 // Is it an unacknowledged one of ours?
 bool identifiers_ours(const struct identifiers *ids, uint16_t id);
 // One of ours: is it at QoS 2?

@@ -22,6 +22,8 @@
 static void session_end(struct session_map *map, struct session *session)
 {
 	session_drop_subscriptions(map, session);
+	if (!list_empty(&session->owed))
+		map->ended(map->ended_ctx, session);
 	if (session->unknown)
 		session_map_known_again(map);
 	if (session->owner != NULL)
@@ -171,6 +173,7 @@ static struct session *session_new(
 		return NULL;
 	list_init(&session->hash_link);
 	list_init(&session->subscriptions);
+	list_init(&session->owed);
 	wheel_timer_init(&session->expiry);
 	if (client_id.length > 0) {
 		struct payload *id = client_id.length <= PAYLOAD_LARGEST
@@ -238,6 +241,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 	session->version = bind->version;
 	session->expiry_s = bind->expiry_s;
 	session->bridge = bind->bridge;
+	session->behind = bind->session_present;
 	if (bind->expiry_s != 0 && map->kept != NULL)
 		*map->kept = 1;
 	map->offline--;
@@ -249,7 +253,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 
 void session_unbind(struct session_map *map, struct session *session, uint64_t now_us)
 {
-	if (session->expiry_s == 0 || session->client_id == NULL) {
+	if (!session_outlives(session)) {
 		session_end(map, session);
 		return;
 	}
@@ -265,6 +269,12 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 			now_us + ((uint64_t)session->expiry_s + session->expiry_s / 8 +
 					 EXPIRY_MARGIN_S) *
 					 US_IN_S);
+}
+
+void session_caught_up(struct session_map *map, struct session *session)
+{
+	session->behind = false;
+	session_changed(map, session);
 }
 
 void session_map_expire(struct session_map *map, uint64_t now_us)

@@ -32,6 +32,8 @@ struct session_map_config {
 	uint8_t hash_key[16];
 };
 
+struct session;
+
 struct session_map {
 	struct session_map_config config;
 	struct payload_pool *payloads;
@@ -46,6 +48,9 @@ struct session_map {
 	uint32_t unknown;
 	struct wheel expiries;
 	uint8_t *kept; // set once a session is kept beyond its connection; NULL: nobody asks
+	// Told of a session that ends while its client is owed something; takes that off its list.
+	void (*ended)(void *ctx, struct session *session);
+	void *ended_ctx;
 	struct session_changes changes;
 };
 
@@ -65,7 +70,20 @@ struct session {
 	uint32_t mark_index;
 	bool unknown; // the broker has subscriptions of it that Offramp has not seen
 	bool bridge;  // another broker: its messages and matches pass
+	bool behind;  // resumed: the broker may still have messages for it from before
+	// Of the floor above, for the session's life: what the client has not acknowledged and,
+	// while it is away, what waits for it; where packet identifiers go on.
+	struct list owed;
+	uint32_t owed_count;
+	uint64_t owed_bytes;
+	uint16_t identifier_next, identifier_broker;
 };
+
+// The broker keeps it beyond its connection.
+static inline bool session_outlives(const struct session *session)
+{
+	return session->expiry_s != 0 && session->client_id != NULL;
+}
 
 enum subscription_state {
 	SUBSCRIPTION_PENDING, // SUBSCRIBE seen, SUBACK not
@@ -112,6 +130,8 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 
 // The connection is gone: the session ends, or stays offline while the broker keeps it.
 void session_unbind(struct session_map *map, struct session *session, uint64_t now_us);
+// The broker has sent a resumed session all that it had for it.
+void session_caught_up(struct session_map *map, struct session *session);
 // The broker ends sessions after their expiry; those whose time (with a generous margin) has come
 // go.
 void session_map_expire(struct session_map *map, uint64_t now_us);

@@ -16,6 +16,7 @@ int test_capture(void);
 int test_exact(void);
 int test_fences(void);
 int test_output(void);
+int test_owed(void);
 int test_pending(void);
 int test_routes(void);
 int test_upstream(void);

@@ -66,12 +66,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct session *connect(
-	struct fixture *f, unsigned i, enum mqtt_version version, uint32_t expiry_s, bool bridge)
+static struct session *connect_again(struct fixture *f, unsigned i, enum mqtt_version version,
+	uint32_t expiry_s, bool bridge, bool present)
 {
 	char id[16];
-	struct session_bind bind = {
-		.version = version, .expiry_s = expiry_s, .bridge = bridge, .owner = &f->owners[i]};
+	struct session_bind bind = {.version = version,
+		.session_present = present,
+		.expiry_s = expiry_s,
+		.bridge = bridge,
+		.owner = &f->owners[i]};
 	struct session *session;
 	void *previous;
 
@@ -79,6 +82,17 @@ static struct session *connect(
 	bind.client_id = mqtt_bytes(id, strlen(id));
 	assert_int_equal(session_bind(f->map, &bind, &session, &previous), 0);
 	return session;
+}
+
+static struct session *connect(
+	struct fixture *f, unsigned i, enum mqtt_version version, uint32_t expiry_s, bool bridge)
+{
+	return connect_again(f, i, version, expiry_s, bridge, false);
+}
+
+static struct session *resume(struct fixture *f, unsigned i, uint32_t expiry_s)
+{
+	return connect_again(f, i, MQTT_VERSION_5, expiry_s, false, true);
 }
 
 enum { PENDING = 1, NO_LOCAL = 2 };
@@ -191,12 +205,25 @@ static void reasons_to_pass(void **state)
 	assert_int_equal(find(f, "s")->targets, 0);
 	assert_int_equal(find(f, "k/0")->reason_qos1, PROOF_CAPTURE);
 	assert_int_equal(find(f, "k/1")->reason, PROOF_CAPTURE);
-	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_PERSISTENT);
+	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_CAPTURE);
+	assert_int_equal(find(f, "k/1")->reason_qos2, PROOF_CAPTURE);
+	assert_true(find(f, "k/1")->kept && !find(f, "k/0")->kept);
 	assert_int_equal(find(f, "k/1")->targets, 1);
 	session_unbind(f->map, kept, 0);
 	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_OFFLINE);
 	assert_int_equal(find(f, "k/1")->targets, 0);
 	assert_int_equal(find(f, "k/0")->reason, PROOF_CAPTURE);
+	// Back, but the broker may have something for it; then not any more.
+	kept = resume(f, 0, 100);
+	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_OFFLINE);
+	assert_int_equal(find(f, "k/0")->reason_qos1, PROOF_CAPTURE);
+	session_caught_up(f->map, kept);
+	assert_int_equal(find(f, "k/1")->reason_qos1, PROOF_CAPTURE);
+	subscribe(f, kept, "k/2", 2, 0, 0);
+	assert_int_equal(find(f, "k/2")->reason_qos1, PROOF_CAPTURE);
+	assert_int_equal(find(f, "k/2")->reason_qos2, PROOF_PERSISTENT);
+	subscribe(f, kept, "k/3", 1, 0, PENDING);
+	assert_int_equal(find(f, "k/3")->reason_qos1, PROOF_PERSISTENT);
 	memset(deep, '/', sizeof(deep));
 	deep[sizeof(deep) - 1] = '\0';
 	assert_int_equal(find(f, deep)->reason, PROOF_LEVELS);
@@ -251,7 +278,8 @@ static void routes_follow_the_map(void **state)
 
 // What can be seen of a route.
 struct seen {
-	enum proof_reason reason, reason_qos1;
+	enum proof_reason reason, reason_qos1, reason_qos2;
+	bool kept;
 	uint32_t count, pending;
 	struct proof_target targets[64];
 };
@@ -261,6 +289,8 @@ static void look(const struct proof_route *route, struct seen *seen)
 	memset(seen, 0, sizeof(*seen));
 	seen->reason = route->reason;
 	seen->reason_qos1 = route->reason_qos1;
+	seen->reason_qos2 = route->reason_qos2;
+	seen->kept = route->kept;
 	seen->count = route->targets;
 	seen->pending = route->pending;
 	assert_in_range(route->targets, 0, 64);
@@ -305,7 +335,10 @@ static void change(struct fixture *f, struct random *rng, struct session **sessi
 		assert_int_equal(session_bind(f->map, &bind, &sessions[i], &previous), 0);
 		return;
 	}
-	switch (random_below(rng, 6)) {
+	switch (random_below(rng, 7)) {
+	case 3:
+		session_caught_up(f->map, sessions[i]);
+		break;
 	case 0:
 		session_unbind(f->map, sessions[i], 0);
 		sessions[i] = NULL;
