@@ -200,8 +200,17 @@ static void a_fence_waits_for_the_release(void **state)
 		      "a\x00\x01\xd0\x00"));
 	client_gets(bed, 0,
 		BYTES("\x34\x05\x00\x01"
-		      "a\x00\x01"
-		      "\x34\x07\x00\x01"
+		      "a\x00\x01"));
+	// There may be more behind it: asked again when it is dealt with.
+	client_sends(bed, 0, BYTES("\x50\x02\x00\x01"));
+	broker_sends(bed, 0, BYTES("\x62\x02\x00\x01"));
+	client_gets(bed, 0, BYTES("\x62\x02\x00\x01"));
+	client_sends(bed, 0, BYTES("\x70\x02\x00\x01"));
+	bed_turn(bed);
+	broker_gets(bed, 0, BYTES("\x50\x02\x00\x01\x70\x02\x00\x01\xc0\x00"));
+	broker_sends(bed, 0, BYTES("\xd0\x00"));
+	client_gets(bed, 0,
+		BYTES("\x34\x07\x00\x01"
 		      "a\x80\x00hi"));
 	client_gets(bed, 1, BYTES(PUBCOMP_9));
 }
