@@ -164,6 +164,11 @@ bool stack_drained(const struct stack *stack)
 	return slab_used(stack->flows) == 0;
 }
 
+struct pool_usage stack_usage(const struct stack *stack)
+{
+	return slab_usage(stack->flows);
+}
+
 struct counter_set stack_counters(const struct stack *stack)
 {
 	return (struct counter_set){

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/counters.h"
+#include "base/slab.h"
 #include "offload/config.h"
 
 struct offload;
@@ -49,5 +50,8 @@ uint64_t stack_next_deadline(const struct stack *stack);
 void stack_drain(struct stack *stack);
 // All connections have ended.
 bool stack_drained(const struct stack *stack);
+
+// Connections that clients have, or are being given.
+struct pool_usage stack_usage(const struct stack *stack);
 
 struct counter_set stack_counters(const struct stack *stack);

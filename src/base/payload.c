@@ -185,12 +185,19 @@ uint16_t payload_sum(struct payload *p, uint32_t offset, uint32_t length)
 	return sum;
 }
 
+static uint32_t class_object_size(const struct rte_mempool *mempool)
+{
+	return mempool == NULL ? 0
+			       : mempool->header_size + mempool->elt_size + mempool->trailer_size;
+}
+
 void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usage *ret_usage)
 {
 	for (unsigned c = 0; c < PAYLOAD_CLASSES; c++) {
 		ret_usage->size[c] = class_size[c];
 		ret_usage->total[c] = pool->total[c];
 		ret_usage->in_use[c] = (uint32_t)counter_read(&pool->in_use[c]);
+		ret_usage->object[c] = class_object_size(pool->mempools[c]);
 	}
 }
 

@@ -78,6 +78,7 @@ struct payload_pool_usage {
 	uint32_t size[PAYLOAD_CLASSES]; // bytes of data an object holds
 	uint32_t total[PAYLOAD_CLASSES];
 	uint32_t in_use[PAYLOAD_CLASSES];
+	uint32_t object[PAYLOAD_CLASSES]; // bytes of memory an object takes
 };
 // Any thread; approximate while the worker runs.
 void payload_pool_usage(const struct payload_pool *pool, struct payload_pool_usage *ret_usage);

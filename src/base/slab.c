@@ -78,6 +78,15 @@ void slab_give(struct slab *slab, void *object)
 	slab->free[slab->free_count++] = index;
 }
 
+struct pool_usage slab_usage(const struct slab *slab)
+{
+	return (struct pool_usage){
+		.in_use = slab_used(slab),
+		.size = slab->count,
+		.object_bytes = slab->stride + sizeof(*slab->free) + sizeof(*slab->taken),
+	};
+}
+
 uint32_t slab_count(const struct slab *slab)
 {
 	return slab->count;

@@ -19,6 +19,12 @@ void slab_destroy(struct slab *slab); // accepts NULL
 void *slab_take(struct slab *slab);
 void slab_give(struct slab *slab, void *object);
 
+// Objects of a pool: how many, how many of them are taken, and the memory that each takes.
+struct pool_usage {
+	uint64_t in_use, size, object_bytes;
+};
+struct pool_usage slab_usage(const struct slab *slab);
+
 uint32_t slab_count(const struct slab *slab);
 uint32_t slab_used(const struct slab *slab);
 // The object at `index` when it is taken, else NULL.

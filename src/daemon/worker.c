@@ -203,7 +203,9 @@ int worker_create(const struct worker_setup *setup, struct worker **ret_worker)
 	rc = create_floors(worker, setup->secret);
 	if (rc < 0)
 		goto err;
-	rc = gauges_create(&worker->pools, worker->payloads, worker->tcp, &worker->gauges);
+	rc = gauges_create(&(struct gauges_sources){&worker->pools, worker->payloads, worker->tcp,
+				   worker->offload, worker->stack},
+		&worker->gauges);
 	if (rc < 0)
 		goto err;
 	list_counters(worker);

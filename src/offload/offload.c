@@ -220,6 +220,33 @@ bool offload_broker_forgetful(const struct offload *offload, unsigned broker)
 	return session_map_forgetful(offload->brokers[broker].map);
 }
 
+// --- usage ---------------------------------------------------------------------------------------
+
+static void usage_add(struct pool_usage *sum, struct pool_usage part)
+{
+	sum->in_use += part.in_use;
+	sum->size += part.size;
+	sum->object_bytes = part.object_bytes;
+}
+
+void offload_usage(const struct offload *offload, struct offload_usage *ret_usage)
+{
+	*ret_usage = (struct offload_usage){
+		.clients = slab_usage(offload->clients),
+		.deliveries = slab_usage(offload->deliveries),
+	};
+	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
+		const struct session_map *map = offload->brokers[i].map;
+		struct mqtt_trie_usage trie;
+
+		mqtt_trie_usage(map->trie, &trie);
+		usage_add(&ret_usage->sessions, slab_usage(map->sessions));
+		usage_add(&ret_usage->subscriptions, slab_usage(map->subscriptions));
+		usage_add(&ret_usage->topic_levels,
+			(struct pool_usage){trie.nodes, trie.nodes_max, trie.node_bytes});
+	}
+}
+
 // --- counters ------------------------------------------------------------------------------------
 
 struct counter_set offload_counters(const struct offload *offload)

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/counters.h"
+#include "base/slab.h"
 #include "offload/config.h"
 #include "tcp/tcp.h"
 
@@ -104,6 +105,12 @@ bool offload_broker_trusted(const struct offload *offload, unsigned broker);
 void offload_broker_remember(struct offload *offload, unsigned broker, uint8_t *kept);
 // No session outlives its connection at this broker: a restart of Offramp forgets nothing.
 bool offload_broker_forgetful(const struct offload *offload, unsigned broker);
+
+// What is in use of the offload's pools, all brokers together.
+struct offload_usage {
+	struct pool_usage clients, deliveries, sessions, subscriptions, topic_levels;
+};
+void offload_usage(const struct offload *offload, struct offload_usage *ret_usage);
 
 struct counter_set offload_counters(const struct offload *offload);
 // Refreshes the gauges; on the worker, once a second or so.

@@ -83,5 +83,9 @@ void tcp_stack_usage(const struct tcp_stack *stack, struct tcp_usage *ret_usage)
 		.pcbs_max = stack->config.connections_max,
 		.pieces = stack->pieces.pieces,
 		.pieces_max = stack->pieces.pieces_max,
+		.pcb_bytes =
+			(uint32_t)(sizeof(struct tcp_pcb) +
+				   tcp_table_bytes(&stack->table) / stack->config.connections_max),
+		.piece_bytes = sizeof(struct tcp_piece),
 	};
 }

@@ -41,6 +41,11 @@ void tcp_table_fini(struct tcp_table *table)
 }
 
 // Two IPv4 addresses fit twelve octets, and so one round of the hash less than half of the rest.
+uint64_t tcp_table_bytes(const struct tcp_table *table)
+{
+	return ((uint64_t)table->mask + 1) * sizeof(*table->slots);
+}
+
 uint32_t tcp_table_hash(const struct tcp_table *table, const struct net_endpoint *local,
 	const struct net_endpoint *remote)
 {

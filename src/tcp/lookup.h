@@ -29,6 +29,7 @@ struct tcp_table {
 // Room for `max` pcbs at half load. -ENOMEM.
 int tcp_table_init(struct tcp_table *table, uint32_t max, const uint8_t key[16]);
 void tcp_table_fini(struct tcp_table *table);
+uint64_t tcp_table_bytes(const struct tcp_table *table);
 
 uint32_t tcp_table_hash(const struct tcp_table *table, const struct net_endpoint *local,
 	const struct net_endpoint *remote);

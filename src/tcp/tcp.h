@@ -343,6 +343,7 @@ struct counter_set tcp_counters(const struct tcp_stack *stack);
 struct tcp_usage {
 	uint32_t pcbs, pcbs_max;
 	uint32_t pieces, pieces_max;
+	uint32_t pcb_bytes, piece_bytes; // of memory that each takes, its share of tables included
 };
 void tcp_stack_usage(const struct tcp_stack *stack, struct tcp_usage *ret_usage);
 // Invariants of every pcb, for tests and fuzzers.
