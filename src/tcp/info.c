@@ -56,6 +56,7 @@ void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info)
 		.srtt_us = pcb->srtt_us,
 		.rttvar_us = pcb->rttvar_us,
 		.rto_us = (uint32_t)tcp_rtt_timeout_us(pcb),
+		.backoff = pcb->backoff,
 		.in_flight = pcb->snd_max - pcb->snd_una,
 		.queued = pcb->sendq.bytes,
 		.unread = pcb->unread,

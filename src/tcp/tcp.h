@@ -324,7 +324,9 @@ struct tcp_info {
 	struct net_endpoint local, remote;
 	uint32_t snd_una, snd_nxt, snd_wnd, rcv_nxt, rcv_wnd;
 	uint32_t cwnd, ssthresh, mss; // bytes
-	uint32_t srtt_us, rttvar_us, rto_us;
+	uint32_t srtt_us, rttvar_us;
+	uint32_t rto_us; // as it stands, doublings included
+	uint8_t backoff; // how often it was doubled since the last measurement
 	uint32_t in_flight;
 	uint64_t queued, unread;
 	uint64_t bytes_in, bytes_out;

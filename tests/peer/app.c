@@ -27,7 +27,6 @@ static void begin(
 		.wrong_at = UINT64_MAX,
 		.begun_us = peer->now_us,
 		.ended_us = peer->now_us,
-		.progress_us = peer->now_us,
 	};
 	peer->apps_open++;
 }
@@ -47,17 +46,10 @@ static struct app *app_take(struct peer *peer)
 
 static void sample(struct peer *peer, struct app *app)
 {
-	bool to_send = tcp_send_queued(app->pcb) > 0;
-
 	app->ended_us = peer->now_us; // as far as we know
 	tcp_pcb_info(app->pcb, &app->info);
-	app->rto_max_us = RTE_MAX(app->rto_max_us, app->info.rto_us);
-	if (to_send)
-		app->progress_us = RTE_MAX(app->progress_us, tcp_send_progress_us(app->pcb));
-	else if (app->role != ROLE_SINK)
-		app->progress_us = peer->now_us; // nothing that could stall
-	if (app->received + app->sent > 0)
-		app->stall_us = RTE_MAX(app->stall_us, peer->now_us - app->progress_us);
+	if (app->established)
+		waits_sample(peer, app);
 }
 
 // The engine finishes alone, or has: the place is free.
@@ -74,8 +66,6 @@ static void end(struct peer *peer, struct app *app, enum outcome outcome)
 	peer->ended++;
 	peer->outcomes[outcome]++;
 	peer->wrong += app->wrong_at != UINT64_MAX;
-	peer->stall_us = RTE_MAX(peer->stall_us, app->stall_us);
-	peer->rto_max_us = RTE_MAX(peer->rto_max_us, app->rto_max_us);
 }
 
 int app_connect(struct peer *peer, const struct connect_option *option)
@@ -154,7 +144,7 @@ static bool take(struct peer *peer, struct app *app, const struct tcp_span *span
 		sink_check(peer, app, span);
 	}
 	app->received += span->length;
-	app->progress_us = peer->now_us;
+	waits_read(peer, app);
 	return true;
 }
 
@@ -181,6 +171,7 @@ static void finish(struct peer *peer, struct app *app)
 		return;
 	if (app->role == ROLE_SOURCE && !app->shut)
 		return;
+	waits_read(peer, app);
 	end(peer, app, OUTCOME_DONE);
 }
 
@@ -205,7 +196,7 @@ void app_events(struct peer *peer, struct tcp_pcb *pcb, uint32_t events)
 		return;
 	if (events & TCP_EVENT_ESTABLISHED) {
 		app->established = true;
-		app->progress_us = peer->now_us;
+		waits_begin(peer, app);
 		tcp_set_low_water(pcb, app->role == ROLE_SINK ? 0 : QUEUED_MAX / 2);
 	}
 	if (events & (TCP_EVENT_READABLE | TCP_EVENT_WRITABLE))

@@ -7,11 +7,9 @@
 #include "peer.h"
 
 #include "base/clock.h"
-#include "base/payload.h"
 
 #include <rte_ether.h>
 #include <rte_mbuf.h>
-#include <rte_mempool.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,14 +17,11 @@
 #include <string.h>
 #include <time.h>
 
-#define BURST	     64
-#define FRAMES	     8191
-#define JUMBO_FRAMES 2047
-#define RESERVE	     255
-#define MEMORY_MB    256
-#define SAMPLE_US    1000
-#define NAP_US	     100
-#define PIECES	     65536
+#define BURST	  64
+#define MEMORY_MB 256
+#define SAMPLE_US 1000
+#define NAP_US	  100
+#define PIECES	  65536
 // After the last connection the engine has FINs to send, and to answer.
 #define LAST_WORDS_US (5 * US_IN_S)
 
@@ -64,21 +59,16 @@ static int start_port(struct peer *peer)
 	uint16_t room = framesz != NULL
 				? (uint16_t)(strtoul(framesz + 8, NULL, 10) + RTE_PKTMBUF_HEADROOM)
 				: 0;
-	unsigned frames = framesz != NULL ? JUMBO_FRAMES : FRAMES;
 	const struct port_config config = {
 		.name = "peer",
 		.device = options->interface,
 		.impair_rx = options->impair_rx,
 		.impair_tx = options->impair_tx,
 	};
-	int r;
+	int r = pools_create(&peer->pools, framesz != NULL, room);
 
-	peer->rx = port_frame_pool_create("rx", frames, room);
-	peer->tx = port_frame_pool_create("tx", frames, room);
-	peer->reserve = port_frame_pool_create("reserve", RESERVE, 0);
-	if (peer->rx == NULL || peer->tx == NULL || peer->reserve == NULL)
-		return -ENOMEM;
-	r = port_open(&config, 1, &peer->rx, &peer->port);
+	if (r == 0)
+		r = port_open(&config, 1, &peer->pools.rx, &peer->port);
 	return r < 0 ? r : port_start(peer->port);
 }
 
@@ -107,8 +97,8 @@ static int start_net(struct peer *peer)
 			.tx_tcp_checksum = caps->tx_tcp_checksum,
 			.tso = caps->tso,
 			.multi_segment = caps->multi_segment},
-		.tx_pool = peer->tx,
-		.tx_reserve = peer->reserve,
+		.tx_pool = peer->pools.tx,
+		.tx_reserve = peer->pools.reserve,
 		.tx = transmit,
 		.ctx = peer->port,
 	};
@@ -118,24 +108,26 @@ static int start_net(struct peer *peer)
 	config.interfaces_count = 1;
 	config.routes = &peer->options.gateway;
 	config.routes_count = peer->options.gateways;
+	config.neighbours = &peer->options.neighbour;
+	config.neighbours_count = peer->options.neighbours;
+	config.dad_transmits = 0; // alone on the wire, and soon asked for
 	r = net_create(&config, &peer->rng, peer->now_us, &peer->net, &error);
 	if (r < 0)
 		fprintf(stderr, "net: %s\n", error != NULL ? error : strerror(-r));
+	else
+		net_timers(peer->net, peer->now_us); // from here on the addresses are ours
 	return r;
 }
 
 static int start_tcp(struct peer *peer)
 {
-	const struct payload_pool_config payloads = {
-		.count = {8191, 8191, 4095, 1023}, .socket = -1};
 	struct options *options = &peer->options;
-	int r = payload_pool_create("payloads", &payloads, &peer->payloads);
+	int r;
 
 	options->tcp.connections_max = 2 * options->connections_max + options->tcp.backlog + 64;
 	options->tcp.pieces_max = PIECES;
-	if (r == 0)
-		r = tcp_stack_create("tcp", &options->tcp, peer->net, peer->payloads, &peer->rng,
-			peer->now_us, &peer->tcp);
+	r = tcp_stack_create("tcp", &options->tcp, peer->net, peer->pools.payloads, &peer->rng,
+		peer->now_us, &peer->tcp);
 	for (unsigned i = 0; r == 0 && i < options->listens_count; i++) {
 		const struct net_endpoint any = {.port = options->listens[i].port};
 		struct tcp_pcb *listener;
@@ -145,6 +137,14 @@ static int start_tcp(struct peer *peer)
 	for (unsigned i = 0; r == 0 && i < options->connects_count; i++)
 		r = app_connect(peer, &options->connects[i]);
 	return r;
+}
+
+uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * US_IN_S + (uint64_t)now.tv_nsec / 1000;
 }
 
 static int start(struct peer *peer)
@@ -164,6 +164,8 @@ static int start(struct peer *peer)
 	if (r == 0)
 		r = start_port(peer);
 	peer->now_us = clock_now_us();
+	peer->start_us = peer->now_us;
+	peer->start_monotonic_us = monotonic_us();
 	if (r == 0)
 		r = start_net(peer);
 	return r == 0 ? start_tcp(peer) : r;
@@ -192,9 +194,11 @@ static unsigned turn(struct peer *peer)
 {
 	struct tcp_pcb *pcb;
 	uint32_t events;
+	uint64_t before_us = peer->now_us;
 	unsigned work;
 
 	peer->now_us = clock_now_us();
+	peer->pause_us = RTE_MAX(peer->pause_us, peer->now_us - before_us);
 	tcp_advance(peer->tcp, peer->now_us);
 	work = poll_port(peer);
 	while ((pcb = tcp_ready_next(peer->tcp, &events)) != NULL)
@@ -226,6 +230,7 @@ static void run(struct peer *peer)
 	const struct timespec nap = {.tv_nsec = NAP_US * 1000}, at_once = {0};
 	uint64_t sample_us = 0, enough_us = 0;
 
+	peer->now_us = clock_now_us(); // the start was no pause
 	for (;;) {
 		if (turn(peer) == 0)
 			nanosleep(&nap, NULL);
@@ -242,9 +247,24 @@ static void run(struct peer *peer)
 	}
 }
 
+// False when something was kept for ever.
+static bool stop(struct peer *peer)
+{
+	bool whole;
+
+	tcp_stack_check(peer->tcp);
+	tcp_stack_destroy(peer->tcp);
+	net_destroy(peer->net);
+	port_close(peer->port);
+	whole = pools_destroy(&peer->pools);
+	port_eal_cleanup();
+	return whole;
+}
+
 int main(int argc, char **argv)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
+	bool whole;
 	int r;
 
 	if (peer == NULL)
@@ -259,14 +279,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	run(peer);
 	report_print(peer);
-	tcp_stack_check(peer->tcp);
-	tcp_stack_destroy(peer->tcp);
-	net_destroy(peer->net);
-	payload_pool_destroy(peer->payloads);
-	port_close(peer->port);
-	port_eal_cleanup();
+	whole = stop(peer);
 	free((char *)peer->options.interface);
 	free(peer->apps);
 	free(peer);
-	return EXIT_SUCCESS;
+	return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -5,6 +5,8 @@
 
 #include "peer.h"
 
+#include <rte_ether.h>
+
 #include <argp.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@ enum {
 	KEY_CONNECTIONS_MAX,
 	KEY_DEVICE,
 	KEY_GATEWAY,
+	KEY_NEIGHBOUR,
 	KEY_NO_COOKIES,
 };
 
@@ -28,6 +31,7 @@ static const struct argp_option table[] = {
 	{"device", KEY_DEVICE, "ARGUMENTS", 0, "more arguments of the af_packet device", 0},
 	{"address", 'a', "ADDRESS/PREFIX", 0, "of ours; several of either family", 0},
 	{"gateway", KEY_GATEWAY, "ADDRESS", 0, "to whom everything else goes", 0},
+	{"neighbour", KEY_NEIGHBOUR, "ADDRESS=MAC", 0, "known, and not asked for", 0},
 	{"listen", 'l', "ROLE:PORT", 0, "sink, source or echo", 0},
 	{"connect", 'c', "ROLE:ADDRESS:PORT", 0, "the same, connecting", 0},
 	{"bytes", 'b', "N", 0, "that a source sends", 0},
@@ -175,6 +179,19 @@ static bool gateway_set(struct options *options, const char *text)
 		       &route->prefix, &route->prefix_len) == 0;
 }
 
+static bool neighbour_set(struct options *options, char *text)
+{
+	struct net_neighbour_config *neighbour = &options->neighbour;
+	char *mac = strchr(text, '=');
+
+	if (mac == NULL)
+		return false;
+	*mac++ = '\0';
+	options->neighbours = 1;
+	return net_address_parse(text, &neighbour->address) == 0 &&
+	       rte_ether_unformat_addr(mac, (struct rte_ether_addr *)neighbour->mac) == 0;
+}
+
 static bool impair_both(struct options *options, char *list)
 {
 	bool ok = impair_set(&options->impair_rx, list);
@@ -196,6 +213,8 @@ static bool option_set(struct options *options, int key, char *arg)
 		return address_add(options, arg);
 	case KEY_GATEWAY:
 		return gateway_set(options, arg);
+	case KEY_NEIGHBOUR:
+		return neighbour_set(options, arg);
 	case 'l':
 		return listen_add(options, arg);
 	case 'c':

@@ -7,8 +7,9 @@
 // or on SIGTERM, with one JSON object on stdout.
 //
 //   options.c  the command line         app.c     what a connection does
-//   main.c     floors and the loop      report.c  the JSON
-//   pattern.c  the bytes that travel
+//   main.c     floors and the loop      waits.c   what it waited for
+//   pattern.c  the bytes that travel    report.c  the JSON
+//   pools.c    where bytes are kept
 
 #pragma once
 
@@ -22,6 +23,7 @@
 #include <stdint.h>
 
 struct payload_pool;
+struct rte_mempool;
 
 // --- pattern.c -----------------------------------------------------------------------------------
 
@@ -55,6 +57,8 @@ struct options {
 	unsigned addresses_count;
 	struct net_route_config gateway;
 	unsigned gateways; // 0 or 1
+	struct net_neighbour_config neighbour;
+	unsigned neighbours; // 0 or 1
 	struct listen_option {
 		enum role role;
 		uint16_t port;
@@ -75,6 +79,57 @@ struct options {
 
 // Exits with a line when they are wrong.
 void options_parse(int argc, char **argv, struct options *options);
+
+// --- waits.c -------------------------------------------------------------------------------------
+
+// A time in which a connection made no step, longer than is worth a word. Tests hold them against
+// the retransmission timers: nothing else may make anybody wait that long.
+#define WAITS_MAX 4096 // those of all connections; later ones are only counted
+
+enum wait_kind {
+	WAIT_BYTES,	 // of a reader: nothing came that it could read
+	WAIT_TO_ADVANCE, // of a writer with something under way: nothing was sent or acknowledged
+	WAIT_KINDS,
+};
+
+struct wait {
+	enum wait_kind kind;
+	uint16_t port; // the remote one
+	uint64_t begin_us, end_us;
+	// A writer's timer at the beginning, and what it follows from.
+	uint32_t rto_us, srtt_us, rttvar_us;
+	uint8_t backoff;
+};
+
+struct waits {
+	struct wait list[WAITS_MAX];
+	uint64_t count; // there were
+};
+
+struct app;
+struct peer;
+
+// The connection exists: both clocks begin.
+void waits_begin(const struct peer *peer, struct app *app);
+// Bytes came, or the end of them.
+void waits_read(struct peer *peer, struct app *app);
+// Looks at the writer; about every millisecond. app->info is what it is now.
+void waits_sample(struct peer *peer, struct app *app);
+
+// --- pools.c -------------------------------------------------------------------------------------
+
+enum pool { POOL_PAYLOADS, POOL_RX, POOL_TX, POOL_RESERVE, POOLS };
+extern const char *const pool_names[POOLS];
+
+struct pools {
+	struct payload_pool *payloads;
+	struct rte_mempool *rx, *tx, *reserve;
+};
+
+int pools_create(struct pools *pools, bool jumbo, uint16_t data_room);
+unsigned pools_in_use(const struct pools *pools, enum pool pool);
+// Nobody uses them any more. Has everything come back? If not, a line about what has not.
+bool pools_destroy(struct pools *pools);
 
 // --- app.c ---------------------------------------------------------------------------------------
 
@@ -99,37 +154,42 @@ struct app {
 	uint64_t received, wrong_at; // bytes; where the first wrong one was, UINT64_MAX: nowhere
 	uint64_t sent;		     // bytes queued
 	uint64_t begun_us, ended_us;
-	// Looked at every millisecond.
-	uint64_t progress_us; // the last step forward, of whoever has to make one
-	uint64_t stall_us;    // the longest time without, while there was something to do
-	uint32_t rto_max_us;
-	struct tcp_info info;
+	uint64_t read_us;     // the last byte came
+	struct wait advance;  // under way since the last step
+	uint32_t step;	      // changes with every step
+	struct tcp_info info; // looked at every millisecond
 };
 
 struct peer {
 	struct options options;
 	struct pattern pattern;
 	struct random rng;
-	struct rte_mempool *rx, *tx, *reserve;
+	struct pools pools;
 	struct port *port;
 	struct net_if netif;
 	struct net *net;
-	struct payload_pool *payloads;
 	struct tcp_stack *tcp;
 	struct app *apps; // options.connections_max, used again when the rest is busy
 	unsigned apps_used, apps_open;
 	uint64_t ended, outcomes[OUTCOMES]; // of all connections there ever were
 	uint64_t wrong;
-	uint64_t stall_us; // the longest of all
-	uint32_t rto_max_us;
+	struct waits waits;
 	uint64_t now_us;
+	uint64_t pause_us; // the longest turn, or time between two: nobody looked at the wire
+	// The same moment by both clocks, at the start: tests compare our times with theirs.
+	uint64_t start_us, start_monotonic_us;
 	sigset_t signals;
 };
 
 int app_connect(struct peer *peer, const struct connect_option *option);
 void app_events(struct peer *peer, struct tcp_pcb *pcb, uint32_t events);
-// Looks at every open connection: stalls, timers.
+// Looks at every open connection: waits, timers.
 void app_sample(struct peer *peer);
+
+// --- main.c --------------------------------------------------------------------------------------
+
+// CLOCK_MONOTONIC.
+uint64_t monotonic_us(void);
 
 // --- report.c ------------------------------------------------------------------------------------
 

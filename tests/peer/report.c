@@ -5,6 +5,10 @@
 
 #include "peer.h"
 
+#include "base/clock.h"
+
+#include <rte_common.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,9 +26,8 @@ static void print_app(const struct app *app)
 		printf("\"wrong_at\": null, ");
 	else
 		printf("\"wrong_at\": %" PRIu64 ", ", app->wrong_at);
-	printf("\"seconds\": %.3f, \"stall\": %.3f, \"rto_max\": %.3f, \"srtt\": %.6f, ",
-		(double)(app->ended_us - app->begun_us) / 1e6, (double)app->stall_us / 1e6,
-		app->rto_max_us / 1e6, info->srtt_us / 1e6);
+	printf("\"seconds\": %.3f, \"srtt\": %.6f, ", (double)(app->ended_us - app->begun_us) / 1e6,
+		info->srtt_us / 1e6);
 	printf("\"mss\": %u, \"cwnd\": %u, \"ssthresh\": %u, \"retransmits\": %u}", info->mss,
 		info->cwnd, info->ssthresh, info->retransmits);
 }
@@ -55,12 +58,54 @@ static void print_set(const char *floor, struct counter_set set)
 	printf("}");
 }
 
+// A moment by CLOCK_MONOTONIC, in seconds. The two clocks may run at slightly different speeds.
+static double by_monotonic(const struct peer *peer, uint64_t at_us)
+{
+	double ours = (double)(clock_now_us() - peer->start_us);
+	double theirs = (double)(monotonic_us() - peer->start_monotonic_us);
+
+	return ((double)peer->start_monotonic_us +
+		       (double)(at_us - peer->start_us) * theirs / ours) /
+	       1e6;
+}
+
+static void print_waits(const struct peer *peer)
+{
+	static const char *const kinds[WAIT_KINDS] = {"bytes", "advance"};
+	const struct waits *waits = &peer->waits;
+
+	printf(",\n \"waits_total\": %" PRIu64 ", \"waits\": [", waits->count);
+	for (uint64_t i = 0; i < RTE_MIN(waits->count, WAITS_MAX); i++) {
+		const struct wait *wait = &waits->list[i];
+
+		printf("%s\n  {\"kind\": \"%s\", \"port\": %u, \"begin\": %.6f, \"end\": %.6f, ",
+			i > 0 ? "," : "", kinds[wait->kind], wait->port,
+			by_monotonic(peer, wait->begin_us), by_monotonic(peer, wait->end_us));
+		printf("\"rto\": %.6f, \"srtt\": %.6f, \"rttvar\": %.6f, \"backoff\": %u}",
+			wait->rto_us / 1e6, wait->srtt_us / 1e6, wait->rttvar_us / 1e6,
+			wait->backoff);
+	}
+	printf("]");
+}
+
+// Connections, and what they keep.
+static void print_kept(const struct peer *peer)
+{
+	struct tcp_usage usage;
+
+	tcp_stack_usage(peer->tcp, &usage);
+	printf(",\n \"kept\": {\"connections\": %u, \"pieces\": %u",
+		usage.pcbs - peer->options.listens_count, usage.pieces);
+	for (unsigned i = 0; i < POOLS; i++)
+		printf(", \"%s\": %u", pool_names[i], pools_in_use(&peer->pools, i));
+	printf("}");
+}
+
 void report_print(const struct peer *peer)
 {
 	printf("{\"ended\": %" PRIu64 ", \"open\": %u, \"wrong\": %" PRIu64
-	       ", \"stall\": %.3f, \"rto_max\": %.3f,\n \"outcomes\": {",
-		peer->ended, peer->apps_open, peer->wrong, (double)peer->stall_us / 1e6,
-		peer->rto_max_us / 1e6);
+	       ", \"pause\": %.3f,\n \"outcomes\": {",
+		peer->ended, peer->apps_open, peer->wrong, (double)peer->pause_us / 1e6);
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		printf("%s\"%s\": %" PRIu64, i > 0 ? ", " : "", outcome_names[i],
 			i == OUTCOME_OPEN ? peer->apps_open : peer->outcomes[i]);
@@ -70,6 +115,8 @@ void report_print(const struct peer *peer)
 		print_app(&peer->apps[i]);
 	}
 	printf("]");
+	print_waits(peer);
+	print_kept(peer);
 	port_counters_update(peer->port);
 	print_set("port", port_counters(peer->port));
 	print_set("net", net_counters(peer->net));

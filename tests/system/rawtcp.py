@@ -3,7 +3,7 @@
 """TCP segments by hand: a packet socket on the kernel's end of a wire, from any address.
 
 The addresses are not the kernel's, so it neither answers nor resets; that they are at its MAC is
-said to the peer by hand too, in an ARP request.
+said to the peer by hand too, in an ARP request or a neighbour solicitation.
 """
 
 import select
@@ -12,11 +12,11 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-from tcppeer import PEER
-
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
+ETH_P_IPV6 = 0x86dd
+TCP, ICMPV6 = 6, 58
 
 
 def checksum(data):
@@ -26,6 +26,22 @@ def checksum(data):
     while total >> 16:
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff
+
+
+def packed(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def ip_packet(source, destination, protocol, payload, offset, hops=64):
+    """The payload, with the checksum that it has at the offset, behind a header of either family."""
+    addresses = packed(source) + packed(destination)
+    length = len(payload)
+    value = checksum(addresses + struct.pack("!II", length, protocol) + payload)
+    payload = payload[:offset] + struct.pack("!H", value) + payload[offset + 2:]
+    if ":" in source:
+        return struct.pack("!IHBB", 6 << 28, length, protocol, hops) + addresses + payload
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0x4000, hops, protocol, 0) + addresses
+    return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + payload
 
 
 @dataclass
@@ -42,29 +58,32 @@ class Segment:
     data: bytes = field(default=b"", repr=False)
 
     def packet(self):
-        addresses = socket.inet_aton(self.source) + socket.inet_aton(self.destination)
         options = self.options + bytes(-len(self.options) % 4)
         header = struct.pack("!HHIIBBHHH", self.sport, self.dport, self.seq & 0xffffffff,
                              self.ack & 0xffffffff, (20 + len(options)) // 4 << 4, self.flags,
                              self.window, 0, 0) + options
-        length = len(header) + len(self.data)
-        value = checksum(addresses + struct.pack("!BBH", 0, 6, length) + header + self.data)
-        header = header[:16] + struct.pack("!H", value) + header[18:]
-        ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0x4000, 64, 6, 0) + addresses
-        ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
-        return ip + header + self.data
+        return ip_packet(self.source, self.destination, TCP, header + self.data, 16)
 
     @classmethod
     def parse(cls, packet):
-        """None when it is not TCP over IPv4."""
-        if len(packet) < 40 or packet[0] >> 4 != 4 or packet[9] != 6:
+        """None when it is not TCP."""
+        version = packet[0] >> 4 if len(packet) >= 40 else 0
+        if version == 4 and packet[9] == TCP:
+            family, source = socket.AF_INET, 12
+            begin, end = (packet[0] & 15) * 4, struct.unpack_from("!H", packet, 2)[0]
+        elif version == 6 and packet[6] == TCP:
+            family, source = socket.AF_INET6, 8
+            begin, end = 40, 40 + struct.unpack_from("!H", packet, 4)[0]
+        else:
             return None
-        begin, total = (packet[0] & 15) * 4, struct.unpack_from("!H", packet, 2)[0]
+        size = 4 if family == socket.AF_INET else 16
+        addresses = [socket.inet_ntop(family, packet[at:at + size])
+                     for at in (source, source + size)]
         sport, dport, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", packet,
                                                                            begin)
         data = begin + (offset >> 4) * 4
-        return cls(socket.inet_ntoa(packet[12:16]), sport, socket.inet_ntoa(packet[16:20]), dport,
-                   seq, ack, flags, window, packet[begin + 20:data], packet[data:total])
+        return cls(addresses[0], sport, addresses[1], dport, seq, ack, flags, window,
+                   packet[begin + 20:data], packet[data:end])
 
     def is_only(self, flags):
         return self.flags & (FIN | SYN | RST | ACK) == flags
@@ -75,10 +94,11 @@ class Raw:
 
     def __init__(self, wire):
         self.wire = wire
-        self.sock = wire.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
+        kind = ETH_P_IP if wire.family == 4 else ETH_P_IPV6
+        self.sock = wire.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(kind))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
-        self.sock.bind(("eth0", ETH_P_IP))
-        self.target = ("eth0", ETH_P_IP, 0, 0, bytes.fromhex(wire.peer_mac.replace(":", "")))
+        self.sock.bind(("eth0", kind))
+        self.target = ("eth0", kind, 0, 0, bytes.fromhex(wire.peer_mac.replace(":", "")))
 
     def __enter__(self):
         return self
@@ -88,9 +108,13 @@ class Raw:
 
     def own(self, address):
         """Asks the peer for its MAC, as a host with this address would: it learns ours."""
-        mac = self.sock.getsockname()[4]
+        mac, peer = self.sock.getsockname()[4], self.wire.peer_address
+        if self.wire.family == 6:
+            body = struct.pack("!BBHI", 135, 0, 0, 0) + packed(peer) + b"\1\1" + mac
+            self.sock.sendto(ip_packet(address, peer, ICMPV6, body, 2, hops=255), self.target)
+            return
         body = struct.pack("!HHBBH", 1, ETH_P_IP, 6, 4, 1)
-        body += mac + socket.inet_aton(address) + bytes(6) + socket.inet_aton(PEER[4])
+        body += mac + packed(address) + bytes(6) + packed(peer)
         self.sock.sendto(body, ("eth0", ETH_P_ARP, 0, 0, self.target[4]))
 
     def send(self, segment):
@@ -116,9 +140,9 @@ class Raw:
 class Connection:
     """A connection opened by hand, no options but what is given."""
 
-    def __init__(self, raw, address, sport, peer, dport, window=65535, mss=1460):
+    def __init__(self, raw, address, sport, dport, window=65535, mss=1460):
         self.raw = raw
-        self.ends = (address, sport, peer, dport)
+        self.ends = (address, sport, raw.wire.peer_address, dport)
         self.window = window
         self.snd_nxt, self.rcv_nxt = 1000, 0
         raw.own(address)

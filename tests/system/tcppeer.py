@@ -20,6 +20,7 @@ import subprocess
 import time
 
 from bed import BUILD, hosts
+from waits import KERNEL_LATE, LEAST, Clock, Wait
 
 PROGRAM = os.path.join(BUILD, "tests", "peer", "tcp-peer")
 KERNEL = {4: "198.18.0.2", 6: "2001:db8::2"}
@@ -28,6 +29,8 @@ PREFIX = {4: 16, 6: 64}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SINK, SOURCE, ECHO = 9001, 9002, 9003  # where the peer listens
 PERIOD = 65521
+MEGABYTE = 1 << 20
+SO_SNDBUFFORCE = 32  # of <asm-generic/socket.h>
 
 _numbers = itertools.count()
 
@@ -50,38 +53,67 @@ def pattern(length):
                     for number in range(rounds))[:length]
 
 
-class KernelInfo:
-    """What TCP_INFO says: the retransmission timer at its longest, and what was sent again."""
+class TcpInfo:
+    """What getsockopt(TCP_INFO) says."""
 
     def __init__(self, sock):
-        self.sock = sock
-        self.rto_max = 0.0
-        self.total_retrans = 0
-        self._at = 0
-
-    def sample(self):
-        now = time.monotonic()
-        if now - self._at < 0.002:
-            return
-        self._at = now
-        raw = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-        self.rto_max = max(self.rto_max, struct.unpack_from("I", raw, 8)[0] / 1e6)
-        self.total_retrans = struct.unpack_from("I", raw, 100)[0]
-
-    @property
-    def options(self):
-        """Which the kernel agreed on: the set of "timestamps", "sack", "wscale"."""
-        raw = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        self.backoff = raw[4]
         names = ("timestamps", "sack", "wscale")
-        return {name for bit, name in enumerate(names) if raw[5] & 1 << bit}
+        self.options = {name for bit, name in enumerate(names) if raw[5] & 1 << bit}
+        self.rto, _, self.snd_mss = struct.unpack_from("III", raw, 8)
+        self.unacked, = struct.unpack_from("I", raw, 24)
+        self.srtt, self.rttvar = struct.unpack_from("II", raw, 68)
+        self.retransmits, = struct.unpack_from("I", raw, 100)
+        self.bytes_acked, = struct.unpack_from("Q", raw, 120)
+        self.segments_out, = struct.unpack_from("I", raw, 136)
+
+
+class KernelWriter(Clock):
+    """Watches a kernel's socket write: the silences while something is under way."""
+
+    def __init__(self, sock):
+        super().__init__()
+        self.sock = sock
+        self.waits = []
+        self.info = TcpInfo(sock)
+        self.timer = ()
+
+    def sample(self, at_once=False):
+        before, last = self.seen, self.info
+        if time.monotonic() - before < 0.001 and not at_once:
+            return
+        now = self.look()
+        self.info = info = TcpInfo(self.sock)
+        if info.unacked and (info.segments_out, info.bytes_acked) == (last.segments_out,
+                                                                      last.bytes_acked):
+            return
+        if self.timer and before - self.begin > LEAST["advance"]:
+            self.waits.append(Wait("advance", self.begin, before, *self.timer, late=KERNEL_LATE))
+        self.begin = now
+        self.timer = (info.rto / 1e6, info.srtt / 1e6, info.rttvar / 1e6, info.backoff)
+
+
+class KernelReader(Clock):
+    """Watches a kernel's socket being read: the times without a byte."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def read(self):
+        if self.seen - self.begin > LEAST["bytes"]:
+            self.waits.append(Wait("bytes", self.begin, self.seen))
+        self.begin = self.seen
 
 
 class Wire:
     """Two namespaces and a veth pair; the kernel's TCP as asked for."""
 
-    def __init__(self, mtu=1500, sack=True, timestamps=True, **sysctls):
+    def __init__(self, mtu=1500, sack=True, timestamps=True, family=4, **sysctls):
         self.name = f"w{os.getpid()}-{next(_numbers)}"
         self.mtu = mtu
+        self.family = family  # of those who speak, unless they say otherwise
         self.sysctls = {"net.ipv4.tcp_sack": int(sack), "net.ipv4.tcp_dsack": int(sack),
                         "net.ipv4.tcp_timestamps": int(timestamps), **sysctls}
         self.peers = []
@@ -127,11 +159,14 @@ class Wire:
                     "nodad")
         # A SYN that waits a second for a lost answer to ARP makes the kernel's first round trip,
         # and with it its timer, a matter of seconds.
-        link = json.loads(hosts.run("ip", "-n", self.netns("peer"), "-j", "link", "show", "eth0"))
-        self.peer_mac = link[0]["address"]
+        self.kernel_mac, self.peer_mac = map(self.mac, ("kernel", "peer"))
         for family in (4, 6) if self.mtu >= 1280 else (4,):
             self.ip("kernel", "neighbour", "replace", PEER[family], "lladdr", self.peer_mac,
                     "dev", "eth0", "nud", "permanent")
+
+    def mac(self, role):
+        links = hosts.run("ip", "-n", self.netns(role), "-j", "link", "show", "eth0")
+        return json.loads(links)[0]["address"]
 
     def __exit__(self, *_):
         for peer in self.peers:
@@ -140,25 +175,35 @@ class Wire:
             with contextlib.suppress(hosts.HostError):
                 hosts.run("ip", "netns", "delete", self.netns(role))
 
-    def socket(self, family=4, kind=socket.SOCK_STREAM, protocol=0, role="kernel"):
-        return hosts.open_socket(self.name, role, FAMILY.get(family, family), kind, protocol)
+    @property
+    def kernel_address(self):
+        return KERNEL[self.family]
 
-    def connect(self, port, family=4, timeout=30):
-        sock = self.socket(family)
+    @property
+    def peer_address(self):
+        return PEER[self.family]
+
+    def socket(self, family=None, kind=socket.SOCK_STREAM, protocol=0):
+        return hosts.open_socket(self.name, "kernel", family or FAMILY[self.family], kind, protocol)
+
+    def connect(self, port, source=None, timeout=30):
+        sock = self.socket()
+        if source:
+            sock.bind((source, 0))
         sock.settimeout(timeout)
-        sock.connect((PEER[family], port))
+        sock.connect((self.peer_address, port))
         return sock
 
-    def peer(self, *arguments, family=4, **options):
-        return Peer(self, family, *arguments, **options)
+    def peer(self, *arguments, **options):
+        return Peer(self, *arguments, **options)
 
 
 class Peer:
     """A running tcp-peer."""
 
-    def __init__(self, wire, family, *arguments, bytes_=1 << 20, impair=None, connections=0):
+    def __init__(self, wire, *arguments, bytes_=1 << 20, impair=None, connections=0):
         command = ["ip", "netns", "exec", wire.netns("peer"), PROGRAM, "--interface", "eth0",
-                   "--address", f"{PEER[family]}/{PREFIX[family]}", "--bytes", str(bytes_),
+                   "--address", f"{wire.peer_address}/{PREFIX[wire.family]}", "--bytes", str(bytes_),
                    "--listen", f"sink:{SINK}", "--listen", f"source:{SOURCE}",
                    "--listen", f"echo:{ECHO}", "--connections", str(connections)]
         if wire.mtu > 2000:
@@ -166,7 +211,9 @@ class Peer:
         else:
             command += ["--device", "framecnt=4096"]
         if impair:
-            command += ["--impair", impair]
+            # As above, at the other end.
+            command += ["--impair", impair,
+                        "--neighbour", f"{wire.kernel_address}={wire.kernel_mac}"]
         self.process = subprocess.Popen([*command, *map(str, arguments)], text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         wire.peers.append(self)
@@ -188,40 +235,43 @@ class Peer:
             self.process.communicate()
 
 
-# What the kernel's end does. Each returns (longest time without progress, KernelInfo).
+# What the kernel's end does.
 
 def upload(sock, data, timeout=90):
-    """Sends all of it, shuts down, waits for the peer's end."""
-    info, sent, deadline = KernelInfo(sock), 0, time.monotonic() + timeout
+    """Sends all of it, shuts down, waits for the peer's end. Returns the KernelWriter."""
+    writer, sent, deadline = KernelWriter(sock), 0, time.monotonic() + timeout
     view = memoryview(data)
+    # All of it goes to the kernel at once: this process may not get the time to refill a small one.
+    sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 4 * len(data))
     sock.setblocking(False)
     while sent < len(data):
         assert time.monotonic() < deadline, f"{sent} of {len(data)} bytes sent in {timeout} s"
-        info.sample()
-        if select.select([], [sock], [], 0.005)[1]:
-            sent += sock.send(view[sent:sent + 65536])
+        writer.sample()
+        if select.select([], [sock], [], 0.002)[1]:
+            sent += sock.send(view[sent:sent + MEGABYTE])
     sock.shutdown(socket.SHUT_WR)
-    while not select.select([sock], [], [], 0.005)[0]:
+    while not select.select([sock], [], [], 0.002)[0]:
         assert time.monotonic() < deadline, f"no end within {timeout} s"
-        info.sample()
+        writer.sample()
+    writer.sample(at_once=True)
     assert sock.recv(1) == b""
-    return info
+    return writer
 
 
 def download(sock, expected, timeout=90):
-    """Reads until the peer's end and compares. Returns the longest time without a byte."""
-    at, stall, deadline = 0, 0.0, time.monotonic() + timeout
-    progress = time.monotonic()
+    """Reads until the peer's end and compares. Returns the KernelReader."""
+    reader, at, deadline = KernelReader(), 0, time.monotonic() + timeout
     view = memoryview(expected)
-    sock.settimeout(timeout)
     while True:
+        ready = select.select([sock], [], [], 0.002)[0]
+        assert reader.look() < deadline, f"{at} of {len(expected)} bytes in {timeout} s"
+        if not ready:
+            continue
+        reader.read()
         chunk = sock.recv(1 << 18)
-        now = time.monotonic()
-        stall, progress = max(stall, now - progress), now
         if not chunk:
             break
         assert chunk == bytes(view[at:at + len(chunk)]), f"wrong bytes after {at}"
         at += len(chunk)
-        assert now < deadline, f"{at} of {len(expected)} bytes in {timeout} s"
     assert at == len(expected), f"{at} of {len(expected)} bytes"
-    return stall
+    return reader

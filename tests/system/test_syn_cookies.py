@@ -15,8 +15,11 @@ CROWD = 40
 pytestmark = pytest.mark.stack_only
 
 
-def up_options(_mode):
-    return ("--config", OVERLAY)
+@pytest.fixture(params=[(), ("--ipv6",)], ids=["v4", "v6"])
+def bed(request, open_bed, mode):
+    own = open_bed(mode, "--config", OVERLAY, *request.param)
+    yield own
+    own.down()
 
 
 def is_gone(sock):
@@ -50,8 +53,7 @@ def test_a_crowd_is_served_through_cookies(bed):
 
 
 @pytest.mark.good_wires("a RST is not sent again")
-def test_without_a_broker_they_are_reset(open_bed, mode):
-    bed = open_bed(mode, "--config", OVERLAY)
+def test_without_a_broker_they_are_reset(bed):
     bed.tool("stop", "broker")
     clients = bed.strangers([f"crowd{number}" for number in range(CROWD)])
     assert eventually(lambda: all(is_gone(client.sock) for client in clients))
@@ -60,4 +62,3 @@ def test_without_a_broker_they_are_reset(open_bed, mode):
     assert eventually(lambda: bed.counters()["connections"] == 0)
     for client in clients:
         client.close()
-    bed.down()
