@@ -77,17 +77,9 @@ static void transmit(void *ctx, struct rte_mbuf *m)
 	port_tx(ctx, 0, m);
 }
 
-static int start_net(struct peer *peer)
+static void start_netif(struct peer *peer)
 {
 	const struct port_caps *caps = port_get_caps(peer->port);
-	const struct net_interface_config interface = {
-		.netif = &peer->netif,
-		.addresses = peer->options.addresses,
-		.addresses_count = peer->options.addresses_count,
-	};
-	struct net_config config;
-	const char *error = NULL;
-	int r;
 
 	peer->netif = (struct net_if){
 		.name = "peer",
@@ -103,6 +95,20 @@ static int start_net(struct peer *peer)
 		.ctx = peer->port,
 	};
 	port_mac(peer->port, peer->netif.mac);
+}
+
+static int start_net(struct peer *peer)
+{
+	const struct net_interface_config interface = {
+		.netif = &peer->netif,
+		.addresses = peer->options.addresses,
+		.addresses_count = peer->options.addresses_count,
+	};
+	struct net_config config;
+	const char *error = NULL;
+	int r;
+
+	start_netif(peer);
 	net_config_init(&config);
 	config.interfaces = &interface;
 	config.interfaces_count = 1;
