@@ -26,8 +26,9 @@ static void print_app(const struct app *app)
 		printf("\"wrong_at\": null, ");
 	else
 		printf("\"wrong_at\": %" PRIu64 ", ", app->wrong_at);
-	printf("\"seconds\": %.3f, \"srtt\": %.6f, ", (double)(app->ended_us - app->begun_us) / 1e6,
-		info->srtt_us / 1e6);
+	printf("\"seconds\": %.3f, \"srtt\": %.6f, \"rto\": %.6f, \"backoff\": %u, ",
+		(double)(app->ended_us - app->begun_us) / 1e6, info->srtt_us / 1e6,
+		info->rto_us / 1e6, info->backoff);
 	printf("\"mss\": %u, \"cwnd\": %u, \"ssthresh\": %u, \"retransmits\": %u}", info->mss,
 		info->cwnd, info->ssthresh, info->retransmits);
 }
