@@ -33,7 +33,7 @@ def packed(address):
 
 
 def ip_packet(source, destination, protocol, payload, offset, hops=64):
-    """The payload, with the checksum that it has at the offset, behind a header of either family."""
+    """The payload, its checksum put in at the offset, behind a header of either family."""
     addresses = packed(source) + packed(destination)
     length = len(payload)
     value = checksum(addresses + struct.pack("!II", length, protocol) + payload)

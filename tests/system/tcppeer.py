@@ -203,8 +203,8 @@ class Peer:
 
     def __init__(self, wire, *arguments, bytes_=1 << 20, impair=None, connections=0):
         command = ["ip", "netns", "exec", wire.netns("peer"), PROGRAM, "--interface", "eth0",
-                   "--address", f"{wire.peer_address}/{PREFIX[wire.family]}", "--bytes", str(bytes_),
-                   "--listen", f"sink:{SINK}", "--listen", f"source:{SOURCE}",
+                   "--address", f"{wire.peer_address}/{PREFIX[wire.family]}",
+                   "--bytes", str(bytes_), "--listen", f"sink:{SINK}", "--listen", f"source:{SOURCE}",
                    "--listen", f"echo:{ECHO}", "--connections", str(connections)]
         if wire.mtu > 2000:
             command += ["--device", "framesz=9216,blocksz=36864,framecnt=512"]

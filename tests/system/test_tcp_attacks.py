@@ -139,8 +139,7 @@ def test_syn_flood_past_the_backlog(wire, raw, near, cookies):
 
 
 def any_segment(source):
-    """What may come from anywhere: to an open port or a closed one, of any kind, with or without text.
-    """
+    """To an open port or a closed one, of any kind, with text or without."""
     return {"dport": source.choice([ECHO, SINK, CLOSED]),
             "flags": source.choice([ACK, RST, SYN, SYN | ACK, FIN | ACK, PSH | ACK]),
             "ack": source.randrange(1 << 32), "data": b"x" * source.randrange(2)}
