@@ -109,7 +109,7 @@ def explain(waits, silences, rto, failures, slack):
     """Holds each wait of a reader against its writer's timers. Returns the longest.
 
     What the silences do not cover is time in which the writer was at work: repairing, with a round
-    trip or two for each attempt, or sending on, as duplicate ACKs allow, while the timer of a
+    trip or two for that, or sending on, as duplicate ACKs allow, while the timer of a
     repair that was lost runs; after it there is nothing else to send.
     """
     round_trip = max((silence.srtt for silence in silences), default=0)
@@ -119,7 +119,7 @@ def explain(waits, silences, rto, failures, slack):
         expiries = sum(silence.length > 0.9 * silence.rto for silence in during)
         assert expiries <= failures + 1, f"{expiries} expiries, {failures} to be expected: {wait}"
         bound = (sum(min(silence.length, silence.timer) for silence in during) +
-                 rto + 2 * round_trip * failures + slack * (1 + len(during)))
+                 rto + 2 * round_trip + slack * (1 + len(during)))
         assert wait.length <= bound, f"{wait}, {bound:.3f} s explained by {during}"
         if wait.length > longest.wait:
             longest = Explanation(wait.length, bound, during)
