@@ -256,8 +256,8 @@ void mqtt_trie_usage(const struct mqtt_trie *trie, struct mqtt_trie_usage *ret_u
 		.nodes_max = trie->nodes_max,
 		.text = trie->chunks_used * sizeof(*trie->chunks),
 		.text_max = trie->chunks_max * sizeof(*trie->chunks),
-		.node_bytes = (uint32_t)(sizeof(*trie->nodes) +
-					 (sizeof(*trie->buckets) << (32 - trie->bucket_shift)) /
-						 trie->nodes_max),
+		.node_bytes = (sizeof(*trie->nodes) +
+			       (sizeof(*trie->buckets) << (32 - trie->bucket_shift)) /
+				       trie->nodes_max),
 	};
 }

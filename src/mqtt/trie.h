@@ -63,7 +63,7 @@ uint32_t mqtt_trie_entry_filter(const struct mqtt_trie_entry *entry, uint8_t *ou
 struct mqtt_trie_usage {
 	uint32_t nodes, nodes_max;
 	uint64_t text, text_max; // bytes of chunks
-	uint32_t node_bytes;	 // of memory that a node takes, its share of the hash included
+	uint64_t node_bytes;	 // of memory that a node takes, its share of the hash included
 };
 void mqtt_trie_usage(const struct mqtt_trie *trie, struct mqtt_trie_usage *ret_usage);
 void mqtt_trie_check(const struct mqtt_trie *trie); // invariants

@@ -224,6 +224,8 @@ static void stream(struct client *client, const struct mqtt_stream *stream)
 {
 	if (stream->type == MQTT_RESERVED)
 		client_set_broken(client);
+	if (client->state == CLIENT_RAW)
+		client_raw_answered(client, stream->bytes);
 	output_broker_stream(client, stream);
 }
 
