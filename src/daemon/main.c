@@ -356,20 +356,6 @@ static void drain(struct daemon *daemon)
 		log_warning("daemon", "some clients did not take what they are owed");
 }
 
-// What is kept for persistent sessions is gone with this process.
-static void mourn(const struct daemon *daemon)
-{
-	uint32_t owed = 0;
-
-	for (unsigned i = 0; i < daemon->config->workers; i++)
-		owed += offload_owed(worker_offload(daemon->workers[i]));
-	if (owed > 0)
-		log_warning("daemon",
-			"%u messages for persistent sessions, not acknowledged by their clients, "
-			"are lost",
-			owed);
-}
-
 // A broker that keeps no session has none that the next run would not know.
 static void forget(struct daemon *daemon, unsigned broker)
 {
@@ -391,7 +377,6 @@ static void stop_workers(struct daemon *daemon)
 	rte_eal_mp_wait_lcore();
 	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
 		forget(daemon, i);
-	mourn(daemon);
 }
 
 static void daemon_stop(struct daemon *daemon)

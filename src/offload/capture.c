@@ -37,12 +37,14 @@ static void distribute(struct client *publisher, const struct proof_route *route
 
 			rte_prefetch0(next);
 		}
-		if ((target->flags & ROUTE_NO_LOCAL) && subscriber == publisher)
-			continue; // [MQTT-3.8.3-3]
 		if (target->flags & ROUTE_PENDING) {
+			// The target stands for all of the client's subscriptions: No Local, too,
+			// is judged when it is released.
 			pending_hold(subscriber, frame, publisher);
 			continue;
 		}
+		if ((target->flags & ROUTE_NO_LOCAL) && subscriber == publisher)
+			continue; // [MQTT-3.8.3-3]
 		output_deliver(subscriber, message,
 			target->qos < publish->qos ? target->qos : publish->qos, target->id);
 		pace_look(&pace, subscriber);
@@ -95,7 +97,7 @@ static enum proof_reason fan_out(struct client *client, struct proof_route *rout
 static int capture(struct client *client, struct proof_route *route, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason *ret_reason)
 {
-	uint8_t reason = client->version == MQTT_VERSION_5 && route->targets == 0
+	uint8_t reason = client->version == MQTT_VERSION_5 && !route->heard
 				 ? REASON_NO_MATCHING_SUBSCRIBERS
 				 : 0;
 

@@ -52,12 +52,23 @@ static void client_lose_session(struct client *client)
 	pending_clear(client);
 }
 
+// MQTT 3.1 has no Session Present: its CONNACK never says that the broker has resumed a session. It
+// has when it holds one, which Offramp has seen made.
+static bool is_resumed(const struct client *client, const struct mqtt_connack *connack)
+{
+	if (client->version != MQTT_VERSION_3_1)
+		return connack->session_present;
+	return client->session_expiry != 0 &&
+	       session_is_kept(client->broker->map, client_id_in_force(client, connack));
+}
+
 void client_connack(struct client *client, const struct mqtt_connack *connack)
 {
+	bool resumed = is_resumed(client, connack);
 	struct session_bind bind = {
 		.version = client->version,
 		.client_id = client_id_in_force(client, connack),
-		.session_present = connack->session_present,
+		.session_present = resumed,
 		.expiry_s = connack->has_session_expiry ? connack->session_expiry
 							: client->session_expiry,
 		.bridge = client->bridge,
@@ -81,11 +92,11 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 		client_set_unknown(client);
 	if (previous != NULL) {
 		// The session has moved: what waited in the other connection's output comes along.
-		if (connack->session_present)
+		if (resumed)
 			owed_park(previous, client->session);
 		client_lose_session(previous);
 	}
-	if (connack->session_present && client->session != NULL)
+	if (resumed && client->session != NULL)
 		owed_resume(client);
 }
 

@@ -105,7 +105,6 @@ bool offload_client_failed(const struct client *client)
 bool offload_client_drained(const struct client *client)
 {
 	return list_empty(&client->waiting) && list_empty(&client->windowed) &&
-	       (client->session == NULL || list_empty(&client->session->owed)) &&
 	       list_empty(&client->pending) && list_empty(&client->unreleased) &&
 	       tcp_send_queued(client->pcb) == 0;
 }

@@ -193,11 +193,6 @@ void offload_drain(struct offload *offload)
 	offload->draining = true;
 }
 
-uint32_t offload_owed(const struct offload *offload)
-{
-	return offload->owed_count;
-}
-
 // --- brokers -------------------------------------------------------------------------------------
 
 void offload_broker_reachable(struct offload *offload, unsigned broker, bool reachable)

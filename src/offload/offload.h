@@ -86,7 +86,7 @@ bool offload_client_read(const struct client *client);
 bool offload_client_broker_read(const struct client *client);
 // Out of memory where nothing may be lost: attach resets both sides.
 bool offload_client_failed(const struct client *client);
-// Nothing of ours waits to be sent to it, nor, in a persistent session, to be acknowledged.
+// Nothing of ours waits to be sent to it.
 bool offload_client_drained(const struct client *client);
 // Frees the client (with offload_client_gone() when that was not called). Not the pcb.
 void offload_client_close(struct client *client);
@@ -94,9 +94,6 @@ void offload_client_close(struct client *client);
 // An orderly stop: from now on no PUBLISH is taken from clients (nor acknowledged); their
 // acknowledgements still are, so that what is owed to them can go out.
 void offload_drain(struct offload *offload);
-
-// Deliveries that are kept for persistent sessions; they end with the offload.
-uint32_t offload_owed(const struct offload *offload);
 
 // The last attempt to reach the broker succeeded or failed.
 void offload_broker_reachable(struct offload *offload, unsigned broker, bool reachable);

@@ -139,8 +139,7 @@ struct client {
 	uint64_t behind_epoch; // of the question whether the broker has caught up; 0: not asked
 	uint64_t broker_publish_us; // when the broker last sent a PUBLISH above QoS 0
 	uint32_t broker_publishes, ping_publishes; // how many of them
-	uint32_t broker_peak,
-		ping_unacknowledged; // the most unacknowledged at once; at the question
+	bool ping_settled;
 	// The subscriber this publisher waits for: its index and serial (0: none).
 	uint32_t waits_index;
 	uint64_t waits_serial;

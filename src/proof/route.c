@@ -175,6 +175,7 @@ static void collect(void *ctx, struct mqtt_trie_entry *entry)
 		route->reason = PROOF_BRIDGE;
 		return;
 	}
+	route->heard = true;
 	if (sub->qos > 0)
 		collect_kept(route, sub);
 	// At QoS 0 a broker keeps nothing for who is away.
@@ -289,7 +290,7 @@ static void route_make(
 	route_drop_targets(route);
 	route->version = table->map->changes.version;
 	route->reason = route->reason_qos1 = route->reason_qos2 = PROOF_CAPTURE;
-	route->kept = false;
+	route->heard = route->kept = false;
 	route->serial = ++table->serial;
 	table->usage.made++;
 	if (operator_passes(table, topic))

@@ -45,6 +45,7 @@ struct proof_route {
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may
 	enum proof_reason reason_qos2; // why none at QoS 2 may
+	bool heard;		       // somebody subscribes, though perhaps nobody is there
 	bool kept;		       // above QoS 0 a target's share outlives its connection
 };
 

@@ -150,6 +150,11 @@ static void session_changed(struct session_map *map, const struct session *sessi
 	}
 }
 
+static uint64_t id_hash(const struct session_map *map, struct mqtt_bytes client_id)
+{
+	return siphash_2_4(map->config.hash_key, client_id.data, client_id.length);
+}
+
 static struct session *session_find(
 	const struct session_map *map, struct mqtt_bytes client_id, uint64_t hash)
 {
@@ -208,6 +213,14 @@ static void *session_take_over(struct session_map *map, struct session *session)
 	return previous;
 }
 
+bool session_is_kept(const struct session_map *map, struct mqtt_bytes client_id)
+{
+	const struct session *session =
+		client_id.length > 0 ? session_find(map, client_id, id_hash(map, client_id)) : NULL;
+
+	return session != NULL && session->expiry_s != 0;
+}
+
 int session_bind(struct session_map *map, const struct session_bind *bind,
 	struct session **ret_session, void **ret_previous)
 {
@@ -216,8 +229,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 
 	*ret_previous = NULL;
 	if (bind->client_id.length > 0) {
-		hash = siphash_2_4(
-			map->config.hash_key, bind->client_id.data, bind->client_id.length);
+		hash = id_hash(map, bind->client_id);
 		session = session_find(map, bind->client_id, hash);
 	}
 	if (session != NULL) {

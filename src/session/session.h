@@ -122,6 +122,8 @@ struct session_bind {
 	bool bridge;
 	void *owner;
 };
+// The map has a session of this identifier that outlives its connections, online or offline.
+bool session_is_kept(const struct session_map *map, struct mqtt_bytes client_id);
 // CONNACK with reason 0: the session is the owner's from now on. A session of this identifier that
 // was another connection's is taken over; *ret_previous is that owner (else NULL), which has lost
 // it. -ENOMEM: the map cannot hold it; the caller counts the client as unknown until it is gone.

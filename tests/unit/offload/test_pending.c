@@ -11,6 +11,11 @@
 #define SUBSCRIBE(id, topic) "\x82\x06\x00" id "\x00\x01" topic "\x00"
 #define SUBACK(id, code)     "\x90\x03\x00" id code
 #define PUBLISH(topic, text) "\x30\x04\x00\x01" topic text
+// "a" with No Local, "+" without.
+#define SUBSCRIBE_A_AND_PLUS           \
+	"\x82\x0b\x00\x01\x00\x00\x01" \
+	"a\x04\x00\x01+\x00"
+#define PUBLISH_V5(topic, text) "\x30\x05\x00\x01" topic "\x00" text
 
 static void own_message_right_after_subscribe(void **state)
 {
@@ -196,6 +201,19 @@ static void unsubscribed_at_the_unsuback(void **state)
 	client_gets(bed, 0, BYTES("\xb0\x02\x00\x02"));
 }
 
+// The one with No Local comes first: it must not stand for the other one.
+static void no_local_of_one_of_two_pending_subscriptions(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_v5(bed, 0);
+	client_sends(bed, 0, BYTES(SUBSCRIBE_A_AND_PLUS PUBLISH_V5("a", "1")));
+	broker_gets(bed, 0, BYTES(SUBSCRIBE_A_AND_PLUS));
+	broker_sends(bed, 0, BYTES("\x90\x05\x00\x01\x00\x00\x00"));
+	client_gets(bed, 0, BYTES("\x90\x05\x00\x01\x00\x00\x00" PUBLISH_V5("a", "1")));
+}
+
 // An UNSUBSCRIBE that is too long to be read: what it ends is not known.
 static void an_unsubscribe_that_cannot_be_read_stops_capture(void **state)
 {
@@ -239,6 +257,7 @@ int test_pending(void)
 		cmocka_unit_test_teardown(more_than_may_be_held_passes, bed_end),
 		cmocka_unit_test_teardown(a_held_message_keeps_identifier_and_expiry, bed_end),
 		cmocka_unit_test_teardown(no_local_is_honoured, bed_end),
+		cmocka_unit_test_teardown(no_local_of_one_of_two_pending_subscriptions, bed_end),
 		cmocka_unit_test_teardown(unsubscribed_at_the_unsuback, bed_end),
 		cmocka_unit_test_teardown(
 			an_unsubscribe_that_cannot_be_read_stops_capture, bed_end),
