@@ -11,6 +11,7 @@ help:
 	@echo 'make demo     run the main job on a real broker and print the result (as root)'
 	@echo 'make test     run all tests (as root); FAST=1: those that take seconds'
 	@echo 'make test-all all of that in every mode and at full size: an hour'
+	@echo 'make test-differential  random programs, SEEDS=1000 of them from FIRST=1 on; IMPAIR=1: bad wires'
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make bench-match  what a match costs, by number of subscriptions'
@@ -49,10 +50,15 @@ test: deps
 test-all: deps
 	@tools/run-tests --all
 
+# Of the sanitized build, if make test has made one: it can make wires bad and finds more.
+test-differential: build
+	@OFFRAMP_BUILD=$(firstword $(wildcard build-asan) $(BUILD)) tests/differential/run.py \
+		--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(if $(IMPAIR),--impair)
+
 install: build
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps build demo bench bench-match bench-tcp test test-all install clean
+.PHONY: help deps build demo bench bench-match bench-tcp test test-all test-differential install clean

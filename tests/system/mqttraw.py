@@ -78,7 +78,7 @@ def packet(kind, flags, body):
     return bytes([kind << 4 | flags]) + varint(len(body)) + body
 
 
-Will = collections.namedtuple("Will", "topic payload qos retain", defaults=(0, False))
+Will = collections.namedtuple("Will", "topic payload qos retain props", defaults=(0, False, ()))
 
 
 def connect(client_id="", version=4, clean=True, keep_alive=60, will=None, props=(),
@@ -93,7 +93,8 @@ def connect(client_id="", version=4, clean=True, keep_alive=60, will=None, props
         body += properties(props)
     body += data(client_id)
     if will:
-        body += (properties(()) if version == 5 else b"") + data(will.topic) + data(will.payload)
+        body += properties(will.props) if version == 5 else b""
+        body += data(will.topic) + data(will.payload)
     for field in (user, password):
         body += data(field) if field is not None else b""
     return packet(CONNECT, 0, body)
@@ -132,8 +133,10 @@ def pingreq():
     return packet(PINGREQ, 0, b"")
 
 
-def disconnect():
-    return packet(DISCONNECT, 0, b"")
+def disconnect(reason=0, props=()):
+    """Version 5 has reasons and properties; without them it is the DISCONNECT of every version."""
+    body = bytes([reason]) + properties(props) if reason or props else b""
+    return packet(DISCONNECT, 0, body)
 
 
 # Decoding

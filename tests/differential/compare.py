@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""Compares two traces of one program: the broker's alone and that through Offramp.
+
+Equal means equal to a client, up to the freedom that MQTT gives:
+
+- order counts per publisher, topic, QoS published and QoS delivered [MQTT-4.6.0-5, -6], and apart
+  for copies with RETAIN set (retained messages come when the broker finds the time, 3.8.4);
+  between those, any interleaving. The copies that several subscriptions of one client give of one
+  message may come in any order (3.3.4), but together.
+- packet identifiers and topic aliases of the broker are its own choice; so is an Assigned Client
+  Identifier. (An identifier that is in use, and more than Receive Maximum in flight, are noticed by
+  the client itself.)
+- DUP; a repeat on a later connection of a session that lives on (4.4) is not counted.
+- Message Expiry Interval may be less by the seconds that a message waited (3.3.2.3.3).
+- properties of different kinds may stand in any order; user properties may not (3.3.2.3.7).
+- PUBACKs come in the order of what they answer, PUBRECs too [MQTT-4.6.0-2, -3]; PUBCOMP, SUBACK,
+  UNSUBACK and PINGRESP any time.
+- how a connection ends in TCP (FIN or RST), and acknowledgements to a client that leaves without
+  waiting for them.
+- which member of a share gets a message (4.8.2); in all, exactly one does.
+- retained messages for a subscription of a client that leaves in the same step.
+- what else races by nature: races.py.
+"""
+
+import collections
+
+import program as programs
+from races import CHANCE, SURE_QOS, Races
+
+EXPIRY_SLACK_S = 20
+SHOWN = 8  # of a sequence around its first difference
+
+Copy = collections.namedtuple("Copy", "connection topic qos retain dup id payload props step")
+
+
+def _intervals(messages):
+    """The Message Expiry Intervals with which they were published."""
+    return {value for message in messages for name, value in message["props"]
+            if name == "message_expiry"}
+
+
+class Comparison:
+    def __init__(self, program):
+        self.program, self.races = program, Races(program)
+        self.messages = {message["id"]: message
+                         for _, _, _, message in programs.messages(program)}
+        self.messages.update({will["id"]: will for _, _, will in programs.wills(program)})
+        self.intervals = _intervals(self.messages.values())
+        self.differences = []
+        self.compared = self.skipped = 0  # copies
+
+    def compare(self, alone, offramp):
+        """The differences as lines of text; none: equal. Traces are {client: records}."""
+        for slot in range(len(self.program["clients"])):
+            self._connections(slot, alone[slot], offramp[slot])
+            self._deliveries(slot, self._copies(alone[slot]), self._copies(offramp[slot]))
+        self._shares(alone, offramp)
+        return self.differences
+
+    def _differ(self, slot, what, expected, found):
+        self.differences.append(f"client {slot}: {what}: broker alone {expected}, "
+                                f"with Offramp {found}")
+
+    def _equal(self, slot, what, expected, found):
+        if expected != found:
+            self._differ(slot, what, expected, found)
+
+    # Answers
+
+    def _connections(self, slot, alone, offramp):
+        self._equal(slot, "connections", len(alone), len(offramp))
+        for number, (one, other) in enumerate(zip(alone, offramp)):
+            where = f"connection {number} (step {one['step']}): "
+            for what in ("connack", "told", "anomalies"):
+                self._equal(slot, where + what, one[what], other[what])
+            self._equal(slot, where + "SUBACK", self._granted(slot, one),
+                        self._granted(slot, other))
+            for kind, order in (("PUBACK", list), ("PUBREC", list), ("PUBCOMP", sorted)):
+                self._sequence(slot, where + kind, order(self._acks(one, kind)),
+                               order(self._acks(other, kind)))
+
+    def _granted(self, slot, record):
+        """Of operations whose answers the client waited for."""
+        return {name: reasons for name, reasons in record["granted"].items()
+                if (int(name.split(".")[0]), slot) not in self.races.cut}
+
+    def _acks(self, record, kind):
+        found = []
+        for name, number, reason, props in record["acks"]:
+            if name == kind and number not in self.races.unanswered:
+                sure = self.races.is_answer_sure(number)
+                # A property length of zero may be said or left out (3.4.2.2.1).
+                found.append((number, str(reason) if sure else "*", props if props != "00" else ""))
+        return found
+
+    def _sequence(self, slot, what, expected, found):
+        if expected == found:
+            return
+        at = next((at for at, (one, other) in enumerate(zip(expected, found)) if one != other),
+                  min(len(expected), len(found)))
+        self._differ(slot, f"{what}, from the {at + 1}. of {len(expected)} and {len(found)}",
+                     expected[at:at + SHOWN], found[at:at + SHOWN])
+
+    # Deliveries
+
+    @staticmethod
+    def _copies(records):
+        return [Copy(number, *delivery) for number, record in enumerate(records)
+                for delivery in record["deliveries"]]
+
+    def _deliveries(self, slot, alone, offramp):
+        for side, copies in (("alone", alone), ("with Offramp", offramp)):
+            self._sane(slot, side, copies)
+        expected, found = (self._streams(slot, copies) for copies in (alone, offramp))
+        for key in sorted({*expected, *found}, key=repr):
+            one, other = expected.get(key, []), found.get(key, [])
+            self.compared += sum(len(copies) for _, copies in one)
+            self._sequence(slot, "deliveries " + self._title(key), one, other)
+
+    @staticmethod
+    def _title(key):
+        publisher, topic, published, delivered, retain = key
+        return (f"of client {publisher} to {topic} at QoS {published} as QoS {delivered}"
+                f"{' RETAIN' if retain else ''}")
+
+    def _streams(self, slot, copies):
+        """{key: [(message, its copies together), …]} of what is certain."""
+        streams, seen = collections.defaultdict(list), set()
+        for copy in copies:
+            details = self._details(copy)
+            if copy.topic.startswith("~/sh/"):
+                continue
+            verdict = self.races.verdict_empty(slot, copy.topic) if copy.id is None \
+                else self.races.verdict(slot, copy.id)
+            if verdict == CHANCE or (verdict == SURE_QOS and copy.qos == 0) or \
+                    (copy.retain and self.races.leaves(copy.step, slot)):
+                self.skipped += 1
+                continue
+            if self._is_repeat(copy, details, seen, verdict):
+                continue
+            message = self.messages.get(copy.id)
+            publisher = self.races.published[copy.id].slot if message else None
+            key = (publisher, copy.topic, message and message["qos"], copy.qos, copy.retain)
+            stream = streams[key]
+            if stream and stream[-1][0] == copy.id:
+                stream[-1][1].append(details)
+            else:
+                stream.append((copy.id, [details]))
+        for stream in streams.values():
+            for _, together in stream:
+                together.sort(key=repr)
+        return streams
+
+    def _is_repeat(self, copy, details, seen, verdict):
+        """Sent again, because it was not acknowledged when a connection ended; or published
+        again, for the same reason."""
+        if not copy.qos or copy.id is None:
+            return False
+        identity = (copy.id, copy.qos, repr(details))
+        known = identity in seen
+        seen.add(identity)
+        return known and (copy.dup or verdict == SURE_QOS or copy.id in self.races.unanswered)
+
+    def _details(self, copy):
+        """What must be equal beside the key."""
+        message = self.messages.get(copy.id)
+        intervals = self.intervals if message is None else _intervals([message])
+        props = []
+        for name, value in copy.props:
+            if name == "message_expiry" and any(0 <= interval - value <= EXPIRY_SLACK_S
+                                                for interval in intervals):
+                value = "*"
+            props.append((name, tuple(value) if isinstance(value, list) else value))
+        props.sort(key=lambda prop: (prop[0], repr(prop[1]) if prop[0] == "subscription_id"
+                                     else ""))
+        return (copy.payload, *props)
+
+    def _sane(self, slot, side, copies):
+        """What holds for each run by itself, racing messages included: order, and no copy too
+        many."""
+        last, count = {}, collections.Counter()
+        for copy in copies:
+            message = self.messages.get(copy.id)
+            if copy.id is not None and message is None:
+                self.differences.append(f"client {slot}, {side}: a message that nobody sent: "
+                                        f"{copy}")
+                continue
+            if message is None or copy.retain or copy.topic.startswith("~/sh/"):
+                continue
+            if copy.topic != message["topic"]:
+                self.differences.append(f"client {slot}, {side}: message {copy.id} came on topic "
+                                        f"{copy.topic}")
+            key = (self.races.published[copy.id].slot, copy.topic, message["qos"], copy.qos)
+            count[copy.id, copy.connection] += 1
+            if count[copy.id, copy.connection] > self._copies_max(slot, copy):
+                self.differences.append(f"client {slot}, {side}: message {copy.id} came too often")
+            if copy.dup or copy.id in self.races.unanswered or \
+                    self.races.published[copy.id].is_will:
+                continue
+            if last.get(key, -1) > copy.id:
+                self.differences.append(f"client {slot}, {side}: message {copy.id} came after "
+                                        f"{last[key]} ({self._title((*key, False))})")
+            last[key] = max(last.get(key, -1), copy.id)
+
+    def _copies_max(self, slot, copy):
+        times = 2 if copy.id in self.races.unanswered else 1
+        if self.program["clients"][slot]["version"] < 5:
+            return times
+        return times * max(1, sum(programs.matches(pattern, copy.topic)
+                                  for pattern in self.races.filters(slot)))
+
+    # Shares
+
+    def _shares(self, alone, offramp):
+        counts = []
+        for trace in (alone, offramp):
+            count = collections.Counter()
+            for records in trace.values():
+                for copy in self._copies(records):
+                    if copy.topic.startswith("~/sh/") and copy.id is not None \
+                            and self.races.is_share_sure(copy.id):
+                        count[copy.id, copy.payload] += 1
+            counts.append(count)
+        expected, found = counts
+        self.compared += sum(expected.values())
+        if expected != found:
+            self.differences.append(
+                f"shares: missing {sorted((expected - found).items())[:SHOWN]}, "
+                f"too many {sorted((found - expected).items())[:SHOWN]}")
+
+
+def compare(program, alone, offramp):
+    return Comparison(program).compare(alone, offramp)

@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""Random programs of MQTT clients, run against the broker alone and with Offramp before it.
+
+What clients see must be equal. Programs that differ are made smaller and written to a folder.
+See README.md.
+"""
+
+import argparse
+import collections
+import glob
+import json
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+
+import bed as beds  # noqa: E402
+import generate  # noqa: E402
+import program as programs  # noqa: E402
+from compare import Comparison  # noqa: E402
+from execute import Endpoint  # noqa: E402
+from lane import Lane  # noqa: E402
+from shrink import shrink  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORPUS = os.path.join(HERE, "corpus")
+OVERLAY = os.path.join(HERE, "offrampd.yaml")
+IMPAIR = "loss=2%,reorder=1%,duplicate=1%"
+SIDES = ("alone", "offramp")
+PROGRAM_LIMIT_S = 240
+CAPTURED_MIN = 0.15  # of all messages; below that equality would say little
+
+
+class Runner:
+    """Two testbeds, and programs that run on both at once."""
+
+    def __init__(self, options):
+        self.options = options
+        self.beds, self.lanes = {}, {}
+        self.sizes = collections.Counter()
+        self.runs = 0
+
+    def __enter__(self):
+        try:
+            impair = ["--impair", self.options.impair] if self.options.impair else []
+            broker = ["--broker", self.options.broker] if self.options.broker else []
+            daemon = ["--config", OVERLAY, "--io", self.options.io, *impair]
+            modes = {"alone": ("direct", []), "offramp": (self.options.mode, daemon)}
+            if self.options.mode == "direct":
+                modes["offramp"] = ("direct", [])
+            for side in SIDES:
+                mode, more = modes[side]
+                self.beds[side] = beds.Bed(mode, "--timeout", 60, *broker, *more)
+                self.beds[side].up()
+                bed = self.beds[side]
+                self.lanes[side] = Lane(Endpoint(bed.name, bed.host, bed.port,
+                                                 bool(self.options.impair)), self.options.width)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for lane in self.lanes.values():
+            lane.close()
+        for bed in self.beds.values():
+            bed.down()
+
+    def run(self, named):
+        """named: {key: program}. Yields (key, differences) as they are done."""
+        for key, program in named.items():
+            self.runs += 1
+            for lane in self.lanes.values():
+                lane.start(key, program, f"d{self.runs:06}")
+        traces = collections.defaultdict(dict)
+        pipes = {self.lanes[side].pipe: side for side in SIDES}
+        left = len(named) * len(SIDES)
+        while left:
+            ready = multiprocessing.connection.wait(list(pipes), PROGRAM_LIMIT_S)
+            if not ready:
+                raise SystemExit(f"no program came to its end within {PROGRAM_LIMIT_S} s")
+            for pipe in ready:
+                key, trace = pipe.recv()
+                left -= 1
+                traces[key][pipes[pipe]] = trace
+                if len(traces[key]) == len(SIDES):
+                    yield key, self._compare(named[key], traces.pop(key))
+
+    def _compare(self, program, traces):
+        comparison = Comparison(program)
+        differences = comparison.compare(traces["alone"], traces["offramp"])
+        self.sizes["copies compared"] += comparison.compared
+        self.sizes["copies left to chance"] += comparison.skipped
+        if self.options.trace:
+            for side in SIDES:
+                print(side, json.dumps(traces[side], indent=1))
+        return differences
+
+    def differs(self, program, tries):
+        """Differences of the first try that has some."""
+        for _ in range(tries):
+            for _, differences in self.run({0: program}):
+                if differences:
+                    return differences
+        return []
+
+    def counters(self):
+        if self.beds["offramp"].mode == "direct":
+            return {}
+        return self.beds["offramp"].counters()
+
+    def is_well(self):
+        """Both programs of each testbed still run, and no sanitizer has spoken."""
+        said = "" if self.beds["offramp"].mode == "direct" else self.beds["offramp"].log("daemon")
+        return all(bed.is_alive(who) for bed in self.beds.values()
+                   for who in bed.status()["processes"]) and "Sanitizer" not in said \
+            and "runtime error:" not in said
+
+
+def captured_share(counters):
+    """Messages that did not go through the broker, of all."""
+    captured = sum(counters["publish_captured_total"].values())
+    return captured / max(1, captured + sum(counters["publish_passed_total"].values()))
+
+
+def corpus():
+    return {os.path.basename(path): programs.load(path)
+            for path in sorted(glob.glob(os.path.join(CORPUS, "*.json")))}
+
+
+def select(options):
+    """{name: program} of what is to be run."""
+    if options.files:
+        return {os.path.basename(path): programs.load(path) for path in options.files}
+    named = corpus()
+    named.update({f"seed {seed}": generate.generate(seed)
+                  for seed in range(options.first, options.first + options.seeds)})
+    return named
+
+
+def report_difference(runner, name, program, differences, options):
+    """Prints it; makes the program smaller and writes it down."""
+    print(f"\nDIFFERENT {name}")
+    for line in differences[:6]:
+        print("  ", line[:1000])
+    sys.stdout.flush()
+    if not options.shrink or options.files:
+        return
+    again = runner.differs(program, options.tries)
+    if not again:
+        print(f"   not seen again in {options.tries} tries", flush=True)
+        return
+    small = shrink(program, lambda candidate: bool(runner.differs(candidate, options.tries)))
+    last = runner.differs(small, options.tries) or ["(not seen again)"]
+    os.makedirs(options.out, exist_ok=True)
+    path = os.path.join(options.out, name.replace(" ", "-").removesuffix(".json") + ".json")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(programs.dump({"note": last[0][:300], **small}))
+    print(f"   made smaller: {path}")
+    for line in last[:3]:
+        print("  ", line[:600])
+    sys.stdout.flush()
+
+
+def run(options):
+    named = select(options) if options.repeat == 1 else {
+        f"{name} #{turn}": program for name, program in select(options).items()
+        for turn in range(options.repeat)}
+    different, begin = {}, time.monotonic()
+    with Runner(options) as runner:
+        # Those that see other programs' topics run by themselves, after the others.
+        for name, differences in runner.run(dict(
+                sorted(named.items(), key=lambda item: item[1].get("exclusive", False)))):
+            if differences:
+                different[name] = differences
+        seconds = time.monotonic() - begin
+        counters = runner.counters()
+        for name, differences in list(different.items())[:options.shown]:
+            report_difference(runner, name, named[name], differences, options)
+        well = runner.is_well()
+    return judge(options, named, different, seconds, counters, runner.sizes, well)
+
+
+def judge(options, named, different, seconds, counters, sizes, well):
+    print(f"\n{len(named)} programs in {seconds:.0f} s ({60 * len(named) / seconds:.0f} a minute): "
+          f"{len(different)} different; {sizes['copies compared']} copies compared, "
+          f"{sizes['copies left to chance']} left to chance")
+    failed = bool(different)
+    if different:
+        print("different:", ", ".join(different))
+    if counters:
+        share = captured_share(counters)
+        passed = {reason: count for reason, count in counters["publish_passed_total"].items()
+                  if count}
+        print(f"captured {100 * share:.0f} % of the messages; passed: {passed}")
+        print("fences:", counters.get("fences_total"))
+        if len(named) >= 20 and share < CAPTURED_MIN:
+            print(f"FAILED too little was captured (at least {100 * CAPTURED_MIN:.0f} % wanted)")
+            failed = True
+    if not well:
+        print("FAILED a program died, or a sanitizer has something to say")
+        failed = True
+    return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="programs to run instead of corpus and seeds")
+    parser.add_argument("--seeds", type=int, default=40, help="random programs (default: 40)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument("--mode", default="stack",
+                        help="of the testbed with Offramp; direct: the broker against itself")
+    parser.add_argument("--io", default="af_packet", help="ports of the daemon")
+    parser.add_argument("--broker", help="command of another broker, as of tools/testbed")
+    parser.add_argument("--impair", nargs="?", const=IMPAIR, default="",
+                        help=f"bad wires (default: {IMPAIR}); needs a build with -Dimpair=true")
+    parser.add_argument("--width", type=int, default=16, help="programs side by side")
+    parser.add_argument("--repeat", type=int, default=1, help="run each so often")
+    parser.add_argument("--tries", type=int, default=3, help="runs until a program counts as equal")
+    parser.add_argument("--shown", type=int, default=10, help="differences reported in full")
+    parser.add_argument("--no-shrink", dest="shrink", action="store_false")
+    parser.add_argument("--out", default=os.path.join(HERE, "found"),
+                        help="where programs that differ are written")
+    parser.add_argument("--trace", action="store_true", help="print what the clients saw")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
