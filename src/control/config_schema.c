@@ -51,6 +51,7 @@ static const cyaml_strval_t overlaps[] = {
 	{"mosquitto", PROOF_OVERLAP_MOSQUITTO},
 	{"one", PROOF_OVERLAP_ONE},
 	{"each", PROOF_OVERLAP_EACH},
+	{"pass", PROOF_OVERLAP_PASS},
 };
 static const cyaml_strval_t congestions[] = {
 	{"cubic", TCP_CONGESTION_CUBIC},

@@ -46,6 +46,7 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		.sessions_max = limits->clients_max + limits->sessions_max,
 		.subscriptions_max = limits->subscriptions_max,
 		.subscriptions_per_session = config->client.subscriptions,
+		.keep_other_qos = config->overlap == PROOF_OVERLAP_PASS,
 	};
 	struct proof_routes_config routes = {
 		.slots = ROUTES,

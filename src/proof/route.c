@@ -199,6 +199,7 @@ bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version)
 {
 	switch (overlap) {
 	case PROOF_OVERLAP_ONE:
+	case PROOF_OVERLAP_PASS: // what was held when a second one came: it is too late to pass
 		return true;
 	case PROOF_OVERLAP_EACH:
 		return false;
@@ -223,6 +224,8 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 		// What waits for a SUBACK does not outlive the connection.
 		if (pending && session->expiry_s > 0 && route->reason_qos1 == PROOF_CAPTURE)
 			route->reason_qos1 = PROOF_PERSISTENT;
+		if (seen && table->config.overlap == PROOF_OVERLAP_PASS)
+			route->reason = PROOF_OVERLAP;
 		if (seen && pending)
 			continue;
 		if (seen && proof_one_copy(table->config.overlap, session->version)) {

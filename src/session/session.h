@@ -29,6 +29,9 @@ struct session_map_config {
 	uint32_t sessions_max;
 	uint32_t subscriptions_max;
 	uint32_t subscriptions_per_session;
+	// A subscription that is made again with another QoS stands beside the older one, which is
+	// not replaced: for brokers that keep both.
+	bool keep_other_qos;
 	uint8_t hash_key[16];
 };
 

@@ -78,6 +78,7 @@ int session_subscribe(struct session_map *map, struct session *session, uint16_t
 }
 
 // A newly granted subscription takes the place of the older one with its filter.
+// keep_other_qos: and with its QoS.
 static void subscription_replace(struct session_map *map, struct subscription *granted)
 {
 	list_for_each_safe (link, &granted->session->subscriptions) {
@@ -85,6 +86,8 @@ static void subscription_replace(struct session_map *map, struct subscription *g
 
 		if (sub == granted)
 			return; // only older ones
+		if (map->config.keep_other_qos && sub->qos != granted->qos)
+			continue;
 		if (sub->state == SUBSCRIPTION_ACTIVE && sub->filter_hash == granted->filter_hash)
 			subscription_drop(map, sub);
 	}

@@ -27,7 +27,8 @@ static int setup_overlap(void **state, enum proof_overlap overlap)
 	const struct payload_pool_config payloads = {{4095, 255, 63, 31}, -1};
 	const struct session_map_config map = {.sessions_max = SESSIONS,
 		.subscriptions_max = 2 * SESSIONS,
-		.subscriptions_per_session = 10};
+		.subscriptions_per_session = 10,
+		.keep_other_qos = overlap == PROOF_OVERLAP_PASS};
 	const struct proof_routes_config routes = {
 		.slots = 4, .overlap = overlap, .pass = pass, .pass_count = 1};
 	struct fixture *f = malloc(sizeof(*f));
@@ -52,6 +53,11 @@ static int setup_one(void **state)
 static int setup_each(void **state)
 {
 	return setup_overlap(state, PROOF_OVERLAP_EACH);
+}
+
+static int setup_pass(void **state)
+{
+	return setup_overlap(state, PROOF_OVERLAP_PASS);
 }
 
 static int teardown(void **state)
@@ -185,6 +191,45 @@ static void each_subscription_always(void **state)
 	subscribe(f, a, "t", 0, 0, 0);
 	subscribe(f, a, "#", 1, 0, 0);
 	assert_int_equal(find(f, "t")->targets, 2);
+}
+
+// Two subscriptions of one client pass, two clients with one each do not.
+static void overlaps_of_one_client_pass(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+	struct session *b = connect(f, 1, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, a, "t/1", 1, 0, 0);
+	subscribe(f, b, "t/+", 1, 0, 0);
+	assert_int_equal(find(f, "t/1")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "t/1")->targets, 2);
+	subscribe(f, a, "t/#", 1, 0, PENDING);
+	assert_int_equal(find(f, "t/1")->reason, PROOF_OVERLAP);
+	assert_int_equal(find(f, "t/2")->reason, PROOF_CAPTURE);
+}
+
+// Made again with the same QoS it is one; with another there are two, until it is unsubscribed.
+static void a_subscription_with_another_qos_is_an_overlap(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, a, "t", 0, 0, 0);
+	subscribe(f, a, "t", 0, 0, 0);
+	assert_int_equal(find(f, "t")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "t")->targets, 1);
+	subscribe(f, a, "t", 1, 0, 0);
+	assert_int_equal(find(f, "t")->reason, PROOF_OVERLAP);
+	for (unsigned i = 0; i < 20; i++) // far above subscriptions_per_session
+		subscribe(f, a, "t", i % 2, 0, 0);
+	assert_int_equal(find(f, "t")->reason, PROOF_OVERLAP);
+	session_unsubscribe(f->map, a, 9, 0, mqtt_bytes("t", 1));
+	session_unsubscribed(f->map, a, 9, mqtt_bytes(NULL, 0), NULL, NULL);
+	assert_int_equal(find(f, "t")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "t")->targets, 0);
+	subscribe(f, a, "t", 1, 0, 0);
+	assert_int_equal(find(f, "t")->targets, 1);
 }
 
 static void reasons_to_pass(void **state)
@@ -474,6 +519,8 @@ int test_routes(void)
 		ROUTES_TEST(one_copy_always, setup_one),
 		ROUTES_TEST(one_copy_with_mixed_no_local_passes, setup_one),
 		ROUTES_TEST(each_subscription_always, setup_each),
+		ROUTES_TEST(overlaps_of_one_client_pass, setup_pass),
+		ROUTES_TEST(a_subscription_with_another_qos_is_an_overlap, setup_pass),
 		ROUTES_TEST(reasons_to_pass, setup),
 		ROUTES_TEST(pending_counts_for_the_whole_client, setup),
 		ROUTES_TEST(routes_follow_the_map, setup),
