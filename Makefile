@@ -12,6 +12,7 @@ help:
 	@echo 'make test     run all tests (as root); FAST=1: those that take seconds'
 	@echo 'make test-all all of that in every mode and at full size: an hour'
 	@echo 'make test-differential  random programs, SEEDS=1000 of them from FIRST=1 on; IMPAIR=1: bad wires'
+	@echo 'make test-brokers  the system tests with RabbitMQ, ejabberd and aedes (as root)'
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make bench-match  what a match costs, by number of subscriptions'
@@ -20,6 +21,9 @@ help:
 
 deps:
 	@tools/deps
+
+deps-brokers:
+	@tools/deps-brokers
 
 $(BUILD)/build.ninja:
 	meson setup $(BUILD)
@@ -55,10 +59,14 @@ test-differential: build
 	@OFFRAMP_BUILD=$(firstword $(wildcard build-asan) $(BUILD)) tests/differential/run.py \
 		--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(if $(IMPAIR),--impair)
 
+test-brokers: deps deps-brokers
+	@tools/run-tests --brokers
+
 install: build
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps build demo bench bench-match bench-tcp test test-all test-differential install clean
+.PHONY: help deps deps-brokers build demo bench bench-match bench-tcp test test-all test-brokers \
+	test-differential install clean

@@ -15,7 +15,7 @@ import shutil
 import signal
 import time
 
-from . import configs, hosts, processes, ready
+from . import brokers, configs, hosts, processes, ready
 
 ROOT = "/run/offramp-testbed"
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
@@ -77,8 +77,9 @@ class Bed:
 
     # Up and down
 
-    def up(self, mode, io, port, broker=None, config=None, clients=0, seconds=30,
+    def up(self, mode, io, port, broker="mosquitto", config=None, clients=0, seconds=None,
            impair=None, ipv6=False):
+        """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says."""
         self.clean()
         os.makedirs(self.directory)
         self.state = {
@@ -91,31 +92,30 @@ class Bed:
         hosts.create(self.name, mode)
         self.add_client_addresses(clients)
         self._raise_file_limit()
-        self.state["commands"]["broker"] = self._broker_command(broker)
+        recipe = self._recipe(broker)
+        self.state["commands"]["broker"] = {"argv": recipe.argv, "cwd": recipe.cwd}
+        self.state["seconds"] = seconds = seconds or recipe.serves_within_s
         if mode != "direct":
-            self.state["commands"]["daemon"] = self._daemon_command(config, impair)
+            entry = {"name": recipe.name, **recipe.keys}
+            self.state["commands"]["daemon"] = self._daemon_command(entry, config, impair)
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
         self._wait_for_clients(deadline)
 
-    def _broker_command(self, broker):
-        if broker:
-            command = broker.replace("{port}", str(self.state["port"]))
-            command = command.replace("{address}", self.state["broker_address"])
-            return {"argv": ["/bin/sh", "-c", command], "cwd": os.getcwd()}
-        path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
-        if not path:
-            raise BedError("mosquitto is not installed (or name a broker with --broker)")
-        return {"argv": [path, "-c", configs.mosquitto(self.directory, self.state["port"])],
-                "cwd": "/"}
+    def _recipe(self, broker):
+        if broker in brokers.NAMES:
+            return brokers.prepare(broker, brokers.Place(self.directory, self.state["port"]))
+        command = broker.replace("{port}", str(self.state["port"]))
+        command = command.replace("{address}", self.state["broker_address"])
+        return brokers.command(command)
 
-    def _daemon_command(self, config, impair):
+    def _daemon_command(self, broker, config, impair):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["io"], self.state["port"],
-                              self.control_socket, config, impair, self.state["ipv6"])
+                              self.control_socket, broker, config, impair, self.state["ipv6"])
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod
@@ -171,12 +171,12 @@ class Bed:
             raise BedError(f"there is no {who} in {self.state['mode']} mode")
         return self.state["commands"][who]
 
-    def start(self, who, seconds=30):
+    def start(self, who):
         self.command(who)
         if self.is_alive(who):
             raise BedError(f"the {who} is running")
         self._raise_file_limit()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self.state["seconds"]
         self._start(who, deadline)
         if all(self.is_alive(other) for other in self.state["commands"]):
             self._wait_for_clients(deadline)

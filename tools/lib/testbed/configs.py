@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) The Offramp Authors
-"""Generated configuration files: mosquitto's and the daemon's."""
+"""The daemon's generated configuration."""
 
 import os
 
@@ -9,24 +9,12 @@ import yaml
 from . import hosts
 
 
-def mosquitto(directory, port):
-    """A broker for everybody, as Debian ships it but for what a test needs."""
-    path = os.path.join(directory, "mosquitto.conf")
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"listener {port}\n"  # of both families
-                   "allow_anonymous true\n"
-                   "user root\n"
-                   "persistence false\n"
-                   "sys_interval 1\n"
-                   f"log_dest file {os.path.join(directory, 'mosquitto.log')}\n"
-                   "log_timestamp_format %Y-%m-%dT%H:%M:%S\n")
-    return path
-
-
-def daemon(directory, io, port, control_socket, overlay_path=None, impair=None, ipv6=False):
+def daemon(directory, io, port, control_socket, broker, overlay_path=None, impair=None,
+           ipv6=False):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
-    `impair` is what each of its ports does to packets (ports[].impair). It has addresses of both
+    `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
+    the defaults. `impair` is what each of its ports does to packets (ports[].impair). It has addresses of both
     families; `ipv6` says which of them clients and broker are met at.
     """
     cores = sorted(os.sched_getaffinity(0))
@@ -41,13 +29,14 @@ def daemon(directory, io, port, control_socket, overlay_path=None, impair=None, 
              "addresses": [hosts.prefixed(hosts.SOURCE), hosts.prefixed(hosts.SOURCE6)]},
         ],
         "brokers": [
-            {"name": "mosquitto",
+            {"name": broker["name"],
              "listen": hosts.endpoint(hosts.listen_address(ipv6), port),
              "address": hosts.endpoint(hosts.broker_address("stack", ipv6), port),
              "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE],
              # The test hosts are declared: every client comes this way, and there are no ACLs.
              "knowledge": "wire",
-             "authorization": "open"},
+             "authorization": "open",
+             **broker},
         ],
         "workers": {"cores": cores[1:2] or cores, "control_core": cores[0], "idle": "adaptive"},
         "control": {"socket": control_socket},
@@ -76,12 +65,17 @@ def load(path):
 
 
 def merge(base, overlay):
-    """Maps are merged, entries of lists too where both are named alike; the rest is replaced."""
+    """Maps are merged, entries of lists too where both are named alike; the rest is replaced.
+
+    A single entry without a name is laid over a single named one, whatever its name is.
+    """
     if isinstance(base, dict) and isinstance(overlay, dict):
         merged = dict(base)
         for key, value in overlay.items():
             merged[key] = merge(base[key], value) if key in base else value
         return merged
+    if _is_named(base) and _is_nameless(overlay) and len(base) == 1:
+        return [merge(base[0], overlay[0])]
     if _is_named(base) and _is_named(overlay):
         overlaid = {entry["name"]: entry for entry in overlay}
         merged = [merge(entry, overlaid.pop(entry["name"], {})) for entry in base]
@@ -92,3 +86,8 @@ def merge(base, overlay):
 def _is_named(value):
     return (isinstance(value, list) and bool(value)
             and all(isinstance(entry, dict) and "name" in entry for entry in value))
+
+
+def _is_nameless(value):
+    return (isinstance(value, list) and len(value) == 1
+            and isinstance(value[0], dict) and "name" not in value[0])
