@@ -16,6 +16,7 @@ import sys
 import time
 
 import mqttraw
+from brokers import BROKERS
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(REPOSITORY, "tools", "lib"))
@@ -41,7 +42,7 @@ MODES = {
 _numbers = itertools.count()
 
 
-def tool(*arguments, timeout=60, check=True, **options):
+def tool(*arguments, timeout=120, check=True, **options):
     """Runs tools/testbed to its end."""
     done = subprocess.run([TOOL, *map(str, arguments)], text=True, capture_output=True,
                           timeout=timeout, **options)
@@ -64,9 +65,9 @@ def eventually(condition, timeout=20, pause=0.05):
 class Bed:
     """A running testbed."""
 
-    def __init__(self, mode, *options):
-        self.mode = mode
-        self.options = ("--mode", *MODES[mode], *options)
+    def __init__(self, mode, *options, broker="mosquitto"):
+        self.mode, self.broker = mode, BROKERS[broker]
+        self.options = ("--mode", *MODES[mode], "--broker", broker, *options)
         self.patience = PATIENCE if self.is_impaired else 1
         self.name = f"t{os.getpid()}-{next(_numbers)}"
         self.host = self.port = None
@@ -89,8 +90,9 @@ class Bed:
         return seconds * self.patience
 
     def up(self):
-        tool("up", "--name", self.name, "--timeout", self.seconds(30), *self.options,
-             timeout=self.seconds(45))
+        # Brokers in Erlang take long to start, on a busy machine in particular.
+        tool("up", "--name", self.name, "--timeout", self.seconds(90), *self.options,
+             timeout=self.seconds(120))
         host, port = self.tool("address").stdout.split()
         self.host, self.port = host, int(port)
         self.is_spoilt = False
@@ -142,10 +144,15 @@ class Bed:
             [TOOL, "exec", "--name", self.name, host, "--", *map(str, command)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
+    def login_options(self, user="-u", password="-P"):
+        """What command lines need (mosquitto's by default)."""
+        return [word for pair in zip((user, password), self.broker.login) for word in pair]
+
     def bench(self, *arguments, timeout=120):
         """offramp-bench on the clients' host. Returns its JSON."""
+        login = self.login_options("--username", "--password")
         done = self.run(os.path.join(BUILD, "offramp-bench"), "--json", "--host", self.host,
-                        "--port", self.port, *arguments, timeout=timeout)
+                        "--port", self.port, *login, *arguments, timeout=timeout)
         assert done.returncode == 0, f"offramp-bench {arguments}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
@@ -167,10 +174,12 @@ class Bed:
             raise
         return sock
 
-    def stranger(self, client_id="", version=4, receive_buffer=None, source=None):
-        """An MQTT client that has not sent its CONNECT."""
-        sock = self.connect(source, receive_buffer)
-        return mqttraw.Client(sock, version, client_id, self.patience)
+    def stranger(self, client_id="", version=4, receive_buffer=None, source=None, sock=None):
+        """An MQTT client that has not sent its CONNECT, on a new connection or the given one."""
+        client = mqttraw.Client(sock or self.connect(source, receive_buffer), version, client_id,
+                                self.patience, self.broker.credentials)
+        client.max_qos = self.broker.max_qos
+        return client
 
     def strangers(self, client_ids, sources=None):
         """The same, their handshakes side by side."""
@@ -178,7 +187,7 @@ class Bed:
         for client_id, source in zip(client_ids, sources or itertools.repeat(None)):
             sock = hosts.open_socket(self.name, "clients", hosts.family(self.host),
                                      socket.SOCK_STREAM)
-            clients.append(mqttraw.Client(sock, 4, client_id, self.patience))
+            clients.append(self.stranger(client_id, sock=sock))
             if source:
                 sock.bind((source, 0))
             sock.setblocking(False)
@@ -207,16 +216,17 @@ class Bed:
 class Watch:
     """What the broker itself received as PUBLISHes, and what Offramp counted, since the start.
 
-    The broker tells through $SYS, at its ticks. It has two counts: of messages, which in mosquitto
+    The broker tells through $SYS, at its ticks, if it tells at all. It has two counts: of messages, which in mosquitto
     2.0.11 leaves out the retained and those of QoS 2, and of payload bytes, which has them all.
     """
 
     def __init__(self, bed):
         self.bed = bed
-        self.client = bed.client(f"watch{next(_numbers)}")
-        self.seen = {}
-        self.client.subscribe(MESSAGES, BYTES, UPTIME)
-        self._wait_for_tick()
+        self.client, self.seen = None, {}
+        if bed.broker.counts:
+            self.client = bed.client(f"watch{next(_numbers)}")
+            self.client.subscribe(MESSAGES, BYTES, UPTIME)
+            self._wait_for_tick()
         self.start = dict(self.seen)
         self.counted = bed.counters() if bed.is_stack else {}
 
@@ -237,10 +247,18 @@ class Watch:
         self.seen[message.topic] = message.payload
         return message.topic
 
-    def broker(self):
-        """(messages, payload bytes) that the broker received as PUBLISHes since the start."""
+    def broker_received(self, alone, behind=None):
+        """Is it what the broker received as PUBLISHes, (messages, payload bytes), since the start?
+
+        Asserts it, where the broker tells; None is any number. `behind` Offramp it may be less.
+        """
+        if not self.client:
+            return
         self._wait_for_tick()
-        return tuple(int(self.seen[name]) - int(self.start[name]) for name in (MESSAGES, BYTES))
+        expected = behind if behind and self.bed.is_stack else alone
+        got = [int(self.seen[name]) - int(self.start[name]) for name in (MESSAGES, BYTES)]
+        assert got == [number if wanted is None else wanted
+                       for wanted, number in zip(expected, got)]
 
     def captured(self, qos=None):
         return self._grown("publish_captured_total", None if qos is None else str(qos))
@@ -260,7 +278,8 @@ class Watch:
                 if value != then.get(key, 0)}
 
     def close(self):
-        self.client.leave()
+        if self.client:
+            self.client.leave()
 
     def __enter__(self):
         return self

@@ -18,7 +18,10 @@ import tempfile
 
 import pytest
 
-from bed import BUILD, MODES, Bed
+pytest.register_assert_rewrite("bed")  # what it asserts is shown as what a test asserts
+
+from bed import BUILD, MODES, Bed  # noqa: E402
+from brokers import BROKERS, VERSION_NAMES  # noqa: E402
 
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
 _open = []  # testbeds to take down, whatever happens
@@ -27,11 +30,14 @@ _open = []  # testbeds to take down, whatever happens
 def pytest_addoption(parser):
     parser.addoption("--modes", default=",".join(MODES),
                      help="modes to test, separated by commas (default: %(default)s)")
+    parser.addoption("--broker", default="mosquitto", choices=tuple(BROKERS),
+                     help="the broker behind (default: %(default)s)")
     parser.addoption("--io", default="af_packet", help="ports of the daemon: af_packet, af_xdp")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
+    config.addinivalue_line("markers", "needs(*traits): of the broker (brokers.py)")
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
@@ -43,12 +49,14 @@ def pytest_configure(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Full sizes only when asked for by -m. Module by module, mode by mode: one testbed each.
+    """What the broker can do; full sizes only when asked for by -m. Module by module, mode by mode:
+    one testbed each.
 
     pytest's own order mixes the modes of tests with several parameters, and so rebuilds testbeds.
     """
     only_fast = "full" not in config.getoption("markexpr")
-    kept = [item for item in items if mode_of(item) is not None
+    broker = BROKERS[config.getoption("broker")]
+    kept = [item for item in items if mode_of(item) is not None and serves(broker, item)
             and not (only_fast and item.get_closest_marker("full"))
             and not (is_impaired(mode_of(item)) and item.get_closest_marker("good_wires"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -59,9 +67,22 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (modules[item.fspath], mode_of(item)))
 
 
+def serves(broker, item):
+    """Has that broker what the test needs?"""
+    version = parameter(item, "version")
+    if version and VERSION_NAMES.get(version, version) not in broker.versions:
+        return False
+    needs = {need for mark in item.iter_markers("needs") for need in mark.args}
+    return all(broker.can(need) for need in needs)
+
+
+def parameter(item, name, default=None):
+    return item.callspec.params.get(name, default) if hasattr(item, "callspec") else default
+
+
 def mode_of(item):
     """None when the test is for none of the modes that were asked for."""
-    mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""
+    mode = parameter(item, "mode", "")
     return mode if isinstance(mode, str) else None
 
 
@@ -135,7 +156,8 @@ def open_bed(request):
             pytest.fail(f"{BUILD}/offrampd is not there (--modes direct tests the broker alone)")
         if is_impaired(mode) and not impairment_is_built_in():
             pytest.skip("the daemon is built without -Dimpair=true")
-        bed = Bed(mode, "--io", request.config.getoption("--io"), *options)
+        bed = Bed(mode, "--io", request.config.getoption("--io"), *options,
+                  broker=request.config.getoption("--broker"))
         _open.append(bed)
         return bed.up()
 

@@ -254,11 +254,12 @@ class Client:
     is `patience` times as long as is asked for.
     """
 
-    def __init__(self, sock, version=4, client_id="", patience=1):
+    def __init__(self, sock, version=4, client_id="", patience=1, credentials=None):
         self.sock, self.version, self.client_id = sock, version, client_id
-        self.patience = patience
+        self.patience, self.credentials = patience, credentials or {}
         self.framer = Framer(version)
         self.auto_ack = True
+        self.max_qos = 2  # of the broker: QoS 2 above it is answered as QoS 1
         self._pid = 0
 
     def __enter__(self):
@@ -281,8 +282,11 @@ class Client:
         except (ConnectionResetError, BrokenPipeError) as error:
             raise Closed(str(error)) from None
 
+    def connect_packet(self, **options):
+        return connect(self.client_id, self.version, **{**self.credentials, **options})
+
     def connect(self, timeout=20, **options):
-        self.send(connect(self.client_id, self.version, **options))
+        self.send(self.connect_packet(**options))
         answer = self.expect(CONNACK, timeout)
         if answer.reason:
             raise Closed(f"CONNACK {answer.reason}")
@@ -305,6 +309,7 @@ class Client:
         self.send(publish(topic, payload, qos, pid=pid, version=self.version, **options))
         if not wait or not qos:
             return None
+        qos = min(qos, self.max_qos)
         if qos == 2:
             self._await(PUBREC, pid, timeout, kept)
             self.send(ack(PUBREL, pid))

@@ -34,6 +34,12 @@ def topic():
 
 
 @pytest.fixture
+def versions(bed):
+    """Those of VERSIONS that the broker has."""
+    return [version for version in VERSIONS if version in bed.broker.versions]
+
+
+@pytest.fixture
 def make(bed):
     """Connects clients that are gone at the end."""
     made = []
@@ -58,7 +64,7 @@ def texts(count, start=0):
                                          ("mqttv311", 2), ("mqttv5", 0), ("mqttv5", 1),
                                          ("mqttv5", 2)])
 def test_mosquitto_clients(bed, make, topic, version, qos):
-    common = ["-V", version, "-h", bed.host, "-p", bed.port, "-q", qos]
+    common = ["-V", version, "-h", bed.host, "-p", bed.port, "-q", qos, *bed.login_options()]
     subscriber = bed.popen("mosquitto_sub", *common, "-t", f"{topic}/#", "-v", "-W",
                            bed.seconds(50))
     lines = []
@@ -79,9 +85,10 @@ def test_mosquitto_clients(bed, make, topic, version, qos):
         got = eventually(lambda: [line for line in lines if "ready" not in line][6:] and lines,
                          bed.seconds(20))
         assert [line for line in got or lines if "ready" not in line] == expected
-        assert watch.broker() == ((0, 0) if bed.is_stack else (7, 12))
+        captured = 7 if qos <= bed.broker.max_qos else 0
+        watch.broker_received((7 if qos < 2 else 0, 12), behind=(0, 0))
         if bed.is_stack:
-            assert (watch.captured(qos), watch.passed()) == (7, 0)
+            assert (watch.captured(qos), watch.passed()) == (captured, 7 - captured)
     subscriber.kill()
     subscriber.wait(10)
 
@@ -98,6 +105,8 @@ def test_paho_clients(bed, topic, version, qos):
     try:
         for client in (subscriber, publisher):
             client._create_socket_connection = bed.connect  # on the clients' host
+            if bed.broker.login:
+                client.username_pw_set(*bed.broker.login)
             client.connect(bed.host, bed.port)
             client.loop_start()
         # paho sends a SUBSCRIBE at once, before the CONNACK.
@@ -108,7 +117,7 @@ def test_paho_clients(bed, topic, version, qos):
         for info in sent:
             info.wait_for_publish(bed.seconds(30))
         assert eventually(lambda: len(got) >= 200, bed.seconds(30))
-        assert got == [(text, qos) for text in texts(200)]
+        assert got == [(text, min(qos, bed.broker.max_qos)) for text in texts(200)]
     finally:
         for client in (subscriber, publisher):
             client.disconnect()
@@ -121,11 +130,12 @@ def test_paho_clients(bed, topic, version, qos):
 def test_versions_and_qos_mix(bed, make, topic):
     """Every publisher's version and QoS to every subscriber's; delivery at the lower QoS."""
     subscribers = []
-    for version in (3, 4, 5):
-        for granted in (0, 1, 2):
+    levels = range(bed.broker.max_qos + 1)
+    for version in bed.broker.versions:
+        for granted in levels:
             subscribers.append((make(version), granted))
             subscribers[-1][0].subscribe(topic, options=granted)
-    publishers = [(make(version), qos) for version in (3, 4, 5) for qos in (0, 1, 2)]
+    publishers = [(make(version), qos) for version in bed.broker.versions for qos in levels]
     with bed.watch() as watch:
         for number, (publisher, qos) in enumerate(publishers):
             publisher.publish(topic, b"m%d" % number, qos)
@@ -137,15 +147,16 @@ def test_versions_and_qos_mix(bed, make, topic):
         for subscriber, _ in subscribers:
             assert all(packet.kind == mqtt.PUBREL for packet in subscriber.rest(0.1))
         # The broker's count of messages leaves out those of QoS 2.
-        assert watch.broker() == ((0, 0) if bed.is_stack else (6, 18))
+        count = len(bed.broker.versions)
+        watch.broker_received((2 * count, 2 * len(publishers)), behind=(0, 0))
         if bed.is_stack:
-            assert [watch.captured(qos) for qos in (0, 1, 2)] == [3, 3, 3]
+            assert [watch.captured(qos) for qos in levels] == [count for _ in levels]
             assert watch.passed() == 0
 
 
-def test_captured_messages_do_not_reach_the_broker(bed, make, topic):
+def test_captured_messages_do_not_reach_the_broker(bed, make, topic, versions):
     with bed.watch() as watch:
-        for version in VERSIONS:
+        for version in versions:
             subscriber, publisher = make(version), make(version)
             subscriber.subscribe(topic, options=1)
             for qos in (0, 1):
@@ -153,9 +164,10 @@ def test_captured_messages_do_not_reach_the_broker(bed, make, topic):
                     publisher.publish(topic, text, qos)
                 assert subscriber.payloads(100) == texts(100)
             subscriber.unsubscribe(topic)
-        assert watch.broker() == ((0, 0) if bed.is_stack else (400, 4 * 290))
+        count = 100 * len(versions)
+        watch.broker_received((2 * count, 580 * len(versions)), behind=(0, 0))
         if bed.is_stack:
-            assert (watch.captured(0), watch.captured(1), watch.passed()) == (200, 200, 0)
+            assert (watch.captured(0), watch.captured(1), watch.passed()) == (count, count, 0)
 
 
 def test_messages_for_nobody_do_not_reach_the_broker(bed, make, topic):
@@ -165,15 +177,18 @@ def test_messages_for_nobody_do_not_reach_the_broker(bed, make, topic):
             for text in texts(10):
                 publisher.publish(topic, text, qos)
         publisher.ping()
-        assert watch.broker() == ((0, 0) if bed.is_stack else (20, 40))
+        watch.broker_received((20, 40), behind=(0, 0))
         if bed.is_stack:
             assert (watch.captured(0), watch.captured(1), watch.passed()) == (10, 10, 0)
 
 
-@pytest.mark.parametrize("what", ["retained", "share", "dollar"])
-def test_what_passes_reaches_the_broker(bed, make, topic, what):
+@pytest.mark.parametrize("what", [
+    pytest.param("retained", marks=pytest.mark.needs("retained_once")),
+    pytest.param("share", marks=pytest.mark.needs("shares")),
+    pytest.param("dollar", marks=pytest.mark.needs("dollar_topics"))])
+def test_what_passes_reaches_the_broker(bed, make, topic, versions, what):
     with bed.watch() as watch:
-        for version in VERSIONS:
+        for version in versions:
             publisher, subscriber = make(version), make(version)
             name = f"${topic}" if what == "dollar" else topic
             subscriber.subscribe(f"$share/g/{topic}" if what == "share" else name, options=2)
@@ -182,15 +197,16 @@ def test_what_passes_reaches_the_broker(bed, make, topic, what):
             assert subscriber.payloads(10) == texts(10)
             publisher.publish(name, b"", 1, retain=True)  # leaves nothing retained behind
             subscriber.leave()
-        messages, size = watch.broker()
-        assert size == 40
-        if what in ("share", "dollar"):  # the broker's count of messages has only these
-            assert messages == 20
+        turns = len(versions)
+        # The broker's count of messages has only these.
+        counted = 10 * turns if what in ("share", "dollar") else None
+        watch.broker_received((counted, 20 * turns))
         if bed.is_stack:
-            assert (watch.captured(), watch.passed()) == (0, 22)
+            assert (watch.captured(), watch.passed()) == (0, 11 * turns)
 
 
 @pytest.mark.stack_only
+@pytest.mark.needs("shares")
 def test_pass_reasons_are_counted_apart(bed, make, topic):
     publisher, shared = make(), make()
     shared.subscribe(f"$share/g/{topic}/share")
@@ -204,11 +220,12 @@ def test_pass_reasons_are_counted_apart(bed, make, topic):
     publisher.ping()
 
 
+@pytest.mark.needs("v5")
 def test_a_write_to_sys_is_refused_by_the_broker(bed, make):
     publisher, subscriber = make(5), make()
     subscriber.subscribe("$SYS/fake")
     answer = publisher.publish("$SYS/fake", b"x", 1)
-    assert answer.reason == 0x87
+    assert answer.reason == bed.broker.sys_refusal
     assert not subscriber.rest()
 
 
@@ -234,7 +251,7 @@ def test_own_message_right_after_subscribe_in_one_segment(bed, make, topic, vers
 @pytest.mark.parametrize("version", VERSIONS)
 def test_everything_from_connect_on_in_one_segment(bed, topic, version):
     client = bed.stranger(f"c{next(_names)}", version)
-    client.send(mqtt.connect(client.client_id, version), mqtt.subscribe(1, [(topic, 0)], version),
+    client.send(client.connect_packet(), mqtt.subscribe(1, [(topic, 0)], version),
                 *[mqtt.publish(topic, text, version=version) for text in texts(20)])
     assert client.expect(mqtt.CONNACK).reason == 0
     assert client.expect(mqtt.SUBACK).pid == 1
@@ -267,6 +284,7 @@ def test_nothing_after_the_unsuback(bed, make, topic):
     assert not subscriber.rest(0.2)
 
 
+@pytest.mark.needs("resubscribing_replaces")
 def test_resubscribing_changes_the_qos(bed, make, topic):
     publisher, subscriber = make(), make()
     for options in (0, 1, 0):
@@ -306,6 +324,7 @@ def test_pubacks_come_in_the_order_of_publishes(bed, make, topic, version):
         publisher.publish(f"{topic}/{part}", b"", 1, retain=True)
 
 
+@pytest.mark.needs("v5")
 def test_puback_says_when_nobody_listens(bed, make, topic):
     publisher, subscriber = make(5), make(5)
     assert publisher.publish(topic, b"x", 1).reason == 0x10
@@ -336,6 +355,7 @@ def test_deliveries_wait_for_acknowledgements_and_are_not_lost(bed, make, topic)
 
 
 @pytest.mark.parametrize("maximum,mixed", [(1, False), (1, True), (3, False)])
+@pytest.mark.needs("v5")
 def test_receive_maximum_is_one_budget(bed, make, topic, maximum, mixed):
     """Of the broker's (retained) and the captured messages together."""
     publisher = make()
@@ -369,6 +389,7 @@ PROPERTIES = [
 
 
 @pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.needs("v5")
 def test_properties_are_carried_to_v5_and_stripped_for_v3(bed, make, topic, qos):
     publisher, new, old = make(5), make(5), make(4)
     new.subscribe(topic, options=1)
@@ -388,6 +409,7 @@ def test_properties_are_carried_to_v5_and_stripped_for_v3(bed, make, topic, qos)
     assert old.payloads(1) == [b"plain"]
 
 
+@pytest.mark.needs("v5")
 def test_message_expiry_is_carried(bed, make, topic):
     publisher, subscriber = make(5), make(5)
     subscriber.subscribe(topic)
@@ -396,6 +418,7 @@ def test_message_expiry_is_carried(bed, make, topic):
     assert 98 <= props["message_expiry"] <= 100
 
 
+@pytest.mark.needs("v5")
 def test_topic_alias_of_a_publisher(bed, make, topic):
     """Defined by one message, used by others; then the aliased message has to pass."""
     publisher, new, old = make(5), make(5), make(4)
@@ -431,6 +454,8 @@ def test_sizes_around_every_length_boundary(bed, make, topic, version):
             assert subscriber.messages(1)[0].payload == payload, size
 
 
+@pytest.mark.needs("v5")
+@pytest.mark.needs("obeys_maximum_packet")
 def test_a_subscribers_maximum_packet_size(bed, make, topic):
     publisher, subscriber = make(5), make(5, props=[("maximum_packet", 100)])
     subscriber.subscribe(topic, options=1)
@@ -446,6 +471,7 @@ def test_odd_topics(bed, make, topic):
     subscriber.subscribe(f"{topic}/#")
     names = [topic, f"{topic}/", f"{topic}//", f"{topic}//x/", f"{topic}/ü/日本", f"{topic}/ ",
              f"{topic}/{'l' * 60000}", f"{topic}/" + "/".join("abcdefgh") * 20, f"{topic}/$x"]
+    names = [name for name in names if name.count("/") < bed.broker.topic_levels]
     for name in names:
         publisher.publish(name, b"x")
         assert subscriber.messages(1)[0].topic == name
@@ -460,13 +486,14 @@ def test_odd_topics(bed, make, topic):
 ])
 def test_wildcards(bed, make, topic, pattern, name, matches):
     publisher, subscriber = make(), make()
+    spared = name.startswith("$")
     subscriber.subscribe(pattern.format(topic))
     for _ in subscriber.rest(0.2):
         pass  # retained messages of others
     publisher.publish(name.format(topic), b"found")
     publisher.ping()
     got = [found for found in subscriber.rest(0.5) if found.payload == b"found"]
-    assert len(got) == matches
+    assert len(got) == (matches or spared and not bed.broker.wildcards_spare_dollar)
 
 
 # Subscriptions
@@ -476,16 +503,19 @@ def test_wildcards(bed, make, topic, pattern, name, matches):
     (("#", "+/+"), "+/+"), (("+/+", "+/b"), "+/b"),
 ])
 @pytest.mark.parametrize("low", [True, False])
-def test_overlapping_subscriptions_give_v3_one_copy(bed, make, topic, filters, first, low):
-    """With the QoS of the filter that mosquitto 2.0.11 finds first: a name before + before #."""
+def test_overlapping_subscriptions_of_v3(bed, make, topic, filters, first, low):
+    """What mosquitto 2.0.11 finds first: a name before + before #."""
     publisher, subscriber = make(), make()
-    for name in filters:
-        subscriber.subscribe(f"{topic}/{name}", options=(name == first) != low)
+    granted = [int((name == first) != low) for name in filters]
+    for name, qos in zip(filters, granted):
+        subscriber.subscribe(f"{topic}/{name}", options=qos)
     publisher.publish(f"{topic}/a/b", b"x", 1)
-    assert subscriber.messages(1)[0].qos == (0 if low else 1)
-    assert not subscriber.rest(0.2)
+    got = sorted(message.qos for message in subscriber.rest(0.5))
+    assert got in {"first": [[0 if low else 1]], "each": [sorted(granted)], "qos": [[0, 1]],
+                   "any": [[0], [1]]}[bed.broker.overlap]
 
 
+@pytest.mark.needs("v5")
 def test_overlapping_subscriptions_give_v5_one_copy_each_with_its_identifier(bed, make, topic):
     publisher, subscriber = make(5), make(5)
     for number, name in ((1, f"{topic}/+"), (20000, f"{topic}/#"), (300, f"{topic}/a")):
@@ -497,6 +527,7 @@ def test_overlapping_subscriptions_give_v5_one_copy_each_with_its_identifier(bed
     assert not subscriber.rest(0.3)
 
 
+@pytest.mark.needs("v5")
 def test_subscription_identifiers(bed, make, topic):
     publisher, subscriber = make(4), make(5)
     subscriber.subscribe(topic, props=[("subscription_id", 268435455)])
@@ -507,6 +538,7 @@ def test_subscription_identifiers(bed, make, topic):
     assert list(subscriber.expect(mqtt.PUBLISH).props) == []
 
 
+@pytest.mark.needs("v5")
 def test_no_local(bed, make, topic):
     client, other = make(5), make(5)
     client.subscribe(topic, options=4 | 1)
@@ -519,6 +551,7 @@ def test_no_local(bed, make, topic):
                                                                                      b"theirs"]
 
 
+@pytest.mark.needs("v5")
 def test_retained_messages(bed, make, topic):
     publisher, early, late = make(5), make(5), make(4)
     early.subscribe(topic, options=1)
@@ -536,6 +569,7 @@ def test_retained_messages(bed, make, topic):
     publisher.publish(topic, b"", 1, retain=True)
 
 
+@pytest.mark.needs("v5")
 def test_retain_as_published(bed, make, topic):
     publisher, subscriber = make(5), make(5)
     subscriber.subscribe(topic, options=8)
@@ -558,9 +592,9 @@ MIXES = {
 @pytest.mark.core
 @pytest.mark.parametrize("qos", [0, 1])
 @pytest.mark.parametrize("mix", MIXES)
-def test_order_is_kept_where_the_path_changes(bed, make, topic, mix, qos):
+def test_order_is_kept_where_the_path_changes(bed, make, topic, versions, mix, qos):
     """Retained and (in stack mode) large messages go through the broker, the others do not."""
-    publisher, subscribers = make(), [make(4), make(5)]
+    publisher, subscribers = make(), [make(version) for version in versions]
     for subscriber in subscribers:
         subscriber.subscribe(topic, options=1)
     packets = []
@@ -577,6 +611,7 @@ def test_order_is_kept_where_the_path_changes(bed, make, topic, mix, qos):
 
 
 @pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.needs("shares")
 def test_order_is_kept_while_a_share_comes_and_goes(bed, make, topic, qos):
     publisher, subscriber = make(), make()
     subscriber.subscribe(topic, options=1)
@@ -636,6 +671,7 @@ def test_keep_alive_of_a_subscriber_that_only_acknowledges(bed, make, topic):
     subscriber.ping()
 
 
+@pytest.mark.needs("orderly_will")
 @pytest.mark.parametrize("qos", [0, 1])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_will_comes_after_what_was_published_before(bed, make, topic, version, qos):
@@ -677,6 +713,7 @@ def test_a_disconnect_counts_though_a_reset_follows(bed, make, topic):
 
 
 @pytest.mark.good_wires("TCP keeps no order between connections: a FIN may be late")
+@pytest.mark.needs("shares")
 def test_a_close_reaches_the_broker_before_later_connections(bed, make, topic):
     """A share's member that has left gets nothing of what is published on a new connection."""
     for turn in range(20):
@@ -734,7 +771,7 @@ def test_a_persistent_session_gets_what_came_meanwhile(bed, make, topic, version
         for text in texts(10):
             publisher.publish(topic, text, 1)
         assert witness.payloads(11) == [b"online"] + texts(10)
-        assert watch.broker() == (10, 20)  # it queues for the absent
+        watch.broker_received((10, 20))  # it queues for the absent
         if bed.is_stack:
             assert (watch.captured(), watch.passed()) == (0, 10)
     subscriber = make(version, name, **options)
@@ -746,6 +783,7 @@ def test_a_persistent_session_gets_what_came_meanwhile(bed, make, topic, version
     make(version, name).leave()  # clean: forgets it
 
 
+@pytest.mark.needs("keeps_qos0_session")
 def test_a_persistent_session_with_qos_0_loses_what_came_meanwhile(bed, make, topic):
     name = f"{topic}-stays"
     publisher = make()
@@ -779,10 +817,17 @@ def test_a_persistent_session_with_qos_0_loses_what_came_meanwhile(bed, make, to
     ("remaining length of five bytes", b"\x30\xff\xff\xff\xff\x01"),
 ])
 def test_the_broker_answers_what_is_malformed(bed, make, name, raw):
-    """With a close, after what was right before it has been delivered."""
+    """With a close, after what was right before it has been delivered. Or it does not mind."""
+    if name in bed.broker.answers_late:
+        pytest.skip(f"{bed.broker.name} answers in no certain way")
     witness, client = make(), make()
     witness.subscribe("a", "a/#", "good")
     client.send(mqtt.publish("good", b"before"), raw, mqtt.publish("good", b"after"))
+    if name in bed.broker.tolerates:
+        client.ping(kept=[])
+        got = [found.payload for found in witness.rest(0.5) if found.topic == "good"]
+        assert got == [b"before", b"after"]
+        return
     client.wait_reset()
     assert witness.payloads(1) == [b"before"]
     assert not witness.rest(0.2)
@@ -794,7 +839,7 @@ def test_nothing_is_captured_before_the_connack(bed, make, topic):
     client = bed.stranger()
     client.send(mqtt.publish(topic, b"x"))
     client.wait_closed()
-    client = bed.stranger("refused")
-    client.send(mqtt.connect("refused", version=6), mqtt.publish(topic, b"x"))
+    client = bed.stranger("refused", version=6)
+    client.send(client.connect_packet(), mqtt.publish(topic, b"x"))
     client.wait_reset()
     assert not witness.rest(0.3)

@@ -82,7 +82,7 @@ class Storm:
         self.count += count
         new = self.bed.strangers(names, self.addresses)
         for client in new:
-            client.send(mqtt.connect(client.client_id))
+            client.send(client.connect_packet())
         for client in new:
             client.expect(mqtt.CONNACK)
         for client in new[::SAMPLED]:
