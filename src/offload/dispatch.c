@@ -36,7 +36,7 @@ static const struct dispatch_row rows[MQTT_TYPES] = {
 	[MQTT_UNSUBACK]    = {UP_BAD,              UP_BAD,               downstream_unsuback,    downstream_unsuback},
 	[MQTT_PINGREQ]     = {upstream_pingreq,    upstream_pingreq,     DOWN_BAD,               DOWN_BAD},
 	[MQTT_PINGRESP]    = {UP_BAD,              UP_BAD,               downstream_pingresp,    downstream_pingresp},
-	[MQTT_DISCONNECT]  = {upstream_disconnect, upstream_disconnect,  DOWN_BAD,               downstream_pass},
+	[MQTT_DISCONNECT]  = {upstream_disconnect, upstream_disconnect,  DOWN_BAD,               downstream_disconnect},
 	[MQTT_AUTH]        = {UP_BAD,              upstream_pass,        DOWN_BAD,               downstream_pass},
 };
 // clang-format on

@@ -4,14 +4,15 @@
 // What the broker sends. Everything passes unchanged, but for PINGRESPs that answer
 // Offramp.
 //
-//   type      passes                  learned
-//   CONNACK   yes                     the session (client.c)
-//   PUBLISH   in its turn (output.c)  identifiers
-//   PUBACK …  yes                     frees captured acknowledgements behind it
-//   SUBACK    yes                     subscriptions; releases what waited for it
-//   UNSUBACK  yes                     subscriptions
-//   PINGRESP  unless ours             fences
-//   others    yes                     -
+//   type        passes                  learned
+//   CONNACK     yes                     the session (client.c)
+//   PUBLISH     in its turn (output.c)  identifiers
+//   PUBACK …    yes                     frees captured acknowledgements behind it
+//   SUBACK      yes                     subscriptions; releases what waited for it
+//   UNSUBACK    yes                     subscriptions
+//   PINGRESP    unless ours             fences
+//   DISCONNECT  yes                     the session's end
+//   others      yes                     -
 
 #include "offload/downstream.h"
 
@@ -148,6 +149,16 @@ bool downstream_pingresp(struct client *client, const struct mqtt_frame *frame)
 	pings_answered(&client->pings);
 	if (what >= PING_FENCE)
 		fencing_answered(client, what);
+	return true;
+}
+
+// The last packet of all ([MQTT-3.14.4-1]): what waited is kept for the session, or for nobody.
+bool downstream_disconnect(struct client *client, const struct mqtt_frame *frame)
+{
+	if (!downstream_pass(client, frame))
+		return false;
+	client_end_session(client);
+	output_clear(client);
 	return true;
 }
 

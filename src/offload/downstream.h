@@ -18,5 +18,6 @@ dispatch_handler downstream_ack;
 dispatch_handler downstream_suback;
 dispatch_handler downstream_unsuback;
 dispatch_handler downstream_pingresp;
+dispatch_handler downstream_disconnect;
 dispatch_handler downstream_pass;
 dispatch_handler downstream_malformed;

@@ -82,11 +82,14 @@ static bool publish_judged(struct client *client, const struct mqtt_frame *frame
 	return rc == 0 ? publish_pass(client, frame, publish, reason) : rc > 0;
 }
 
-// It defines an alias: the broker learns it only if the PUBLISH passes.
+// It defines an alias: the broker learns it only if the PUBLISH passes. Else the first that passes
+// without its topic has to be written out, and where the broker limits packets there may be no room
+// for that ([MQTT-3.2.2-15]).
 static bool publish_defining(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
 {
-	struct payload *topic = alias_prepare(client, publish);
+	bool limited = client->broker_packet_size != UINT32_MAX;
+	struct payload *topic = limited ? NULL : alias_prepare(client, publish);
 	bool captured;
 
 	if (topic == NULL) {

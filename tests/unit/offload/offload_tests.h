@@ -12,9 +12,12 @@ struct bed *bed_new(void **state);
 int bed_end(void **state);
 
 int test_alias(void);
+int test_announced(void);
 int test_capture(void);
 int test_exact(void);
 int test_fences(void);
+int test_filters(void);
+int test_handshakes(void);
 int test_output(void);
 int test_owed(void);
 int test_pending(void);

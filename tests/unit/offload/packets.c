@@ -29,38 +29,44 @@ void expect_got(struct tcp_pcb *pcb, const void *data, size_t length, const char
 	_fail(file, line);
 }
 
-static void connect(struct bed *bed, unsigned i, enum mqtt_version version, const void *connack,
-	size_t connack_length)
+void connect_with(struct bed *bed, unsigned i, const struct mqtt_connect *connect, bool present,
+	struct mqtt_bytes announced)
 {
-	char id[8];
-	uint8_t packet[64];
+	const struct mqtt_connack connack = {
+		.session_present = present, .retain_available = true, .properties = announced};
+	uint8_t packet[128], answer[128];
+	size_t length = mqtt_connect_encode(connect, packet, sizeof(packet));
+	size_t answered = mqtt_connack_encode(connect->version, &connack, answer, sizeof(answer));
+
+	bed_open(bed, i);
+	client_sends(bed, i, packet, length);
+	broker_gets(bed, i, packet, length);
+	broker_sends(bed, i, answer, answered);
+	client_gets(bed, i, answer, answered);
+}
+
+static void connect_clean(struct bed *bed, unsigned i, enum mqtt_version version)
+{
 	struct mqtt_connect connect = {
 		.version = version,
 		.clean_start = true,
 		.keep_alive = 60,
-		.receive_maximum = UINT16_MAX,
-		.maximum_packet_size = UINT32_MAX,
 	};
-	size_t length;
+	char id[8];
 
 	snprintf(id, sizeof(id), "c%u", i);
 	connect.client_id = mqtt_bytes(id, strlen(id));
-	length = mqtt_connect_encode(&connect, packet, sizeof(packet));
-	bed_open(bed, i);
-	client_sends(bed, i, packet, length);
-	broker_gets(bed, i, packet, length);
-	broker_sends(bed, i, connack, connack_length);
-	client_gets(bed, i, connack, connack_length);
+	connect_with(bed, i, &connect, false, mqtt_bytes(NULL, 0));
 }
 
 void connect_v4(struct bed *bed, unsigned i)
 {
-	connect(bed, i, MQTT_VERSION_3_1_1, BYTES("\x20\x02\x00\x00"));
+	connect_clean(bed, i, MQTT_VERSION_3_1_1);
 }
 
 void connect_v5(struct bed *bed, unsigned i)
 {
-	connect(bed, i, MQTT_VERSION_5, BYTES("\x20\x03\x00\x00\x00"));
+	connect_clean(bed, i, MQTT_VERSION_5);
 }
 
 static void subscribe(struct bed *bed, unsigned i, enum mqtt_version version, const char *filter,

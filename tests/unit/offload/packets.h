@@ -21,7 +21,10 @@
 #define client_gets(bed, i, ...) expect_got(&(bed)->down[i], __VA_ARGS__, __FILE__, __LINE__)
 #define broker_gets(bed, i, ...) expect_got(&(bed)->up[i], __VA_ARGS__, __FILE__, __LINE__)
 void expect_got(struct tcp_pcb *pcb, const void *data, size_t length, const char *file, int line);
-// CONNECT and CONNACK: clean session, identifier "c<i>".
+// A CONNECT, and a CONNACK that accepts it; v5 announces these properties, raw.
+void connect_with(struct bed *bed, unsigned i, const struct mqtt_connect *connect, bool present,
+	struct mqtt_bytes announced);
+// Likewise: clean session, identifier "c<i>".
 void connect_v4(struct bed *bed, unsigned i);
 void connect_v5(struct bed *bed, unsigned i);
 // SUBSCRIBE and SUBACK of one filter, packet identifier 1.

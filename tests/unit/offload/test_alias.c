@@ -22,24 +22,17 @@
 	"a/b\x03\x23\x00\x01hi"
 #define USE_RETAINED "\x31\x08\x00\x00\x03\x23\x00\x01hi"
 
-static void connect_with_aliases(struct bed *bed, unsigned i)
+// The broker takes so many aliases of it.
+static void connect_with_aliases(struct bed *bed, unsigned i, uint16_t maximum)
 {
-	const uint8_t connack[] = {0x20, 6, 0, 0, 3, 0x22, 0, 10};
-	uint8_t packet[64];
+	const uint8_t announced[] = {0x22, maximum >> 8, maximum & 0xff};
 	const struct mqtt_connect connect = {
 		.version = MQTT_VERSION_5,
 		.clean_start = true,
 		.client_id = mqtt_bytes("alias", 5),
-		.receive_maximum = UINT16_MAX,
-		.maximum_packet_size = UINT32_MAX,
 	};
-	size_t length = mqtt_connect_encode(&connect, packet, sizeof(packet));
 
-	bed_open(bed, i);
-	client_sends(bed, i, packet, length);
-	broker_gets(bed, i, packet, length);
-	broker_sends(bed, i, connack, sizeof(connack));
-	client_gets(bed, i, connack, sizeof(connack));
+	connect_with(bed, i, &connect, false, mqtt_bytes(announced, sizeof(announced)));
 }
 
 // 0 subscribes to a/b at QoS 2, 1 publishes and may use ten aliases.
@@ -50,7 +43,7 @@ static struct bed *two_clients(void **state)
 	bed_start(bed);
 	connect_v5(bed, 0);
 	subscribe_v5(bed, 0, "a/b", 2, 0);
-	connect_with_aliases(bed, 1);
+	connect_with_aliases(bed, 1, 10);
 	return bed;
 }
 
@@ -123,6 +116,63 @@ static void what_the_broker_would_refuse_passes(void **state)
 	bed_start(bed_new(state));
 }
 
+static void they_end_with_their_connection(void **state)
+{
+	struct bed *bed = two_clients(state);
+
+	client_sends(bed, 1, BYTES(DEFINE));
+	client_gets(bed, 0, BYTES(DELIVERED));
+	bed_close(bed, 1);
+	connect_with_aliases(bed, 1, 10);
+	client_sends(bed, 1, BYTES(USE));
+	broker_gets(bed, 1, BYTES(USE));
+	client_gets(bed, 0, BYTES(""));
+}
+
+// As many as the broker announced are good, though fewer are followed.
+static void more_than_are_followed_pass(void **state)
+{
+	struct bed *bed = bed_new(state);
+	uint8_t define[] = DEFINE, use[] = USE;
+
+	bed_start(bed);
+	connect_with_aliases(bed, 1, 300);
+	for (unsigned number = 1; number <= 300; number++) {
+		bool followed = number <= ALIASES_MAX;
+
+		define[4] = followed ? 'a' : 'x'; // topics of their own: what passes is held
+		define[9] = (uint8_t)(number >> 8);
+		define[10] = (uint8_t)number;
+		client_sends(bed, 1, define, sizeof(define) - 1);
+		broker_gets(bed, 1, define, followed ? 0 : sizeof(define) - 1);
+	}
+	assert_int_equal(bed_counters(bed)->passed[PROOF_TOPIC_ALIAS], 300 - ALIASES_MAX);
+	client_sends(bed, 1, BYTES(USE));
+	broker_gets(bed, 1, BYTES(""));
+	use[6] = 300 >> 8;
+	use[7] = 300 & 0xff;
+	client_sends(bed, 1, use, sizeof(use) - 1);
+	broker_gets(bed, 1, use, sizeof(use) - 1);
+}
+
+// Written out a packet is longer than it came: where the broker limits that, it learns what
+// aliases stand for from those who define them.
+static void a_broker_that_limits_packets_knows_them(void **state)
+{
+	const struct mqtt_connect connect = {.version = MQTT_VERSION_5,
+		.clean_start = true,
+		.client_id = mqtt_bytes("alias", 5)};
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_with(
+		bed, 1, &connect, false, mqtt_bytes(BYTES("\x22\x00\x0a\x27\x00\x00\x00\x0d")));
+	client_sends(bed, 1, BYTES(DEFINE)); // 13 bytes
+	broker_gets(bed, 1, BYTES(DEFINE));
+	client_sends(bed, 1, BYTES("\x31\x0b\x00\x00\x03\x23\x00\x01hello"));
+	broker_gets(bed, 1, BYTES("\x31\x0b\x00\x00\x03\x23\x00\x01hello"));
+}
+
 // Too long to gather: it streams, with a front of its own.
 static void a_long_one_is_given_its_topic(void **state)
 {
@@ -134,7 +184,7 @@ static void a_long_one_is_given_its_topic(void **state)
 
 	bed->broker.capture.max_size = 1000;
 	bed_start(bed);
-	connect_with_aliases(bed, 1);
+	connect_with_aliases(bed, 1, 10);
 	client_sends(bed, 1, BYTES(DEFINE));
 	memcpy(packet, "\x31\xa6\x8d\x06\x00\x00\x03\x23\x00\x01", head);
 	for (size_t i = head; i < length; i++)
@@ -162,6 +212,9 @@ int test_alias(void)
 		cmocka_unit_test_teardown(what_passes_later_carries_the_topic, bed_end),
 		cmocka_unit_test_teardown(what_passed_is_known_to_the_broker, bed_end),
 		cmocka_unit_test_teardown(what_the_broker_would_refuse_passes, bed_end),
+		cmocka_unit_test_teardown(they_end_with_their_connection, bed_end),
+		cmocka_unit_test_teardown(more_than_are_followed_pass, bed_end),
+		cmocka_unit_test_teardown(a_broker_that_limits_packets_knows_them, bed_end),
 		cmocka_unit_test_teardown(a_long_one_is_given_its_topic, bed_end),
 	};
 

@@ -267,6 +267,84 @@ static void what_must_pass_passes_as_it_came(void **state)
 	client_gets(bed, 0, BYTES(""));
 }
 
+// Access rules that Offramp does not know, clients that it does not see: the broker decides.
+static void what_the_operator_does_not_promise_passes(void **state)
+{
+	static const struct {
+		bool enabled;
+		enum offload_knowledge knowledge;
+		enum offload_authorization authorization;
+		enum proof_reason reason;
+	} cases[] = {
+		{false, OFFLOAD_KNOWLEDGE_WIRE, OFFLOAD_AUTHORIZATION_OPEN, PROOF_DISABLED},
+		{true, OFFLOAD_KNOWLEDGE_NONE, OFFLOAD_AUTHORIZATION_OPEN, PROOF_MAP_UNKNOWN},
+		{true, OFFLOAD_KNOWLEDGE_WIRE, OFFLOAD_AUTHORIZATION_NONE, PROOF_UNAUTHORIZED},
+	};
+	static const char publish[] = "\x32\x05\x00\x01"
+				      "a\x00\x09";
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bed *bed = bed_new(state);
+
+		bed->broker.capture.enabled = cases[i].enabled;
+		bed->broker.knowledge = cases[i].knowledge;
+		bed->broker.authorization = cases[i].authorization;
+		bed_start(bed);
+		connect_v4(bed, 0);
+		client_sends(bed, 0, BYTES(publish));
+		broker_gets(bed, 0, BYTES(publish));
+		client_gets(bed, 0, BYTES(""));
+		assert_int_equal(bed_counters(bed)->passed[cases[i].reason], 1);
+		bed_end(state);
+	}
+	bed_start(bed_new(state));
+}
+
+// v5, each by a client of its own: the broker ends the connection of who sends it.
+static void what_v5_forbids_passes(void **state)
+{
+	static const struct {
+		const char *packet;
+		size_t length;
+	} cases[] = {
+		{BYTES("\x30\x09\x00\x03"
+		       "a/b\x02\x0b\x05x")}, // a subscription identifier
+		{BYTES("\x30\x0d\x00\x03"
+		       "a/b\x05\x08\x00\x02r#hi")}, // a wildcard in the response topic
+		{BYTES("\x30\x0c\x00\x03"
+		       "a/b\x04\x08\x00\x01\xffhi")}, // an ill-formed response topic
+		{BYTES("\x30\x0c\x00\x03"
+		       "a/b\x04\x03\x00\x01\xffhi")}, // an ill-formed content type
+		{BYTES("\x30\x0f\x00\x03"
+		       "a/b\x07\x26\x00\x01k\x00\x01\xffhi")}, // … user property
+		{BYTES("\x30\x06\x00\x03"
+		       "a/+\x00")},
+		{BYTES("\x30\x06\x00\x03"
+		       "a/\x00\x00")},		 // U+0000
+		{BYTES("\x30\x03\x00\x00\x00")}, // neither topic nor alias
+		{BYTES("\x32\x08\x00\x03"
+		       "a/b\x00\x00\x00")}, // identifier 0
+		{BYTES("\x38\x06\x00\x03"
+		       "a/b\x00")}, // DUP at QoS 0
+		{BYTES("\x30\x86\x00\x00\x03"
+		       "a/b\x00")}, // a remaining length that is longer than need be
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bed *bed;
+
+		four_clients(state);
+		bed = *state;
+		client_sends(bed, 3, cases[i].packet, cases[i].length);
+		broker_gets(bed, 3, cases[i].packet, cases[i].length);
+		client_gets(bed, 0, BYTES(""));
+		client_gets(bed, 1, BYTES(""));
+		assert_int_equal(bed_counters(bed)->passed[PROOF_MALFORMED], 1);
+		bed_end(state);
+	}
+	bed_start(bed_new(state));
+}
+
 int test_capture(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +358,8 @@ int test_capture(void)
 		cmocka_unit_test_setup_teardown(every_split_gives_the_same, four_clients, bed_end),
 		cmocka_unit_test_setup_teardown(
 			what_must_pass_passes_as_it_came, four_clients, bed_end),
+		cmocka_unit_test_teardown(what_the_operator_does_not_promise_passes, bed_end),
+		cmocka_unit_test_teardown(what_v5_forbids_passes, bed_end),
 		cmocka_unit_test_teardown(expiry_counts_down_while_waiting, bed_end),
 		cmocka_unit_test_teardown(too_large_for_the_subscriber_is_skipped, bed_end),
 		cmocka_unit_test_teardown(overlapping_subscriptions, bed_end),
