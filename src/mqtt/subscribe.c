@@ -33,7 +33,7 @@ static void options_check(
 	struct mqtt_bytes name, inner;
 
 	mqtt_reader_expect(r, (options & OPTION_QOS) != 3, MQTT_ERROR_QOS);
-	if (version != MQTT_VERSION_5) { // 3.1.1: [MQTT-3-8.3-4]
+	if (version != MQTT_VERSION_5) { // 3.1.1: [MQTT-3.8.3-4]
 		mqtt_reader_expect(r, !(options & ~OPTION_QOS), MQTT_ERROR_FIELD);
 		return;
 	}

@@ -102,7 +102,7 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 
 void client_set_expiry(struct client *client, uint32_t seconds)
 {
-	// [MQTT-3.14.2-2]: a session that was to end with the connection cannot be kept after all.
+	// 3.14.2.2.2: a session that was to end with the connection cannot be kept after all.
 	if (client->session != NULL && client->session->expiry_s != 0)
 		client->session->expiry_s = seconds;
 }

@@ -19,7 +19,7 @@ int pass_inline(struct client *client, const struct tcp_piece *packet);
 // A PINGREQ of ours (PING_KEEP_ALIVE or a fence's epoch). False: not now.
 bool pass_ping(struct client *client, uint64_t what);
 // The client has sent something that the broker did not get: when the broker has heard nothing for
-// an eighth of the keep-alive time, tell it that the client is alive ([MQTT-3.1.2-24]). Done only
+// an eighth of the keep-alive time, tell it that the client is alive ([MQTT-3.1.2-22]). Done only
 // in answer to the client's own activity, so that the broker still finds dead clients.
 void pass_keep_alive(struct client *client);
 // The broker's queue has room.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Identifier 0 does not exist ([MQTT-2.2.1-3]): inside the window it is a hole like
+// Identifier 0 does not exist ([MQTT-2.2.1-4]): inside the window it is a hole like
 // the broker's own identifiers.
 
 #include "session/identifiers.h"
