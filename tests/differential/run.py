@@ -66,6 +66,9 @@ class Runner:
         return self
 
     def __exit__(self, *_):
+        # A second Ctrl-C must not leave half of it behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for lane in self.lanes.values():
             lane.close()
         for bed in self.beds.values():
