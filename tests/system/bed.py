@@ -256,7 +256,9 @@ class Watch:
             return
         self._wait_for_tick()
         expected = behind if behind and self.bed.is_stack else alone
-        got = [int(self.seen[name]) - int(self.start[name]) for name in (MESSAGES, BYTES)]
+        # What it has not counted yet, it does not tell.
+        got = [int(self.seen.get(name, 0)) - int(self.start.get(name, 0))
+               for name in (MESSAGES, BYTES)]
         assert got == [number if wanted is None else wanted
                        for wanted, number in zip(expected, got)]
 
