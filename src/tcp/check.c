@@ -23,7 +23,9 @@ static void sequence_check(const struct tcp_pcb *pcb)
 	ASSERT(in_flight == pcb->sendq.sent ||
 		((pcb->flags & TCP_PCB_FIN_QUEUED) && in_flight == pcb->sendq.sent + 1 &&
 			pcb->sendq.sent == pcb->sendq.bytes));
-	ASSERT(seq_le(pcb->last_ack_sent, pcb->rcv_nxt));
+	ASSERT(seq_le(pcb->last_ack_sent, tcp_pcb_ack(pcb)) &&
+		seq_le(tcp_pcb_ack(pcb), pcb->rcv_nxt));
+	ASSERT(pcb->recvq.held == 0 || (pcb->flags & TCP_PCB_MANUAL_ACK));
 	ASSERT(pcb->mss > 0 && pcb->cwnd >= pcb->mss);
 }
 

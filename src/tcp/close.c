@@ -81,6 +81,7 @@ void tcp_close(struct tcp_pcb *pcb)
 		return;
 	}
 	tcp_pcb_disown(pcb);
+	tcp_recv_release(pcb);
 	fin_queue(pcb);
 	if (pcb->flags & TCP_PCB_LINGER)
 		linger(pcb);

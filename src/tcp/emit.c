@@ -37,13 +37,14 @@ static uint16_t window_advertise(struct tcp_pcb *pcb, bool syn)
 {
 	uint8_t shift = syn ? 0 : pcb->rcv_wscale; // never scaled in a SYN (RFC 7323 2.2)
 	uint32_t edge = tcp_recvq_edge(pcb);
-	uint32_t wnd = syn ? tcp_window_of_syn(pcb) : (edge - pcb->rcv_nxt) >> shift;
+	uint32_t from = tcp_pcb_ack(pcb);
+	uint32_t wnd = syn ? tcp_window_of_syn(pcb) : (edge - from) >> shift;
 
 	if (wnd > UINT16_MAX)
 		wnd = UINT16_MAX;
-	if (!syn && seq_lt(pcb->rcv_nxt + (wnd << shift), pcb->rcv_adv) && wnd < UINT16_MAX)
+	if (!syn && seq_lt(from + (wnd << shift), pcb->rcv_adv) && wnd < UINT16_MAX)
 		wnd++;
-	pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + (wnd << shift));
+	pcb->rcv_adv = seq_max(pcb->rcv_adv, from + (wnd << shift));
 	return (uint16_t)wnd;
 }
 
@@ -96,7 +97,7 @@ static uint16_t plain_header(const struct tcp_pcb *pcb, uint32_t seq, uint8_t fl
 
 	sum += words[0] = be32(pcb->local_port, pcb->remote_port);
 	sum += words[1] = rte_cpu_to_be_32(seq);
-	sum += words[2] = ack ? rte_cpu_to_be_32(pcb->rcv_nxt) : 0;
+	sum += words[2] = ack ? rte_cpu_to_be_32(tcp_pcb_ack(pcb)) : 0;
 	sum += words[3] = be32((uint32_t)length / 4 << 12 | flags, wnd);
 	words[4] = 0; // checksum, urgent pointer
 	if (timestamps) {
@@ -116,7 +117,7 @@ static uint16_t optioned_header(struct tcp_pcb *pcb, uint32_t seq, uint8_t flags
 		.source = pcb->local_port,
 		.destination = pcb->remote_port,
 		.seq = seq,
-		.ack = flags & TCP_FLAG_ACK ? pcb->rcv_nxt : 0,
+		.ack = flags & TCP_FLAG_ACK ? tcp_pcb_ack(pcb) : 0,
 		.wnd = wnd,
 		.flags = flags,
 	};
@@ -164,7 +165,7 @@ static void text_add(
 // `report`: early text is to be reported, but this segment could not.
 static void acknowledged(struct tcp_pcb *pcb, bool report)
 {
-	pcb->last_ack_sent = pcb->rcv_nxt;
+	pcb->last_ack_sent = tcp_pcb_ack(pcb);
 	if (report)
 		return;
 	pcb->rcv_segs = 0;

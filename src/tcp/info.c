@@ -60,6 +60,7 @@ void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info)
 		.in_flight = pcb->snd_max - pcb->snd_una,
 		.queued = pcb->sendq.bytes,
 		.unread = pcb->unread,
+		.held = pcb->recvq.held,
 		.bytes_in = pcb->bytes_in,
 		.bytes_out = pcb->bytes_out,
 		.retransmits = pcb->retransmits,

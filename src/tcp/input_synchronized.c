@@ -78,7 +78,7 @@ static bool probes_crossed(const struct tcp_pcb *pcb, const struct tcp_segment *
 // First, check sequence number. False: answered with an ACK and dropped.
 static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
-	if (in_window(pcb, seg))
+	if (in_window(pcb, seg) || ((seg->flags & TCP_FLAG_RST) && seg->seq == tcp_pcb_ack(pcb)))
 		return true;
 	tcp_count_drop(pcb->stack, TCP_DROP_OUT_OF_WINDOW);
 	if (seg->flags & TCP_FLAG_RST)
@@ -106,14 +106,15 @@ static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	return false;
 }
 
-// Second, check the RST bit (RFC 5961 3.2): only the exact sequence number ends a connection.
+// Second, check the RST bit (RFC 5961 3.2): only the exact sequence number ends a connection, or
+// what a peer without the connection makes of our ACK.
 static bool step_reset(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
 	bool refused = pcb->state == TCP_SYN_RECEIVED && !(pcb->flags & TCP_PCB_PASSIVE);
 
 	if (!(seg->flags & TCP_FLAG_RST))
 		return true;
-	if (seg->seq != pcb->rcv_nxt) {
+	if (seg->seq != pcb->rcv_nxt && seg->seq != tcp_pcb_ack(pcb)) {
 		tcp_count_drop(pcb->stack, TCP_DROP_BAD_RST);
 		tcp_challenge_ack(pcb);
 		return false;

@@ -45,13 +45,15 @@ static void text_in_sequence(struct tcp_pcb *pcb, struct tcp_arrival *a, const s
 	a->m = NULL;
 	if (pcb->rcv_segs < UINT8_MAX)
 		pcb->rcv_segs++;
-	pcb->flags |= TCP_PCB_ACK_OWED;
+	if (!(pcb->flags & TCP_PCB_MANUAL_ACK))
+		pcb->flags |= TCP_PCB_ACK_OWED;
 	if (a->seg.flags & TCP_FLAG_PSH)
 		pcb->flags |= TCP_PCB_PUSHED;
 	// The peer's fast recovery waits for the ACK of a hole that was filled (RFC 5681 4.2).
 	if (pcb->recvq.early) {
 		tcp_reassembly_join(pcb);
-		pcb->flags |= TCP_PCB_ACK_NOW;
+		if (!(pcb->flags & TCP_PCB_MANUAL_ACK))
+			pcb->flags |= TCP_PCB_ACK_NOW;
 	}
 	pcb->dupacks_due = 0; // they would repeat an ACK that is outdated now
 	tcp_pcb_mark_flush(pcb);
@@ -64,7 +66,8 @@ static void text_early(struct tcp_pcb *pcb, const struct tcp_arrival *a, const s
 		tcp_count_drop(pcb->stack, TCP_DROP_REASSEMBLY);
 	if (pcb->dupacks_due < UINT8_MAX)
 		pcb->dupacks_due++;
-	tcp_pcb_ack_now(pcb);
+	if (!tcp_pcb_holds(pcb)) // else tcp_recv_acknowledge() sees to it
+		tcp_pcb_ack_now(pcb);
 }
 
 static void text_process(struct tcp_pcb *pcb, struct tcp_arrival *a, const struct text *t)
@@ -88,7 +91,10 @@ static void fin_process(struct tcp_pcb *pcb)
 	pcb->flags &= ~(uint32_t)TCP_PCB_EARLY_FIN;
 	pcb->flags |= TCP_PCB_EOF;
 	pcb->rcv_nxt++;
-	tcp_pcb_ack_now(pcb);
+	if (pcb->flags & TCP_PCB_MANUAL_ACK)
+		pcb->recvq.held++;
+	else
+		tcp_pcb_ack_now(pcb);
 	tcp_pcb_raise(pcb, TCP_EVENT_EOF);
 	switch (pcb->state) {
 	case TCP_ESTABLISHED:

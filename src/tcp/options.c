@@ -73,7 +73,7 @@ void tcp_set_mss(struct tcp_pcb *pcb, uint16_t mss)
 
 void tcp_options_inherit(struct tcp_pcb *pcb, const struct tcp_pcb *listener)
 {
-	pcb->flags |= listener->flags & (TCP_PCB_NO_DELAY | TCP_PCB_LINGER);
+	pcb->flags |= listener->flags & (TCP_PCB_NO_DELAY | TCP_PCB_LINGER | TCP_PCB_MANUAL_ACK);
 	pcb->keep_idle_s = listener->keep_idle_s;
 	pcb->keep_interval_s = listener->keep_interval_s;
 	pcb->keep_probes = listener->keep_probes;

@@ -61,6 +61,7 @@ enum tcp_pcb_flag {
 	TCP_PCB_ADOPTED = 1 << 28,     // half of a connection that others opened
 	TCP_PCB_WSCALE = 1 << 29,      // the peer's SYN had the option
 	TCP_PCB_PATH_OPEN = 1 << 30,
+	TCP_PCB_MANUAL_ACK = 1u << 31, // tcp_set_manual_ack()
 };
 
 enum tcp_timer {
@@ -81,6 +82,7 @@ struct tcp_recvq {
 	struct rte_mbuf *borrowed, *borrowed_last; // newer text, in receive buffers
 	struct tcp_chunk *early;		   // text beyond RCV.NXT, by sequence number
 	uint32_t early_count;			   // chunks
+	uint32_t held; // TCP_PCB_MANUAL_ACK: octets consumed and not to be acknowledged yet
 };
 
 struct tcp_pcb {
@@ -233,6 +235,18 @@ static inline bool tcp_pcb_owes_ack(const struct tcp_pcb *pcb)
 // What our next segment says of the time. An adopted connection has no clock of its own: its
 // timestamps are those that the end it stands for was last seen with, so they tell no RTT.
 uint32_t tcp_pcb_timestamp(const struct tcp_pcb *pcb);
+// The ACK number of what we send: RCV.NXT, unless the user acknowledges. It never goes back.
+static inline uint32_t tcp_pcb_ack(const struct tcp_pcb *pcb)
+{
+	if (!(pcb->flags & TCP_PCB_MANUAL_ACK))
+		return pcb->rcv_nxt;
+	return seq_max(pcb->last_ack_sent, pcb->rcv_nxt - pcb->unread - pcb->recvq.held);
+}
+// Text before RCV.NXT that the peer must not hear of yet.
+static inline bool tcp_pcb_holds(const struct tcp_pcb *pcb)
+{
+	return tcp_pcb_ack(pcb) != pcb->rcv_nxt;
+}
 // An ACK leaves at the next flush.
 void tcp_pcb_ack_now(struct tcp_pcb *pcb);
 
@@ -277,6 +291,9 @@ void tcp_recvq_clear(struct tcp_pcb *pcb);
 // Room for text in sequence, as a right edge; at least rcv_adv (RFC 9293 3.8.6.2.2).
 uint32_t tcp_recvq_edge(const struct tcp_pcb *pcb);
 void tcp_recvq_check(const struct tcp_pcb *pcb);
+
+// The user does not acknowledge any more: all is.
+void tcp_recv_release(struct tcp_pcb *pcb);
 
 // --- reassembly.c
 // Keeps a copy of text beyond RCV.NXT. False when there was no room for (all of) it.

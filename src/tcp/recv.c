@@ -208,6 +208,9 @@ static uint32_t update_worth(const struct tcp_pcb *pcb)
 {
 	uint32_t half = tcp_receive_buffer(pcb) / 2;
 
+	// Without an ACK to carry it, an update is for a peer that may soon need it.
+	if (pcb->flags & TCP_PCB_MANUAL_ACK)
+		return half;
 	return 2u * pcb->mss < half ? 2u * pcb->mss : half;
 }
 
@@ -217,11 +220,49 @@ void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n)
 
 	ASSERT(n <= pcb->unread);
 	pcb->unread -= n;
+	if (pcb->flags & TCP_PCB_MANUAL_ACK)
+		q->held += n;
 	while (n > 0)
 		n -= q->first ? chunk_consume(q, n) : borrowed_consume(q, n);
 	if (tcp_state_receives(pcb->state) &&
 		tcp_recvq_edge(pcb) - pcb->rcv_adv >= update_worth(pcb))
 		tcp_pcb_ack_now(pcb);
+}
+
+uint32_t tcp_recv_held(const struct tcp_pcb *pcb)
+{
+	return pcb->recvq.held;
+}
+
+// The peer hears of it, and of what came early if that was all that stood before it.
+static void held_ack(struct tcp_pcb *pcb)
+{
+	if (pcb->state >= TCP_ESTABLISHED && tcp_pcb_ack(pcb) != pcb->last_ack_sent)
+		tcp_pcb_ack_now(pcb);
+}
+
+void tcp_recv_acknowledge(struct tcp_pcb *pcb, uint32_t n)
+{
+	ASSERT(n <= pcb->recvq.held);
+	pcb->recvq.held -= n;
+	held_ack(pcb);
+}
+
+void tcp_recv_release(struct tcp_pcb *pcb)
+{
+	if (!(pcb->flags & TCP_PCB_MANUAL_ACK))
+		return;
+	pcb->flags &= ~(uint32_t)TCP_PCB_MANUAL_ACK;
+	pcb->recvq.held = 0;
+	held_ack(pcb);
+}
+
+void tcp_set_manual_ack(struct tcp_pcb *pcb, bool on)
+{
+	if (on)
+		pcb->flags |= TCP_PCB_MANUAL_ACK;
+	else
+		tcp_recv_release(pcb);
 }
 
 uint32_t tcp_recv_readable(const struct tcp_pcb *pcb)
@@ -243,8 +284,12 @@ uint32_t tcp_recvq_edge(const struct tcp_pcb *pcb)
 	uint32_t buffer = tcp_receive_buffer(pcb);
 	uint32_t room = pcb->unread < buffer ? buffer - pcb->unread : 0;
 	uint32_t step = pcb->mss < buffer / 2 ? pcb->mss : buffer / 2;
-	uint32_t edge = pcb->rcv_nxt + (room < limit ? room : limit);
+	uint32_t held = pcb->rcv_nxt - tcp_pcb_ack(pcb);
+	uint32_t edge;
 
+	// The field of the window counts from the ACK number.
+	limit = held < limit ? limit - held : 0;
+	edge = pcb->rcv_nxt + (room < limit ? room : limit);
 	if ((int32_t)(edge - pcb->rcv_adv) >= (int32_t)step)
 		return edge;
 	return seq_max(pcb->rcv_adv, pcb->rcv_nxt);

@@ -26,6 +26,9 @@ void tcp_sack_duplicate(struct tcp_pcb *pcb, uint32_t start, uint32_t end)
 {
 	if (!(pcb->flags & TCP_PCB_SACK) || !seq_lt(start, end))
 		return;
+	// Above the ACK number it would be taken for a SACK.
+	if (tcp_pcb_holds(pcb) && seq_gt(end, tcp_pcb_ack(pcb)))
+		return;
 	pcb->flags |= TCP_PCB_DSACK;
 	pcb->dsack_start = start;
 	pcb->dsack_length = (uint16_t)(end - start);
@@ -34,7 +37,8 @@ void tcp_sack_duplicate(struct tcp_pcb *pcb, uint32_t start, uint32_t end)
 
 bool tcp_sack_pending(const struct tcp_pcb *pcb)
 {
-	return (pcb->flags & TCP_PCB_SACK) && (pcb->recvq.early || (pcb->flags & TCP_PCB_DSACK));
+	return (pcb->flags & TCP_PCB_SACK) &&
+	       ((pcb->recvq.early && !tcp_pcb_holds(pcb)) || (pcb->flags & TCP_PCB_DSACK));
 }
 
 // Inserts by age, the newest first; the oldest falls off.
@@ -76,7 +80,7 @@ void tcp_sack_report(struct tcp_pcb *pcb, struct tcp_options *options)
 {
 	unsigned room = options->present & TCP_OPTION_TIMESTAMPS ? 3 : TCP_SACK_BLOCKS_MAX;
 	struct block list[NEWEST_MAX];
-	unsigned n = newest_blocks(pcb, list);
+	unsigned n = tcp_pcb_holds(pcb) ? 0 : newest_blocks(pcb, list);
 	// Several ACKs leave in a row, one for each early segment: the earlier ones report what
 	// changed before, so that all that is new gets told.
 	unsigned later = pcb->dupacks_due > 1 ? pcb->dupacks_due - 1u : 0;

@@ -207,6 +207,10 @@ unsigned tcp_recv_peek(struct tcp_pcb *pcb, struct tcp_span *ret_spans, unsigned
 // Takes n bytes (n <= readable); opens the window.
 void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n);
 uint32_t tcp_recv_readable(const struct tcp_pcb *pcb);
+// tcp_set_manual_ack(): what has been consumed and is not acknowledged to the peer.
+uint32_t tcp_recv_held(const struct tcp_pcb *pcb);
+// The oldest n of them are acknowledged now (n <= held).
+void tcp_recv_acknowledge(struct tcp_pcb *pcb, uint32_t n);
 // Was EOF reported? (true also with bytes left to read)
 bool tcp_recv_eof(const struct tcp_pcb *pcb);
 
@@ -266,6 +270,15 @@ void tcp_set_send_buffer(struct tcp_pcb *pcb, uint32_t bytes);
 // No segment carries more text in either direction (RFC 9293 3.7.1); announced to the peer when set
 // before the SYN or SYN-ACK is flushed. Can only be lowered.
 void tcp_set_mss(struct tcp_pcb *pcb, uint16_t mss);
+
+// Delivery apart from acknowledgement: what is received from now on can be read as ever, but the
+// peer hears of it only as far as tcp_recv_acknowledge() has said after it was consumed. The peer's
+// FIN counts as one octet, consumed when EOF is reported. No delayed ACKs are sent then, and early
+// text is not reported before everything in front of it is acknowledged, or the peer would take
+// what is held for lost. Held octets take no room in the receive buffer: whoever holds them bounds
+// them, by not consuming more. tcp_close(), and turning it off, acknowledge all that is held;
+// tcp_abort() does not.
+void tcp_set_manual_ack(struct tcp_pcb *pcb, bool on);
 
 void tcp_set_congestion(struct tcp_pcb *pcb, enum tcp_congestion congestion);
 
@@ -329,6 +342,7 @@ struct tcp_info {
 	uint8_t backoff; // how often it was doubled since the last measurement
 	uint32_t in_flight;
 	uint64_t queued, unread;
+	uint32_t held; // tcp_recv_held()
 	uint64_t bytes_in, bytes_out;
 	uint32_t retransmits;
 	uint32_t pipe; // octets of those in flight that are thought to be in the network (RFC 6675)

@@ -53,6 +53,7 @@ void sim_app_open(struct sim_app *app)
 	SIM_CHECK(sim, tcp_connect(host->stack, &local, &remote, &options, app, &app->pcb) == 0);
 	if (app->mss != 0)
 		tcp_set_mss(app->pcb, app->mss);
+	tcp_set_manual_ack(app->pcb, app->manual);
 }
 
 // A message as pieces: inline octets, a payload, inline octets again.
@@ -160,6 +161,22 @@ static void resize(struct sim_app *app)
 	tcp_set_send_buffer(app->pcb, random_below(rng, 4) * 10000);
 }
 
+// Never for so long that the peer would think anything lost.
+#define HOLD_US 20000
+
+static void acknowledge_some(struct sim_app *app, uint64_t now_us)
+{
+	uint32_t held = tcp_recv_held(app->pcb);
+	uint32_t n;
+
+	if (held == 0 || now_us < app->next_ack_us)
+		return;
+	n = 1 + random_below(&app->sim->rng, held);
+	app->acknowledged += n;
+	tcp_recv_acknowledge(app->pcb, n);
+	app->next_ack_us = now_us + 1 + random_below(&app->sim->rng, HOLD_US);
+}
+
 static void end(struct sim_app *app)
 {
 	switch (app->ending) {
@@ -232,6 +249,7 @@ void sim_app_turn(struct sim_app *app, uint64_t now_us)
 	if (app->fickle)
 		resize(app);
 	read_some(app, now_us);
+	acknowledge_some(app, now_us);
 	write_some(app, now_us);
 	if (now_us >= app->end_us)
 		end(app);
@@ -249,6 +267,8 @@ uint64_t sim_app_next_us(const struct sim_app *app)
 		next = app->abort_us;
 	if (tcp_recv_readable(app->pcb) > 0 && app->next_read_us < next)
 		next = app->next_read_us;
+	if (tcp_recv_held(app->pcb) > 0 && app->next_ack_us < next)
+		next = app->next_ack_us;
 	if (wants_to_write(app) && app->next_write_us < next)
 		next = app->next_write_us;
 	return next;

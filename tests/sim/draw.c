@@ -26,6 +26,7 @@ const char *const sim_dimension_names[SIM_DIMENSIONS] = {
 	[SIM_BREAKS] = "breaks",
 	[SIM_SLOW_READERS] = "slow-readers",
 	[SIM_NAPS] = "naps",
+	[SIM_MANUAL_ACKS] = "manual-acks",
 	[SIM_SLOW_WRITERS] = "slow-writers",
 	[SIM_SMALL_BUFFERS] = "small-buffers",
 	[SIM_FICKLE_BUFFERS] = "fickle-buffers",
@@ -233,6 +234,7 @@ static void reader_draw(struct draw *d, struct sim_app *app)
 	}
 	app->nap_at = magnitude_draw(rng, 5);
 	app->nap_us = has(d, SIM_NAPS, one_in(d, 6)) ? nap_us : 0;
+	app->manual = has(d, SIM_MANUAL_ACKS, one_in(d, 4));
 	// With all payloads in send queues text can only be read while it arrives: a few octets a
 	// turn would then mean a few octets a timeout.
 	if (d->sim->scarce)

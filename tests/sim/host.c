@@ -196,6 +196,7 @@ static void accept_or_refuse(struct sim_host *host, struct tcp_pcb *pcb)
 	if (app->mss != 0)
 		tcp_set_mss(pcb, app->mss);
 	app->opens = false;
+	tcp_set_manual_ack(pcb, app->manual);
 	tcp_accept(pcb);
 }
 

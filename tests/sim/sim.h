@@ -213,6 +213,10 @@ struct sim_app {
 	bool pieces;	 // writes references instead of copies
 	bool fickle;	 // keeps changing the sizes of its buffers
 	uint16_t mss;	 // asks for smaller segments; 0: no
+	// Acknowledges by itself, some time after it has read: so many octets, the FIN included.
+	bool manual;
+	uint64_t acknowledged;
+	uint64_t next_ack_us;
 };
 
 void sim_app_open(struct sim_app *app);
@@ -275,6 +279,7 @@ enum sim_dimension {
 	SIM_BREAKS, // ends that are not orderly
 	SIM_SLOW_READERS,
 	SIM_NAPS,
+	SIM_MANUAL_ACKS,
 	SIM_SLOW_WRITERS,
 	SIM_SMALL_BUFFERS,
 	SIM_FICKLE_BUFFERS,

@@ -79,6 +79,18 @@ static void fin_check(const struct sim *sim, struct sim_tap *tap, const struct t
 	SIM_CHECK(sim, !tap->fin_seen || seq_le(end, tap->fin_seq + 1));
 }
 
+// What its user has not acknowledged, the host does not.
+static void manual_check(
+	const struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
+{
+	const struct sim_app *app = &sim->apps[host][pair];
+	uint32_t acked = seg->ack - sim->taps[!host][pair].isn;
+
+	if (app->manual && app->pcb && app->established && acked > app->acknowledged + 1)
+		sim_fail(sim, "host %u pair %u: ACK of %u octets, not of %lu", host, pair,
+			acked - 1, (unsigned long)app->acknowledged);
+}
+
 static void resent_check(
 	struct sim *sim, unsigned host, unsigned pair, const struct tcp_segment *seg)
 {
@@ -232,6 +244,8 @@ void sim_tap_packet(struct sim *sim, unsigned host, const struct rte_mbuf *m)
 	options_check(sim, tap, &seg);
 	edge_check(sim, tap, peer, &seg);
 	fin_check(sim, tap, &seg);
+	if (seg.flags & TCP_FLAG_ACK)
+		manual_check(sim, host, pair, &seg);
 	if (seg.length == 0)
 		return;
 	text_check(sim, host, pair, &seg, ip + 20 + seg.header_length);

@@ -28,6 +28,7 @@ int main(void)
 	failed += test_tcp_connect();
 	failed += test_tcp_states();
 	failed += test_tcp_receive();
+	failed += test_tcp_manual_ack();
 	failed += test_tcp_send();
 	failed += test_tcp_frame();
 	failed += test_tcp_loss();

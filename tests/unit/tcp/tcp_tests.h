@@ -148,6 +148,7 @@ int test_tcp_open(void);
 int test_tcp_connect(void);
 int test_tcp_states(void);
 int test_tcp_receive(void);
+int test_tcp_manual_ack(void);
 int test_tcp_send(void);
 int test_tcp_frame(void);
 int test_tcp_loss(void);
