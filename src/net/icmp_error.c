@@ -21,19 +21,9 @@
 #define QUOTE_MAX_IPV4 (576 - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_icmp_hdr))
 #define QUOTE_MAX_IPV6 (IPV6_MTU_MIN - sizeof(struct rte_ipv6_hdr) - sizeof(struct rte_icmp_hdr))
 
-// One error costs a second's worth of microseconds; `rate` microseconds are earned in one, and at
-// most a second's earnings are kept.
 static bool error_rate_allows(struct net *net)
 {
-	uint64_t rate = net->config.icmp_errors_per_s;
-	uint64_t elapsed_us = RTE_MIN(net->now_us - net->icmp_refilled_us, US_IN_S);
-
-	net->icmp_refilled_us = net->now_us;
-	net->icmp_credit = RTE_MIN(net->icmp_credit + elapsed_us * rate, rate * US_IN_S);
-	if (net->icmp_credit < US_IN_S)
-		return false;
-	net->icmp_credit -= US_IN_S;
-	return true;
+	return net_rate_take(&net->icmp_rate, net->config.icmp_errors_per_s, net->now_us);
 }
 
 static bool icmp_type_is_query(uint8_t type)

@@ -35,11 +35,16 @@ static void neighbour_solicit(struct net *net, struct net_neighbour *n)
 {
 	const struct rte_ether_addr *to = n->state == NEIGHBOUR_PROBE ? &n->header.dst_addr : NULL;
 
+	neighbour_rearm(net, n, net->config.neighbour_retry_us);
+	if (n->confirmed_us == 0 && !net_rate_take(&net->request_rate,
+					    net->config.neighbour_requests_per_s, net->now_us)) {
+		counter_inc(&net->counters.neighbour_requests_suppressed);
+		return;
+	}
 	if (net_address_is_ipv4(&n->address))
 		arp_request(net, n->netif, net_address_to_ipv4(&n->address), to);
 	else
 		nd_solicit(net, n->netif, &n->address, to);
-	neighbour_rearm(net, n, net->config.neighbour_retry_us);
 }
 
 static void neighbour_resolve(struct net *net, struct net_neighbour *n, enum neighbour_state state)
@@ -145,10 +150,10 @@ bool neighbour_learn(struct net *net, struct net_if *netif, const struct net_add
 {
 	struct net_neighbour *n = neighbour_find(net, netif, address);
 
-	if (n == NULL && (news & NEIGHBOUR_CREATES)) {
+	if (n == NULL && (news & NEIGHBOUR_CREATES) && neighbour_room_for_hearsay(net)) {
 		n = neighbour_create(net, netif, address);
 		if (n != NULL)
-			list_append(&net->neighbours_unused, &n->link);
+			neighbour_unused(net, n);
 	}
 	if (n == NULL || n->state == NEIGHBOUR_STATIC)
 		return false;

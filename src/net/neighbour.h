@@ -13,10 +13,13 @@
 //                  ▼   │    └────────────────┼─────┼────────────── PROBE (unicast requests,
 //                 FAILED                     └─────┴─── answer ─────┘    traffic goes on)
 //
-// Lifetime. A net_path holds a reference; without one an entry waits on the unused list, whose
-// head is evicted when the cache is full: what is in use is never evicted. NEW and FAILED
-// entries go with their last reference, as do OBSERVED ones, which are no neighbours but headers
-// that were seen on the wire; an unused REACHABLE or STALE one goes some time later.
+// Lifetime. A net_path holds a reference; without one an entry waits to be used again, and may have
+// to make room. A flood of strangers must not cost us our acquaintances (RFC 6583): what is in use
+// is never evicted; nor is what is REACHABLE. Unused entries without a MAC are half of the cache at
+// most and go first, then STALE ones; who only speaks to us gets an entry while half of the cache
+// is free. And who has never answered is asked for at a limited rate. NEW and FAILED entries go
+// with their last reference, as do OBSERVED ones, which are no neighbours but headers that were
+// seen on the wire; an unused REACHABLE or STALE one goes some time later.
 
 #pragma once
 

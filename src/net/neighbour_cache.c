@@ -46,12 +46,65 @@ static void neighbour_gauge_add(struct net *net, enum neighbour_state state, int
 		counter_add(&net->counters.neighbours[neighbour_gauge(state)], (uint64_t)n);
 }
 
+static bool unresolved(const struct net_neighbour *n)
+{
+	return n->state > NEIGHBOUR_PROBE;
+}
+
+void neighbour_unused(struct net *net, struct net_neighbour *n)
+{
+	if (!unresolved(n)) {
+		list_append(&net->neighbours_unused, &n->link);
+		return;
+	}
+	list_append(&net->neighbours_unresolved, &n->link);
+	if (++net->unresolved_count > (net->config.neighbours_max + 1) / 2)
+		neighbour_remove(net,
+			container_of(net->neighbours_unresolved.next, struct net_neighbour, link));
+}
+
+// Off the list of what is not in use, if it stands there.
+static void unlink_unused(struct net *net, struct net_neighbour *n)
+{
+	if (list_linked(&n->link))
+		net->unresolved_count -= unresolved(n);
+	list_remove(&n->link);
+}
+
+bool neighbour_room_for_hearsay(const struct net *net)
+{
+	return 2 * (unsigned)rte_hash_count(net->neighbour_hash) < net->config.neighbours_max;
+}
+
+// The longest unused entry whose loss costs least; false when there is none to lose.
+static bool make_room(struct net *net)
+{
+	struct list *from = &net->neighbours_unresolved;
+	struct net_neighbour *n;
+
+	if (list_empty(from))
+		from = &net->neighbours_unused;
+	if (list_empty(from))
+		return false;
+	n = container_of(from->next, struct net_neighbour, link);
+	if (n->state == NEIGHBOUR_REACHABLE)
+		return false;
+	neighbour_remove(net, n);
+	return true;
+}
+
 void neighbour_set_state(struct net *net, struct net_neighbour *n, enum neighbour_state state)
 {
+	bool unused = n->state != NEIGHBOUR_FREE && list_linked(&n->link);
+
+	if (unused)
+		unlink_unused(net, n);
 	neighbour_gauge_add(net, n->state, -1);
 	neighbour_gauge_add(net, state, 1);
 	wheel_disarm(&net->wheel, &n->timer);
 	n->state = state;
+	if (unused && state != NEIGHBOUR_FREE)
+		neighbour_unused(net, n);
 }
 
 // --- frames that wait ----------------------------------------------------------------------------
@@ -147,7 +200,6 @@ void neighbour_remove(struct net *net, struct net_neighbour *n)
 	neighbour_pending_drop(net, n, NET_DROP_NEIGHBOUR_FULL);
 	neighbour_set_state(net, n, NEIGHBOUR_FREE);
 	rte_hash_del_key(net->neighbour_hash, &key);
-	list_remove(&n->link);
 	list_append(&net->neighbours_free, &n->link);
 }
 
@@ -157,10 +209,7 @@ struct net_neighbour *neighbour_create(
 	struct neighbour_key key = {.address = *address, .netif = netif};
 	struct net_neighbour *n;
 
-	if (list_empty(&net->neighbours_free) && !list_empty(&net->neighbours_unused))
-		neighbour_remove(
-			net, container_of(net->neighbours_unused.next, struct net_neighbour, link));
-	if (list_empty(&net->neighbours_free))
+	if (list_empty(&net->neighbours_free) && !make_room(net))
 		return NULL;
 	n = container_of(net->neighbours_free.next, struct net_neighbour, link);
 	if (rte_hash_add_key_data(net->neighbour_hash, &key, n) != 0)
@@ -189,7 +238,7 @@ int neighbour_get(struct net *net, struct net_if *netif, const struct net_addres
 		n = neighbour_create(net, netif, address);
 	if (n == NULL)
 		return -ENOMEM;
-	list_remove(&n->link); // from the unused list; harmless when on none
+	unlink_unused(net, n);
 	n->references++;
 	*ret_neighbour = n;
 	return 0;
@@ -205,7 +254,7 @@ void neighbour_put(struct net *net, struct net_neighbour *n)
 		neighbour_remove(net, n);
 		return;
 	}
-	list_append(&net->neighbours_unused, &n->link);
+	neighbour_unused(net, n);
 	// A STALE entry in use has let its timer run out; unused, it is on its way out.
 	if (n->state == NEIGHBOUR_STALE && !wheel_armed(&n->timer))
 		wheel_arm(&net->wheel, &n->timer, net->now_us + net->config.neighbour_age_us);
@@ -338,6 +387,10 @@ void neighbour_check(const struct net *net)
 	list_for_each (pos, &net->neighbours_free)
 		listed++;
 	ASSERT(listed + used == net->config.neighbours_max);
+	listed = 0;
+	list_for_each (pos, &net->neighbours_unresolved)
+		listed++;
+	ASSERT(listed == net->unresolved_count);
 	ASSERT(rte_hash_count(net->neighbour_hash) == (int32_t)used);
 	ASSERT(pending == net->pending_count && pending <= net->pending_max);
 	for (unsigned i = 0; i < NET_NEIGHBOUR_GAUGES; i++)

@@ -11,12 +11,16 @@
 
 struct net_neighbour *neighbour_find(
 	const struct net *net, const struct net_if *netif, const struct net_address *address);
-// A NEW entry without references, on no list; the longest unused one makes room when the table is
-// full. NULL when all are in use.
+// A NEW entry without references, on no list; an unused one makes room when the table is full. NULL
+// when none can.
 struct net_neighbour *neighbour_create(
 	struct net *net, struct net_if *netif, const struct net_address *address);
 // For an entry that nobody refers to.
 void neighbour_remove(struct net *net, struct net_neighbour *n);
+// It waits to be used again, or to make room.
+void neighbour_unused(struct net *net, struct net_neighbour *n);
+// May one be made for somebody whom nobody has asked for?
+bool neighbour_room_for_hearsay(const struct net *net);
 // Keeps the gauge; disarms the timer.
 void neighbour_set_state(struct net *net, struct net_neighbour *n, enum neighbour_state state);
 

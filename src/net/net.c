@@ -33,6 +33,7 @@ void net_config_init(struct net_config *config)
 		.neighbour_retry_us = US_IN_S,
 		.neighbour_retries = 2,
 		.neighbour_queue = 8,
+		.neighbour_requests_per_s = 1000,
 		.icmp_errors_per_s = 100,
 		.dad_transmits = 1,
 	};
@@ -121,11 +122,12 @@ int net_create(const struct net_config *config, struct random *rng, uint64_t now
 	net->announce_us = now_us;
 	net->nd_due_us = now_us;
 	net->ip_id = (uint16_t)random_next(rng);
-	net->icmp_refilled_us = now_us;
-	net->icmp_credit = config->icmp_errors_per_s * US_IN_S;
+	net->icmp_rate = (struct net_rate){config->icmp_errors_per_s * US_IN_S, now_us};
+	net->request_rate = (struct net_rate){config->neighbour_requests_per_s * US_IN_S, now_us};
 	net->pending_max = pending_limit(config);
 	list_init(&net->neighbours_free);
 	list_init(&net->neighbours_unused);
+	list_init(&net->neighbours_unresolved);
 	wheel_init(&net->wheel, now_us);
 
 	rc = route_tables_init(net, config, ret_error);
@@ -290,6 +292,18 @@ void net_hear(struct net *net, struct net_if *netif, struct rte_mbuf *m, uint64_
 	net->hearing = false;
 }
 
+bool net_rate_take(struct net_rate *rate, uint64_t per_s, uint64_t now_us)
+{
+	uint64_t elapsed_us = RTE_MIN(now_us - rate->refilled_us, US_IN_S);
+
+	rate->refilled_us = now_us;
+	rate->credit = RTE_MIN(rate->credit + elapsed_us * per_s, per_s * US_IN_S);
+	if (rate->credit < US_IN_S)
+		return false;
+	rate->credit -= US_IN_S;
+	return true;
+}
+
 // --- time ----------------------------------------------------------------------------------------
 
 void net_timers(struct net *net, uint64_t now_us)
@@ -314,7 +328,7 @@ void net_check(const struct net *net)
 {
 	neighbour_check(net);
 	ASSERT(net->fragment_dead.cnt == 0);
-	ASSERT(net->icmp_credit <= net->config.icmp_errors_per_s * US_IN_S);
+	ASSERT(net->icmp_rate.credit <= net->config.icmp_errors_per_s * US_IN_S);
 	for (unsigned i = 0; i < net->locals6_count; i++)
 		ASSERT(net->nd_due_us <= net->locals6[i].due_us);
 	for (unsigned i = 1; i < net->routes_count; i++)

@@ -70,7 +70,9 @@ struct net_config {
 	uint64_t neighbour_retry_us; // between requests; 1 s
 	unsigned neighbour_retries;  // requests after the first one; 2
 	unsigned neighbour_queue;    // frames that wait on one unresolved neighbour; 8
-	unsigned icmp_errors_per_s;  // rate limit of our own ICMP errors of both families; 100
+	// Requests for addresses that have never answered; 1000.
+	unsigned neighbour_requests_per_s;
+	unsigned icmp_errors_per_s; // rate limit of our own ICMP errors of both families; 100
 	// Probes for each IPv6 address of ours before it is used, 1 s apart; 0: none (RFC
 	// 4862 5.1).
 	unsigned dad_transmits; // 1

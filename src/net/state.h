@@ -101,11 +101,19 @@ struct net_counter_slots {
 	uint64_t nd_conflicts;
 	uint64_t mld_reports;
 	uint64_t neighbours[NET_NEIGHBOUR_GAUGES];
+	uint64_t neighbour_requests_suppressed;
 	uint64_t fragments[NET_DIRECTIONS];
 	uint64_t fragments_reassembled;
 	uint64_t icmp_echo;
 	uint64_t icmp_errors[NET_DIRECTIONS];
 };
+
+// So many a second in the long run, and as many at once.
+struct net_rate {
+	uint64_t credit; // one costs a second's worth of microseconds; earned `per_s` in each
+	uint64_t refilled_us;
+};
+bool net_rate_take(struct net_rate *rate, uint64_t per_s, uint64_t now_us);
 
 // RFC 4862 5.4.
 enum net_local_state {
@@ -159,17 +167,20 @@ struct net {
 	struct net_route *routes; // longest prefix first, of both families
 	unsigned locals_count, locals6_count, links6_count, routes_count;
 
-	uint64_t now_us; // of the latest call that told it
-	bool hearing;	 // in net_hear(): nothing is answered
-	uint16_t ip_id;	 // of the next IPv4 packet that may be fragmented (RFC 6864)
-	uint64_t icmp_credit, icmp_refilled_us;
+	uint64_t now_us;	      // of the latest call that told it
+	bool hearing;		      // in net_hear(): nothing is answered
+	uint16_t ip_id;		      // of the next IPv4 packet that may be fragmented (RFC 6864)
+	struct net_rate icmp_rate;    // our own errors
+	struct net_rate request_rate; // for addresses that have never answered
 
 	// The neighbour cache, neighbour.c.
 	struct rte_hash *neighbour_hash;
 	struct net_neighbour *neighbours; // config.neighbours_max of them
 	struct rte_mbuf **pending;	  // config.neighbour_queue slots an entry
 	struct list neighbours_free;
-	struct list neighbours_unused; // nobody refers to them, the longest unused first
+	// Nobody refers to these, the longest unused first: with a known MAC, and without.
+	struct list neighbours_unused, neighbours_unresolved;
+	unsigned unresolved_count;
 	unsigned pending_count, pending_max;
 	struct wheel wheel;
 

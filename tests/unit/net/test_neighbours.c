@@ -56,17 +56,18 @@ static void test_the_queue_is_bounded_and_drops_the_oldest(void **state)
 static void test_waiting_packets_leave_most_frames_to_others(void **state)
 {
 	struct fixture *f = *state;
+	struct net_path paths[40];
 	unsigned sent = 0;
 
 	for (unsigned host = 0; host < 40; host++) {
-		struct net_path path = open_path(f, IP(198, 18, 1, host + 1));
-
+		paths[host] = open_path(f, IP(198, 18, 1, host + 1));
 		for (unsigned i = 0; i < 8; i++, sent++)
-			send_bytes(f, &path, 10);
-		net_path_close(&path);
+			send_bytes(f, &paths[host], 10);
 		sent_clear(f);
 	}
 	assert_int_equal(dropped(f, "neighbour_queue"), sent - NET_POOL_SIZE / 4);
+	for (unsigned host = 0; host < 40; host++)
+		net_path_close(&paths[host]);
 }
 
 static void test_resolution_fails_after_its_retries_and_says_so(void **state)
@@ -254,6 +255,81 @@ static void test_a_flood_cannot_push_out_what_is_in_use(void **state)
 	net_path_close(&path);
 }
 
+// RFC 6583: forged sources on our link make us ask for many who do not exist.
+static void test_strangers_do_not_cost_us_acquaintances(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 20; i++)
+		receive_arp(f, REQUEST, mac_peer, IP(198, 18, 1, 1 + i), US);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct net_path victim = open_path(f, IP(198, 18, 77 + i / 250, 1 + i % 250));
+
+		send_bytes(f, &victim, 10);
+		net_path_close(&victim);
+		sent_clear(f);
+		net_check(f->net);
+	}
+	assert_int_equal(counter(f, "neighbours", "reachable"), 20);
+	assert_int_equal(counter(f, "neighbours", "incomplete"), 64 / 2);
+	assert_string_equal(neighbour_state(f, IP(198, 18, 1, 1)), "reachable");
+	assert_string_equal(neighbour_state(f, IP(198, 18, 1, 20)), "reachable");
+}
+
+static void test_who_only_speaks_to_us_gets_half_of_the_cache(void **state)
+{
+	struct fixture *f = *state;
+	struct net_path paths[32];
+
+	for (unsigned i = 0; i < 250; i++)
+		receive_arp(f, REQUEST, mac_other, IP(198, 18, 1, 1 + i), US);
+	assert_int_equal(counter(f, "neighbours", "reachable"), 64 / 2 - 1); // and the static one
+	for (unsigned i = 0; i < 32; i++) // the other half is for whom we speak to
+		paths[i] = open_path(f, IP(198, 18, 2, 1 + i));
+	for (unsigned i = 0; i < 32; i++)
+		net_path_close(&paths[i]);
+}
+
+static void test_requests_for_strangers_are_limited(void **state)
+{
+	struct fixture *f = *state;
+	struct net_path paths[20], known;
+
+	f->config.neighbour_requests_per_s = 10;
+	fixture_net_create(f);
+	advance(f, 10 * SECOND); // announcements
+	sent_clear(f);
+	receive_arp(f, REQUEST, mac_peer, PEER, US);
+	known = open_path(f, PEER);
+	sent_clear(f);
+	for (unsigned i = 0; i < 20; i++) {
+		paths[i] = open_path(f, IP(198, 18, 1, 1 + i));
+		send_bytes(f, &paths[i], 10);
+	}
+	assert_int_equal(f->sent_count, 10);
+	assert_int_equal(counter(f, "neighbour_requests_suppressed_total", NULL), 10);
+	for (unsigned i = 0; i < 20; i++)
+		net_path_close(&paths[i]);
+	advance(f, 31 * SECOND);
+	sent_clear(f);
+	send_bytes(f, &known, 10); // stale
+	for (unsigned i = 0; i < 20; i++) {
+		paths[i] = open_path(f, IP(198, 18, 2, 1 + i));
+		send_bytes(f, &paths[i], 10);
+	}
+	assert_int_equal(f->sent_count, 1 + 10);
+	for (unsigned i = 0; i < 20; i++)
+		net_path_close(&paths[i]);
+	sent_clear(f);
+	f->now_us += 5 * SECOND;
+	net_timers(f->net, f->now_us); // an acquaintance is asked whatever strangers cost
+	assert_true(f->sent_count > 0);
+	assert_string_equal(neighbour_state(f, PEER), "stale");
+	receive_arp(f, REPLY, mac_peer, PEER, US);
+	assert_string_equal(neighbour_state(f, PEER), "reachable");
+	net_path_close(&known);
+}
+
 static void test_a_cache_full_of_used_entries_refuses(void **state)
 {
 	struct fixture *f = *state;
@@ -303,6 +379,9 @@ int test_net_neighbours(void)
 		net_test(test_progress_above_keeps_a_neighbour_fresh),
 		net_test(test_an_unused_neighbour_is_forgotten),
 		net_test(test_a_flood_cannot_push_out_what_is_in_use),
+		net_test(test_strangers_do_not_cost_us_acquaintances),
+		net_test(test_who_only_speaks_to_us_gets_half_of_the_cache),
+		net_test(test_requests_for_strangers_are_limited),
 		net_test(test_a_cache_full_of_used_entries_refuses),
 		net_test(test_neighbours_are_listed_in_portions),
 	};
