@@ -14,7 +14,7 @@ UNIT = "tests/unit/tcp/"
 RFCS = (9293, 6298, 7323, 2018, 6675, 5681, 6582, 9438, 8985, 3042, 6528, 5961, 6691, 4987, 1122,
         3168, 6191, 1191, 8201, 5927)
 NAMED = re.compile(r"`([\w/.]+\.(?:c|py)):(\w+)`")
-RUN = r"(?:FIXTURE_TEST|cmocka_unit_test(?:_setup_teardown)?)\(\s*{0}\b"
+RUN = r"(?:FIXTURE_TEST|net6?_test|cmocka_unit_test(?:_setup_teardown)?)\(\s*{0}\b"
 DEFINED = r"^(?:static |struct |bool |void |uint8_t |def )[\w ,*]*\b{0}\("
 
 
