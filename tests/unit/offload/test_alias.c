@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Topic aliases of publishers: captured and passed messages of one alias in every order.
+// Topic aliases of publishers: captured and passed messages of one alias in every order; and of the
+// broker.
 
 #include "offload_tests.h"
 
@@ -173,6 +174,40 @@ static void a_broker_that_limits_packets_knows_them(void **state)
 	broker_gets(bed, 1, BYTES("\x31\x0b\x00\x00\x03\x23\x00\x01hello"));
 }
 
+// Also where the one that defines waits for the client's window: what uses it stays behind it.
+static void the_brokers_pass_as_they_came(void **state)
+{
+	static const char define[] = "\x32\x09\x00\x01"
+				     "b\x00\x06\x03\x23\x00\x01",
+			  use[] = "\x30\x06\x00\x00\x03\x23\x00\x01";
+	const struct mqtt_connect connect = {
+		.version = MQTT_VERSION_5,
+		.clean_start = true,
+		.client_id = mqtt_bytes("alias", 5),
+		.properties = mqtt_bytes(BYTES("\x21\x00\x01\x22\x00\x0a")),
+	};
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_with(bed, 0, &connect, false, mqtt_bytes(NULL, 0));
+	subscribe_v5(bed, 0, "a", 1, 0);
+	connect_v4(bed, 1);
+	client_sends(bed, 1,
+		BYTES("\x32\x05\x00\x01"
+		      "a\x00\x09"));
+	client_gets(bed, 0,
+		BYTES("\x32\x06\x00\x01"
+		      "a\x80\x00\x00"));
+	broker_sends(bed, 0, BYTES(define));
+	broker_sends(bed, 0, BYTES(use));
+	client_gets(bed, 0, BYTES(""));
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	client_gets(bed, 0,
+		BYTES("\x32\x09\x00\x01"
+		      "b\x00\x06\x03\x23\x00\x01"
+		      "\x30\x06\x00\x00\x03\x23\x00\x01"));
+}
+
 // Too long to gather: it streams, with a front of its own.
 static void a_long_one_is_given_its_topic(void **state)
 {
@@ -215,6 +250,7 @@ int test_alias(void)
 		cmocka_unit_test_teardown(they_end_with_their_connection, bed_end),
 		cmocka_unit_test_teardown(more_than_are_followed_pass, bed_end),
 		cmocka_unit_test_teardown(a_broker_that_limits_packets_knows_them, bed_end),
+		cmocka_unit_test_teardown(the_brokers_pass_as_they_came, bed_end),
 		cmocka_unit_test_teardown(a_long_one_is_given_its_topic, bed_end),
 	};
 

@@ -16,7 +16,7 @@ static void two_clients(struct bed *bed)
 	connect_v4(bed, 1);
 }
 
-// Each as the SUBACK says in its place, and only by its own name.
+// Each as the SUBACK says in its place, and only by its own name. Properties pass as they came.
 static void each_filter_has_its_own_answer(void **state)
 {
 	static const char subscribe[] = "\x82\x0f\x00\x05\x00"
@@ -34,15 +34,15 @@ static void each_filter_has_its_own_answer(void **state)
 	two_clients(bed);
 	client_sends(bed, 0, BYTES(subscribe));
 	broker_gets(bed, 0, BYTES(subscribe));
-	broker_sends(bed, 0, BYTES("\x90\x06\x00\x05\x00\x01\x87\x00"));
-	client_gets(bed, 0, BYTES("\x90\x06\x00\x05\x00\x01\x87\x00"));
+	broker_sends(bed, 0, BYTES("\x90\x0a\x00\x05\x04\x1f\x00\x01r\x01\x87\x00"));
+	client_gets(bed, 0, BYTES("\x90\x0a\x00\x05\x04\x1f\x00\x01r\x01\x87\x00"));
 	client_sends(bed, 1, BYTES(PUBLISH_1("a") PUBLISH_1("b") PUBLISH_1("c")));
 	client_gets(bed, 0, BYTES(DELIVERED_1("a", "\x00") DELIVERED_0("c")));
 	// c is gone, "+" was not there, a stays.
 	client_sends(bed, 0, BYTES(unsubscribe));
 	broker_gets(bed, 0, BYTES(unsubscribe));
-	broker_sends(bed, 0, BYTES("\xb0\x06\x00\x06\x00\x00\x11\x87"));
-	client_gets(bed, 0, BYTES("\xb0\x06\x00\x06\x00\x00\x11\x87"));
+	broker_sends(bed, 0, BYTES("\xb0\x0d\x00\x06\x07\x26\x00\x01k\x00\x01v\x00\x11\x87"));
+	client_gets(bed, 0, BYTES("\xb0\x0d\x00\x06\x07\x26\x00\x01k\x00\x01v\x00\x11\x87"));
 	client_sends(bed, 1, BYTES(PUBLISH_1("a") PUBLISH_1("b") PUBLISH_1("c")));
 	client_gets(bed, 0, BYTES(DELIVERED_1("a", "\x01")));
 	broker_gets(bed, 1, BYTES(""));

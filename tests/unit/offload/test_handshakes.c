@@ -104,6 +104,24 @@ static void an_expired_message_is_released_all_the_same(void **state)
 	assert_int_equal(bed_counters(bed)->dropped[OFFLOAD_DROP_EXPIRED], 1);
 }
 
+// Its time is over before the subscriber has answered: the exchange goes on all the same.
+static void what_has_been_sent_does_not_expire(void **state)
+{
+	struct bed *bed = two_clients(state, 2);
+
+	connect_v5(bed, 2);
+	client_sends(bed, 2,
+		BYTES("\x34\x0d\x00\x01"
+		      "a\x00\x09\x05\x02\x00\x00\x00\x02hi" PUBREL("\x09"))); // within 2 s
+	client_gets(bed, 0, BYTES(DELIVERED("\x34", "\x00")));
+	bed_wait(bed, 3 * US_IN_S);
+	client_sends(bed, 0, BYTES("\x50\x02\x80\x00"));
+	client_gets(bed, 0, BYTES("\x62\x02\x80\x00"));
+	client_sends(bed, 0, BYTES("\x70\x02\x80\x00"));
+	assert_null(bed->clients[0]->identifiers);
+	assert_int_equal(bed_counters(bed)->dropped[OFFLOAD_DROP_EXPIRED], 0);
+}
+
 static void pubrels_keep_the_order_of_pubrecs(void **state)
 {
 	struct bed *bed = two_clients(state, 2);
@@ -236,6 +254,7 @@ int test_handshakes(void)
 		cmocka_unit_test_teardown(an_identifier_is_free_after_its_pubcomp, bed_end),
 		cmocka_unit_test_teardown(an_identifier_is_free_after_a_refusal, bed_end),
 		cmocka_unit_test_teardown(an_expired_message_is_released_all_the_same, bed_end),
+		cmocka_unit_test_teardown(what_has_been_sent_does_not_expire, bed_end),
 		cmocka_unit_test_teardown(pubrels_keep_the_order_of_pubrecs, bed_end),
 		cmocka_unit_test_teardown(unsubscribed_in_the_middle, bed_end),
 		cmocka_unit_test_teardown(receive_maximum_counts_to_the_end, bed_end),
