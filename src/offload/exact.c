@@ -114,6 +114,10 @@ static bool pass_late(struct client *client, struct delivery *held,
 		return false;
 	}
 	client->late_until_us = client->offload->now_us + LATE_US;
+	// What was taken behind it is behind it still.
+	list_for_each (link, &client->unreleased) {
+		container_of(link, struct delivery, link)->in_order = false;
+	}
 	capture_passed(client, packet->publish.topic, 2, reason);
 	counter_inc(&client->offload->counters.passed_late);
 	exact_drop(client, held);

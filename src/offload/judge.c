@@ -41,6 +41,8 @@ static enum proof_reason judge_packet(const struct client *client, const struct 
 		return PROOF_RETAIN;
 	if (publish->qos > client->broker->config->capture.qos)
 		return PROOF_QOS2;
+	if (session_is_unsubscribing(client->session, publish->topic))
+		return PROOF_UNSUBSCRIBING;
 	// What it has not released would have to outlive this connection.
 	if (publish->qos == 2 && client->session->expiry_s != 0)
 		return PROOF_PERSISTENT;

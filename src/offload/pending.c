@@ -78,7 +78,8 @@ static void release_match(void *ctx, struct mqtt_trie_entry *entry)
 	uint8_t published = r->message->publish->qos;
 	uint8_t qos = sub->qos < published ? sub->qos : published;
 
-	if (sub->session != r->client->session || sub->share)
+	if (sub->session != r->client->session || sub->share ||
+		sub->state == SUBSCRIPTION_UNCERTAIN)
 		return;
 	r->any = true;
 	if (sub->no_local && r->own)

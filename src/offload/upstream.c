@@ -147,6 +147,8 @@ bool upstream_disconnect(struct client *client, const struct mqtt_frame *frame)
 		return upstream_malformed(client, frame);
 	if (!upstream_pass(client, frame))
 		return false;
+	if (client->session != NULL)
+		session_goodbye(client->session);
 	if (disconnect.has_session_expiry)
 		client_set_expiry(client, disconnect.session_expiry);
 	client_end_session(client);

@@ -29,11 +29,13 @@ enum proof_reason {
 	PROOF_PERSISTENT,     // a persistent session gets it at QoS 2, or waits for a SUBACK
 	PROOF_OFFLINE,	      // an offline session gets it above QoS 0, or one whose backlog the
 		       // broker has not sent yet
-	PROOF_OVERLAP,	    // several subscriptions of one client match, and the broker joins them
-	PROOF_LEVELS,	    // more topic levels than the map follows
-	PROOF_PENDING_FULL, // too many messages wait for a SUBACK
-	PROOF_FENCE,	    // an earlier message may still be on its way through the broker
-	PROOF_NO_MEMORY,    // pools are used up
+	PROOF_UNSUBSCRIBING, // its publisher awaits an UNSUBACK for a filter that matches
+	PROOF_UNCERTAIN,     // a subscription was being made or ended when its connection died
+	PROOF_OVERLAP,	     // several subscriptions of one client match, and the broker joins them
+	PROOF_LEVELS,	     // more topic levels than the map follows
+	PROOF_PENDING_FULL,  // too many messages wait for a SUBACK
+	PROOF_FENCE,	     // an earlier message may still be on its way through the broker
+	PROOF_NO_MEMORY,     // pools are used up
 	PROOF_REASONS,
 };
 

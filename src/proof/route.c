@@ -175,6 +175,10 @@ static void collect(void *ctx, struct mqtt_trie_entry *entry)
 		route->reason = PROOF_BRIDGE;
 		return;
 	}
+	if (sub->state == SUBSCRIPTION_UNCERTAIN) {
+		route->reason = PROOF_UNCERTAIN;
+		return;
+	}
 	route->heard = true;
 	if (sub->qos > 0)
 		collect_kept(route, sub);

@@ -208,6 +208,7 @@ static void *session_take_over(struct session_map *map, struct session *session)
 		session->owner = NULL;
 		map->online--;
 		map->offline++;
+		session_settle_pending(map, session);
 	}
 	wheel_disarm(&map->expiries, &session->expiry);
 	return previous;
@@ -263,6 +264,11 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 	return 0;
 }
 
+void session_goodbye(struct session *session)
+{
+	session->goodbye = true;
+}
+
 void session_unbind(struct session_map *map, struct session *session, uint64_t now_us)
 {
 	if (!session_outlives(session)) {
@@ -273,9 +279,7 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	map->online--;
 	map->offline++;
 	session_changed(map, session);
-	// Subscriptions that were being made when the connection ended: the broker may or may not
-	// have them. As offline subscriptions they let matches pass, which is right in both cases.
-	session_settle_pending(session);
+	session_settle_pending(map, session);
 	if (session->expiry_s != UINT32_MAX)
 		wheel_arm(&map->expiries, &session->expiry,
 			now_us + ((uint64_t)session->expiry_s + session->expiry_s / 8 +

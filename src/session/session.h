@@ -71,9 +71,11 @@ struct session {
 	// Scratch of whoever groups a match by session: the match it was last seen in.
 	uint64_t mark, pending_mark;
 	uint32_t mark_index;
-	bool unknown; // the broker has subscriptions of it that Offramp has not seen
-	bool bridge;  // another broker: its messages and matches pass
-	bool behind;  // resumed: the broker may still have messages for it from before
+	uint32_t unsubscribing; // subscriptions whose UNSUBACK is awaited
+	bool unknown;		// the broker has subscriptions of it that Offramp has not seen
+	bool bridge;		// another broker: its messages and matches pass
+	bool goodbye;		// its connection ended with a DISCONNECT
+	bool behind;		// resumed: the broker may still have messages for it from before
 	// Of the floor above, for the session's life: what the client has not acknowledged and,
 	// while it is away, what waits for it; where packet identifiers go on.
 	struct list owed;
@@ -91,6 +93,9 @@ static inline bool session_outlives(const struct session *session)
 enum subscription_state {
 	SUBSCRIPTION_PENDING, // SUBSCRIBE seen, SUBACK not
 	SUBSCRIPTION_ACTIVE,
+	// The connection ended before the SUBACK or UNSUBACK: the broker may have it or not. Until
+	// it is subscribed to or unsubscribed from again, only the broker knows.
+	SUBSCRIPTION_UNCERTAIN,
 };
 
 struct subscription {
@@ -133,6 +138,8 @@ bool session_is_kept(const struct session_map *map, struct mqtt_bytes client_id)
 int session_bind(struct session_map *map, const struct session_bind *bind,
 	struct session **ret_session, void **ret_previous);
 
+// A DISCONNECT has passed: the broker has dealt with everything before it.
+void session_goodbye(struct session *session);
 // The connection is gone: the session ends, or stays offline while the broker keeps it.
 void session_unbind(struct session_map *map, struct session *session, uint64_t now_us);
 // The broker has sent a resumed session all that it had for it.
@@ -158,6 +165,9 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 // One filter of an UNSUBSCRIBE: remembered until the UNSUBACK.
 void session_unsubscribe(struct session_map *map, struct session *session, uint16_t packet_id,
 	uint16_t index, struct mqtt_bytes filter);
+// An UNSUBACK is awaited for a subscription that the topic matches: the broker has ended it already
+// ([MQTT-3.10.4-2]), and what the client publishes behind its UNSUBSCRIBE does not come back to it.
+bool session_is_unsubscribing(const struct session *session, struct mqtt_bytes topic);
 // An UNSUBACK (v3: without codes): subscriptions that it names go; `removed` (may be NULL) is told
 // before.
 void session_unsubscribed(struct session_map *map, struct session *session, uint16_t packet_id,

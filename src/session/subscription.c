@@ -13,8 +13,15 @@
 #include "base/random.h"
 #include "mqtt/topic.h"
 
+static void unsubscribe_over(struct subscription *sub)
+{
+	sub->session->unsubscribing -= sub->unsubscribe_id != 0;
+	sub->unsubscribe_id = 0;
+}
+
 static void subscription_drop(struct session_map *map, struct subscription *sub)
 {
+	unsubscribe_over(sub);
 	session_changes_add(&map->changes, &sub->entry);
 	mqtt_trie_remove(map->trie, &sub->entry);
 	list_remove(&sub->link);
@@ -29,14 +36,20 @@ void session_drop_subscriptions(struct session_map *map, struct session *session
 	}
 }
 
-void session_settle_pending(struct session *session)
+void session_settle_pending(struct session_map *map, struct session *session)
 {
-	list_for_each (link, &session->subscriptions) {
+	list_for_each_safe (link, &session->subscriptions) {
 		struct subscription *sub = container_of(link, struct subscription, link);
 
-		sub->state = SUBSCRIPTION_ACTIVE;
-		sub->unsubscribe_id = 0;
+		if (sub->unsubscribe_id != 0 && session->goodbye) {
+			subscription_drop(map, sub);
+		} else if (sub->unsubscribe_id != 0 || sub->state == SUBSCRIPTION_PENDING) {
+			session_changes_add(&map->changes, &sub->entry);
+			sub->state = SUBSCRIPTION_UNCERTAIN;
+			unsubscribe_over(sub);
+		}
 	}
+	session->goodbye = false;
 }
 
 static uint64_t filter_hash(const struct session_map *map, struct mqtt_bytes filter)
@@ -88,7 +101,7 @@ static void subscription_replace(struct session_map *map, struct subscription *g
 			return; // only older ones
 		if (map->config.keep_other_qos && sub->qos != granted->qos)
 			continue;
-		if (sub->state == SUBSCRIPTION_ACTIVE && sub->filter_hash == granted->filter_hash)
+		if (sub->state != SUBSCRIPTION_PENDING && sub->filter_hash == granted->filter_hash)
 			subscription_drop(map, sub);
 	}
 }
@@ -130,6 +143,7 @@ void session_unsubscribe(struct session_map *map, struct session *session, uint1
 			continue;
 		sub->unsubscribe_id = packet_id;
 		sub->unsubscribe_index = index;
+		session->unsubscribing++;
 	}
 }
 
@@ -141,7 +155,7 @@ void session_unsubscribed(struct session_map *map, struct session *session, uint
 
 		if (sub->unsubscribe_id != packet_id)
 			continue;
-		sub->unsubscribe_id = 0;
+		unsubscribe_over(sub);
 		if (sub->unsubscribe_index < codes.length &&
 			codes.data[sub->unsubscribe_index] >= 0x80)
 			continue; // v5: the broker refused, the subscription stays
@@ -154,4 +168,23 @@ void session_unsubscribed(struct session_map *map, struct session *session, uint
 uint32_t subscription_filter(const struct subscription *sub, uint8_t *out, uint32_t size)
 {
 	return mqtt_trie_entry_filter(&sub->entry, out, size);
+}
+
+bool session_is_unsubscribing(const struct session *session, struct mqtt_bytes topic)
+{
+	uint8_t filter[65535];
+
+	if (session->unsubscribing == 0)
+		return false;
+	list_for_each (link, &session->subscriptions) {
+		const struct subscription *sub = container_of(link, struct subscription, link);
+		uint32_t length;
+
+		if (sub->unsubscribe_id == 0 || sub->share)
+			continue;
+		length = subscription_filter(sub, filter, sizeof(filter));
+		if (mqtt_filter_matches(mqtt_bytes(filter, length), topic))
+			return true;
+	}
+	return false;
 }

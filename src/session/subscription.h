@@ -9,6 +9,6 @@
 
 // All subscriptions of the session go.
 void session_drop_subscriptions(struct session_map *map, struct session *session);
-// Nothing is under way any more: pending subscriptions count as active, unsubscriptions as not
-// made.
-void session_settle_pending(struct session *session);
+// The connection has ended, and with it what was under way: unsubscriptions are made where the
+// client said goodbye behind them; for the rest nobody knows.
+void session_settle_pending(struct session_map *map, struct session *session);

@@ -145,8 +145,7 @@ class Races:
         if change is None:
             return SURE
         own = slot == message.slot and not message.is_will and message.first == message.last
-        if any(programs.matches(pattern, message.topic) for pattern in change.filters) \
-                and (not own or self._is_ended(slot, step, message.topic)):
+        if not own and any(programs.matches(pattern, message.topic) for pattern in change.filters):
             return CHANCE
         if not change.is_session:
             return SURE
@@ -158,14 +157,6 @@ class Races:
         # Of several subscriptions mosquitto takes another one for a v3 client that is away.
         is_plain = count == 1 or self.program["clients"][slot]["version"] == 5
         return SURE_QOS if change.lives_on and is_plain else CHANCE
-
-    def _is_ended(self, slot, step, topic):
-        """The client unsubscribes in this step, and does not wait for the answer before it
-        publishes to itself: Offramp ends subscriptions at the UNSUBACK, brokers before."""
-        script = self.program["steps"][step][str(slot)]
-        return script["write"] != "each" and any(
-            programs.matches(pattern, topic) for op in script["ops"] if op[0] == "unsubscribe"
-            for pattern in op[1])
 
     def _of_queue(self, slot, message):
         """What is queued for a client that is away it gets when it comes back and stays; from one

@@ -145,6 +145,26 @@ static void released_to_the_broker_after_all(void **state)
 	assert_null(bed->clients[1]->exchanges);
 }
 
+// What was taken behind such a message is behind it still.
+static void what_follows_a_late_one_does_not_overtake_it(void **state)
+{
+	struct bed *bed = two_clients(state);
+
+	client_sends(bed, 1,
+		BYTES(PUBLISH_2 "\x34\x05\x00\x01"
+				"a\x00\x0a"));
+	client_gets(bed, 1, BYTES(PUBREC_9 "\x50\x02\x00\x0a"));
+	bed->offload->brokers[0].distrust = "a test";
+	client_sends(bed, 1, BYTES(PUBREL_9));
+	broker_gets(bed, 1, BYTES(PUBLISH_2));
+	bed->offload->brokers[0].distrust = NULL;
+	broker_sends(bed, 1, BYTES(PUBREC_9));
+	broker_gets(bed, 1, BYTES(PUBREL_9));
+	client_sends(bed, 1, BYTES("\x62\x02\x00\x0a"));
+	broker_gets(bed, 1, BYTES("\xc0\x00")); // a fence, not a delivery
+	client_gets(bed, 0, BYTES(""));
+}
+
 // A broker that refuses it, or does no QoS 2, ends the exchange; the publisher gets its PUBCOMP.
 static void refused_by_the_broker_after_all(void **state)
 {
@@ -260,6 +280,7 @@ int test_exact(void)
 		cmocka_unit_test_teardown(pubrecs_keep_the_order, bed_end),
 		cmocka_unit_test_teardown(the_publisher_goes_before_it_releases, bed_end),
 		cmocka_unit_test_teardown(released_to_the_broker_after_all, bed_end),
+		cmocka_unit_test_teardown(what_follows_a_late_one_does_not_overtake_it, bed_end),
 		cmocka_unit_test_teardown(refused_by_the_broker_after_all, bed_end),
 		cmocka_unit_test_teardown(a_fence_waits_for_the_release, bed_end),
 		cmocka_unit_test_teardown(passes_while_the_topic_is_held, bed_end),

@@ -56,6 +56,82 @@ static void everything_at_once_before_connack(void **state)
 	}
 }
 
+#define UNSUBSCRIBE(id, topic) "\xa2\x05\x00" id "\x00\x01" topic
+
+// [MQTT-3.10.4-2]: the broker has ended the subscription by then, and knows whether any is left.
+static void own_message_right_after_unsubscribe(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_v4(bed, 0);
+	connect_v4(bed, 1);
+	subscribe_v4(bed, 0, "a", 0);
+	client_sends(bed, 0, BYTES(UNSUBSCRIBE("\x02", "a") PUBLISH("a", "1") PUBLISH("b", "2")));
+	broker_gets(bed, 0, BYTES(UNSUBSCRIBE("\x02", "a") PUBLISH("a", "1")));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_UNSUBSCRIBING], 1);
+	// Others' messages may still come.
+	client_sends(bed, 1, BYTES(PUBLISH("a", "3")));
+	client_gets(bed, 0, BYTES(PUBLISH("a", "3")));
+	broker_sends(bed, 0, BYTES("\xb0\x02\x00\x02"));
+	client_gets(bed, 0, BYTES("\xb0\x02\x00\x02"));
+	client_sends(bed, 1, BYTES(PUBLISH("a", "4")));
+	client_gets(bed, 0, BYTES(""));
+}
+
+// CONNECT of a session that is kept, and its CONNACK.
+static void connect_kept(struct bed *bed, unsigned i, uint8_t present)
+{
+	uint8_t connack[] = {0x20, 2, present, 0};
+	const uint8_t *got;
+
+	bed_open(bed, i);
+	client_sends(bed, i, BYTES("\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01k"));
+	broker_sends(bed, i, connack, sizeof(connack));
+	got_take(&bed->up[i], &got);
+	got_take(&bed->down[i], &got);
+}
+
+// Whether the broker has a subscription that was being made when its connection died shows only
+// when the client subscribes again.
+static void a_connection_that_dies_before_its_suback(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_v4(bed, 1);
+	connect_kept(bed, 0, 0);
+	client_sends(bed, 0, BYTES(SUBSCRIBE("\x01", "a")));
+	bed_close(bed, 0);
+	client_sends(bed, 1, BYTES(PUBLISH("a", "1")));
+	broker_gets(bed, 1, BYTES(PUBLISH("a", "1")));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_UNCERTAIN], 1);
+	connect_kept(bed, 0, 1);
+	client_sends(bed, 1, BYTES(PUBLISH("a", "2")));
+	broker_gets(bed, 1, BYTES(PUBLISH("a", "2")));
+	subscribe_v4(bed, 0, "a", 0);
+	bed_wait(bed, 2 * US_IN_S);
+	client_sends(bed, 1, BYTES(PUBLISH("a", "3")));
+	broker_gets(bed, 1, BYTES("\xc0\x00")); // no reason but the fence is left
+}
+
+// Behind a DISCONNECT nothing is uncertain about what was unsubscribed from.
+static void unsubscribed_and_gone(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_v4(bed, 1);
+	connect_kept(bed, 0, 0);
+	subscribe_v4(bed, 0, "a", 0);
+	client_sends(bed, 0, BYTES(UNSUBSCRIBE("\x02", "a") "\xe0\x00"));
+	bed_close(bed, 0);
+	connect_kept(bed, 0, 1);
+	client_sends(bed, 1, BYTES(PUBLISH("a", "1")));
+	broker_gets(bed, 1, BYTES(""));
+	client_gets(bed, 0, BYTES(""));
+}
+
 static void a_refused_subscription_gets_nothing(void **state)
 {
 	struct bed *bed = bed_new(state);
@@ -251,6 +327,9 @@ int test_pending(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(own_message_right_after_subscribe, bed_end),
 		cmocka_unit_test_teardown(everything_at_once_before_connack, bed_end),
+		cmocka_unit_test_teardown(own_message_right_after_unsubscribe, bed_end),
+		cmocka_unit_test_teardown(a_connection_that_dies_before_its_suback, bed_end),
+		cmocka_unit_test_teardown(unsubscribed_and_gone, bed_end),
 		cmocka_unit_test_teardown(a_refused_subscription_gets_nothing, bed_end),
 		cmocka_unit_test_teardown(a_refused_connection_passes_the_rest, bed_end),
 		cmocka_unit_test_teardown(one_suback_releases_its_own, bed_end),

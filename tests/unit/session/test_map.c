@@ -108,7 +108,7 @@ static void visit(void *ctx, struct mqtt_trie_entry *entry)
 	const char *owner = sub->session->owner;
 
 	snprintf(matches->one[matches->count++], 8, "%s%u%s ", owner == NULL ? "-" : owner,
-		sub->qos, sub->state == SUBSCRIPTION_PENDING ? "?" : "");
+		sub->qos, (const char *[]){"?", "", "!"}[sub->state]);
 }
 
 static const char *match(struct fixture *f, const char *topic, struct matches *matches)
@@ -201,7 +201,7 @@ static void sessions_end_stay_and_move(void **state)
 	session_unbind(f->map, a, 5 * US_IN_S);
 	session_map_check(f->map);
 	assert_string_equal(match(f, "t", &m), "-1 ");
-	assert_string_equal(match(f, "t/2", &m), "-1 ");
+	assert_string_equal(match(f, "t/2", &m), "-1! ");
 	assert_int_equal(f->map->offline, 1);
 	// Resumed.
 	assert_ptr_equal(bind(f, "a", true, 100, "C", &previous), a);
@@ -288,7 +288,7 @@ struct model_sub {
 	unsigned filter;
 	uint16_t packet_id, unsubscribe_id;
 	uint8_t qos;
-	bool pending;
+	enum subscription_state state;
 };
 
 struct model_session {
@@ -322,6 +322,19 @@ static void model_end(struct model *m, struct model_session *s)
 	memset(s, 0, sizeof(*s));
 }
 
+// The connection is gone.
+static void model_settle(struct model *m, struct model_session *s, bool goodbye)
+{
+	for (unsigned i = s->count; i-- > 0;) {
+		struct model_sub *sub = &s->subs[i];
+
+		if (sub->unsubscribe_id != 0 && goodbye)
+			model_remove(m, s, i);
+		else if (sub->unsubscribe_id != 0 || sub->state == SUBSCRIPTION_PENDING)
+			sub->state = SUBSCRIPTION_UNCERTAIN, sub->unsubscribe_id = 0;
+	}
+}
+
 static void step_bind(struct model *m, struct model_session *s, unsigned id, unsigned owner)
 {
 	bool present = random_below(&m->rng, 2);
@@ -339,6 +352,8 @@ static void step_bind(struct model *m, struct model_session *s, unsigned id, uns
 		assert_null(previous);
 	if (s->exists && !present)
 		model_end(m, s);
+	else if (s->exists && s->owner >= 0)
+		model_settle(m, s, false);
 	assert_non_null(real);
 	s->unknown |= !s->exists && present;
 	s->exists = true;
@@ -349,8 +364,12 @@ static void step_bind(struct model *m, struct model_session *s, unsigned id, uns
 
 static void step_unbind(struct model *m, struct model_session *s)
 {
+	bool goodbye = random_below(&m->rng, 2);
+
 	if (!s->exists || s->owner < 0)
 		return;
+	if (goodbye)
+		session_goodbye(s->real);
 	session_unbind(m->f->map, s->real, m->now_us);
 	if (s->expiry_s == 0) {
 		model_end(m, s);
@@ -358,10 +377,7 @@ static void step_unbind(struct model *m, struct model_session *s)
 	}
 	s->owner = -1;
 	s->ends_us = m->now_us + (s->expiry_s + s->expiry_s / 8 + 60ull) * US_IN_S;
-	for (unsigned i = 0; i < s->count; i++) {
-		s->subs[i].pending = false;
-		s->subs[i].unsubscribe_id = 0;
-	}
+	model_settle(m, s, goodbye);
 }
 
 static void step_subscribe(struct model *m, struct model_session *s)
@@ -374,13 +390,13 @@ static void step_subscribe(struct model *m, struct model_session *s)
 	if (!s->exists || s->owner < 0)
 		return;
 	for (unsigned i = 0; i < s->count; i++)
-		if (s->subs[i].packet_id == packet_id && s->subs[i].pending)
+		if (s->subs[i].packet_id == packet_id && s->subs[i].state == SUBSCRIPTION_PENDING)
 			return; // identifiers under way are not used again
 	rc = subscribe(m->f, s->real, packet_id, filters[filter], qos);
 	assert_int_equal(rc == 0, s->count < 10 && m->subs < SUBSCRIPTIONS_MAX);
 	if (rc < 0)
 		return;
-	s->subs[s->count++] = (struct model_sub){filter, packet_id, 0, qos, true};
+	s->subs[s->count++] = (struct model_sub){filter, packet_id, 0, qos, SUBSCRIPTION_PENDING};
 	m->subs++;
 }
 
@@ -396,16 +412,17 @@ static void step_suback(struct model *m, struct model_session *s)
 	for (unsigned i = 0; i < s->count; i++) {
 		struct model_sub sub = s->subs[i];
 
-		if (!sub.pending || sub.packet_id != packet_id)
+		if (sub.state != SUBSCRIPTION_PENDING || sub.packet_id != packet_id)
 			continue;
 		if (code == 0x80) {
 			model_remove(m, s, i);
 			return;
 		}
-		s->subs[i].pending = false;
+		s->subs[i].state = SUBSCRIPTION_ACTIVE;
 		s->subs[i].qos = code;
 		for (unsigned j = i; j-- > 0;)
-			if (s->subs[j].filter == sub.filter && !s->subs[j].pending)
+			if (s->subs[j].filter == sub.filter &&
+				s->subs[j].state != SUBSCRIPTION_PENDING)
 				model_remove(m, s, j);
 		return;
 	}
@@ -474,7 +491,7 @@ static void model_compare(struct model *m)
 					continue;
 				snprintf(expected.one[expected.count++], 8, "%s%u%s ",
 					s->owner < 0 ? "-" : owners[s->owner], s->subs[j].qos,
-					s->subs[j].pending ? "?" : "");
+					(const char *[]){"?", "", "!"}[s->subs[j].state]);
 			}
 		}
 		qsort(expected.one, expected.count, sizeof(expected.one[0]), compare);
