@@ -83,8 +83,14 @@ static bool step_sequence(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	tcp_count_drop(pcb->stack, TCP_DROP_OUT_OF_WINDOW);
 	if (seg->flags & TCP_FLAG_RST)
 		return false;
-	// The client has not got our SYN-ACK yet: an ACK would tell it nothing. An echo of its
-	// first SYN would make it measure a second, and keep its timer at three from then on.
+	// An echo of a peer's first SYN would make it measure a second, and keep its timer at three
+	// from then on: the last one is echoed, by the ACK that is held, or by a SYN-ACK at once. A
+	// client that has not got that yet would learn nothing from an ACK.
+	if ((pcb->flags & TCP_PCB_HOLD_ACK) && (seg->flags & TCP_FLAG_SYN) &&
+		seg->seq + 1 == pcb->rcv_nxt) {
+		tcp_input_timestamp(pcb, seg);
+		return false;
+	}
 	if (pcb->state == TCP_SYN_RECEIVED && (seg->flags & TCP_FLAG_SYN) && seg->seq == pcb->irs) {
 		tcp_input_timestamp(pcb, seg);
 		tcp_rtt_retransmitted(pcb);

@@ -218,6 +218,7 @@ void tcp_pcb_established(struct tcp_pcb *pcb)
 	pcb->tries = 0;
 	pcb->probes = 0;
 	pcb->heard_ms = pcb->stack->now_ms;
+	tcp_rtt_established(pcb);
 	tcp_congestion(pcb)->init(pcb);
 	tcp_pcb_set_state(pcb, pcb->flags & TCP_PCB_FIN_QUEUED ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED);
 	if (pcb->timer == TCP_TIMER_NONE)

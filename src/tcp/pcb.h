@@ -373,6 +373,8 @@ void tcp_rtt_start(struct tcp_pcb *pcb, uint32_t seq);
 void tcp_rtt_retransmitted(struct tcp_pcb *pcb);
 // `ack` acknowledged something new; takes a sample where Karn's rule or a timestamp allows.
 void tcp_rtt_acked(struct tcp_pcb *pcb, const struct tcp_segment *seg);
+// Text may be sent from now on: the RTO for that, when the handshake gave no sample.
+void tcp_rtt_established(struct tcp_pcb *pcb);
 // RTO with its backoff.
 uint64_t tcp_rtt_timeout_us(const struct tcp_pcb *pcb);
 

@@ -16,17 +16,21 @@
 #define ACK_DELAY_MAX_US (200 * US_IN_MS)
 // Below this, host and timer delays are taken for losses (RFC 8985 9.3 leaves the floor to us).
 #define DELAY_MIN_US (10 * US_IN_MS)
+// Without a sample of the round trip (7.2). Shorter than the timeout only where a SYN was lost.
+#define DELAY_UNKNOWN_US (1 * US_IN_S)
 
 uint64_t tcp_probe_delay_us(const struct tcp_pcb *pcb)
 {
 	const struct tcp_flight *f = tcp_flight_find(pcb);
 	uint64_t delay = 2ull * pcb->srtt_us;
 
-	if (!(pcb->flags & TCP_PCB_SACK) || (pcb->flags & TCP_PCB_RECOVERY) || pcb->srtt_us == 0 ||
-		pcb->backoff > 0 || pcb->snd_nxt == pcb->snd_una || !tcp_state_sends(pcb->state))
+	if (!(pcb->flags & TCP_PCB_SACK) || (pcb->flags & TCP_PCB_RECOVERY) || pcb->backoff > 0 ||
+		pcb->snd_nxt == pcb->snd_una || !tcp_state_sends(pcb->state))
 		return 0;
 	if (f && (f->probe || f->sacked > 0 || f->lost > 0))
 		return 0;
+	if (pcb->srtt_us == 0)
+		return DELAY_UNKNOWN_US;
 	if (delay < DELAY_MIN_US)
 		delay = DELAY_MIN_US;
 	if (pcb->snd_nxt - pcb->snd_una <= pcb->mss)
@@ -46,6 +50,7 @@ void tcp_probe_expired(struct tcp_pcb *pcb)
 		resent = true;
 		if (!tcp_output_last_segment(pcb))
 			return; // no frame: the retransmission timer is still there
+		tcp_rtt_retransmitted(pcb);
 	}
 	f = tcp_flight_get(pcb);
 	f->probe = true;

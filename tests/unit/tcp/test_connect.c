@@ -7,6 +7,14 @@
 
 #include <errno.h>
 
+static struct tcp_info info_of(const struct tcp_pcb *pcb)
+{
+	struct tcp_info info;
+
+	tcp_pcb_info(pcb, &info);
+	return info;
+}
+
 static void the_handshake_is_completed(void **state)
 {
 	struct fixture *f = *state;
@@ -65,6 +73,27 @@ static void a_held_ack_waits_for_confirmation(void **state)
 	tcp_confirm(pcb);
 	flush(f);
 	expect_nothing(f);
+}
+
+static void a_held_ack_echoes_the_last_syn_ack(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb;
+
+	f->peer_options.present |= TCP_OPTION_TIMESTAMPS;
+	f->peer_options.tsval = 1000;
+	pcb = connecting(f, &(struct tcp_connect_options){.hold_ack = true});
+	peer(f, SYN | ACK, 0, 1, 0);
+	f->peer_options.tsval = 2000;
+	peer(f, SYN | ACK, 0, 1, 0);
+	f->peer_options.tsval = 1000;
+	peer(f, SYN | ACK, 0, 1, 0); // an old one that was late
+	flush(f);
+	expect_nothing(f);
+	tcp_confirm(pcb);
+	flush(f);
+	expect(f, ACK, 1, 1, 0);
+	assert_int_equal(f->last.options.tsecr, 2000);
 }
 
 static void text_confirms_a_held_ack(void **state)
@@ -165,6 +194,81 @@ static void the_syn_is_repeated_with_backoff(void **state)
 	expect_nothing(f);
 }
 
+// SYNs at 0, 1 and 3 s; the answer to the last of them echoes the first or the last.
+static struct tcp_pcb *connected_at_last(struct fixture *f, bool first)
+{
+	struct tcp_pcb *pcb;
+	uint32_t echo;
+
+	f->peer_options.present |= TCP_OPTION_TIMESTAMPS | TCP_OPTION_SACK_PERMITTED;
+	pcb = connecting(f, NULL);
+	echo = f->ts_recent;
+	pass(f, SECOND);
+	expect(f, SYN, 0, 0, 0);
+	pass(f, 2 * SECOND);
+	expect(f, SYN, 0, 0, 0);
+	if (first)
+		f->ts_recent = echo;
+	pass(f, 5 * MS);
+	peer(f, SYN | ACK, 0, 1, 0);
+	expect_events(f, pcb, TCP_EVENT_ESTABLISHED);
+	flush(f);
+	expect(f, ACK, 1, 1, 0);
+	return pcb;
+}
+
+static void the_echo_of_an_earlier_syn_is_no_sample(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = connected_at_last(f, true);
+
+	assert_int_equal(info_of(pcb).srtt_us, 0);
+	assert_int_equal(info_of(pcb).rto_us, 3 * SECOND); // RFC 6298 (5.7)
+	send_text(f, pcb, 1, 10);
+	flush(f);
+	expect(f, ACK, 1, 1, 10);
+	pass(f, SECOND - MS);
+	expect_nothing(f);
+	pass(f, 2 * MS);
+	expect(f, ACK, 1, 1, 10); // a probe (RFC 8985 7.2)
+	pass(f, 5 * MS);
+	peer(f, ACK, 1, 11, 0);
+	assert_in_range(info_of(pcb).srtt_us, 1, 10 * MS);
+	assert_true(info_of(pcb).rto_us <= f->config.rto_min_us + 10 * MS);
+}
+
+// Its repeated SYN is answered then, and it measures the path instead of our timer.
+static void a_client_is_the_first_to_repeat_its_syn(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb;
+
+	connecting(f, &(struct tcp_connect_options){.hold_ack = true});
+	pass(f, 1120 * MS);
+	expect_nothing(f);
+	pass(f, 10 * MS);
+	expect(f, SYN, 0, 0, 0);
+	fixture_restart(f);
+	listen_here(f);
+	pcb = knock(f);
+	tcp_accept(pcb);
+	flush(f);
+	expect(f, SYN | ACK, 0, 1, 0);
+	pass(f, 1120 * MS);
+	expect_nothing(f);
+	pass(f, 10 * MS);
+	expect(f, SYN | ACK, 0, 1, 0);
+}
+
+static void the_echo_of_the_last_syn_is_a_sample(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = connected_at_last(f, false);
+
+	assert_in_range(info_of(pcb).srtt_us, 1, 10 * MS);
+	assert_true(info_of(pcb).rto_us <= f->config.rto_min_us + 10 * MS);
+}
+
 static void crossing_syns_make_one_connection(void **state)
 {
 	struct fixture *f = *state;
@@ -247,12 +351,16 @@ int test_tcp_connect(void)
 		FIXTURE_TEST(the_syn_offers_everything),
 		FIXTURE_TEST(a_tuple_is_used_once),
 		FIXTURE_TEST(a_held_ack_waits_for_confirmation),
+		FIXTURE_TEST(a_held_ack_echoes_the_last_syn_ack),
 		FIXTURE_TEST(text_confirms_a_held_ack),
 		FIXTURE_TEST(text_queued_before_the_handshake_follows_it),
 		FIXTURE_TEST(an_unacceptable_ack_is_reset_and_the_syn_repeated_at_once),
 		FIXTURE_TEST(after_the_retries_it_is_refused),
 		FIXTURE_TEST(a_reset_refuses_only_with_the_right_ack),
 		FIXTURE_TEST(the_syn_is_repeated_with_backoff),
+		FIXTURE_TEST(the_echo_of_an_earlier_syn_is_no_sample),
+		FIXTURE_TEST(the_echo_of_the_last_syn_is_a_sample),
+		FIXTURE_TEST(a_client_is_the_first_to_repeat_its_syn),
 		FIXTURE_TEST(crossing_syns_make_one_connection),
 		FIXTURE_TEST(text_on_the_syn_ack_counts),
 		FIXTURE_TEST(our_time_wait_gives_way_when_timestamps_allow),

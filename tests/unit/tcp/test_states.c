@@ -668,7 +668,7 @@ static int call_make(struct fixture *f, enum call call, struct tcp_pcb *pcb)
 		tcp_abort(pcb);
 		return 0;
 	case RTO:
-		pass(f, 1100 * MS);
+		pass(f, 1150 * MS);
 		return 0;
 	default:
 		for (unsigned i = 0; i < 20; i++) {
