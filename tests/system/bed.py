@@ -152,7 +152,8 @@ class Bed:
         """offramp-bench on the clients' host. Returns its JSON."""
         login = self.login_options("--username", "--password")
         done = self.run(os.path.join(BUILD, "offramp-bench"), "--json", "--host", self.host,
-                        "--port", self.port, *login, *arguments, timeout=timeout)
+                        "--port", self.port, "--connect-timeout", self.seconds(10),
+                        "--drain", self.seconds(5), *login, *arguments, timeout=timeout)
         assert done.returncode == 0, f"offramp-bench {arguments}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
