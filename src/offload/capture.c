@@ -192,32 +192,52 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 
 // --- after a message has passed ------------------------------------------------------------------
 
+// NULL: its order cannot be kept any more, so nothing of it is captured any more.
+static struct fences *fences_get(struct client *client)
+{
+	if (client->fences == NULL) {
+		client->fences = payload_alloc(client->offload->payloads, sizeof(struct fences));
+		if (client->fences == NULL) {
+			client->disordered = true;
+			return NULL;
+		}
+		fences_init(client_fences(client));
+	}
+	return client_fences(client);
+}
+
+static void capture_behind_all(struct client *client)
+{
+	struct fences *fences = fences_get(client);
+
+	if (fences != NULL)
+		fences_passed_unknown(fences);
+}
+
+void capture_behind(struct client *client, uint64_t key)
+{
+	struct fences *fences = fences_get(client);
+
+	if (fences != NULL)
+		fences_passed(fences, key, client->offload->now_us,
+			client->broker->config->capture.hold_us);
+}
+
 void capture_passed(
 	struct client *client, struct mqtt_bytes topic, uint8_t qos, enum proof_reason reason)
 {
 	const struct offload_broker_config *config = client->broker->config;
-	struct offload *offload = client->offload;
 	bool held = reason == PROOF_FENCE && config->fence == OFFLOAD_FENCE_PING;
 
 	client->passed++;
-	counter_inc(&offload->counters.passed[reason]);
+	counter_inc(&client->offload->counters.passed[reason]);
 	// What passes only because its topic is held does not prolong the hold: the fence at its
 	// end covers it.
 	if (held || client->state == CLIENT_ENDED)
 		return;
-	if (client->fences == NULL) {
-		client->fences = payload_alloc(offload->payloads, sizeof(struct fences));
-		if (client->fences == NULL) {
-			// Its order cannot be kept any more, so nothing of it is captured any more.
-			client->disordered = true;
-			return;
-		}
-		fences_init(client_fences(client));
-	}
 	if (topic.length == 0)
-		fences_passed_unknown(client_fences(client));
+		capture_behind_all(client);
 	else
-		fences_passed(client_fences(client),
-			fence_key(proof_topic_hash(client->broker->routes, topic), qos),
-			offload->now_us, config->capture.hold_us);
+		capture_behind(
+			client, fence_key(proof_topic_hash(client->broker->routes, topic), qos));
 }

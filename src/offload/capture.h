@@ -22,3 +22,6 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 // empty: unknown.
 void capture_passed(
 	struct client *client, struct mqtt_bytes topic, uint8_t qos, enum proof_reason reason);
+// A message of this topic and QoS (fence_key()) is on its way through the broker, though the client
+// did not publish it on this connection: what it publishes now is behind it.
+void capture_behind(struct client *client, uint64_t key);

@@ -5,6 +5,7 @@
 
 #include "offload/client.h"
 
+#include "offload/capture.h"
 #include "offload/fencing.h"
 #include "offload/output.h"
 #include "offload/owed.h"
@@ -21,6 +22,11 @@ void client_connect(struct client *client, const struct mqtt_connect *connect)
 	client->receive_maximum = connect->receive_maximum;
 	client->maximum_packet_size = connect->maximum_packet_size;
 	client->session_expiry = connect->session_expiry;
+	client->has_will = connect->has_will;
+	if (connect->has_will)
+		client->will_key =
+			fence_key(proof_topic_hash(client->broker->routes, connect->will.topic),
+				connect->will.qos);
 	if (connect->client_id.length == 0)
 		return;
 	client->client_id =
@@ -43,9 +49,34 @@ static struct mqtt_bytes client_id_in_force(
 	return connack->assigned_client_id; // empty when the broker (v3) keeps it to itself
 }
 
+// The client may be back so soon that its will is still on its way.
+#define WILL_US (10 * US_IN_S)
+
+static uint64_t client_hash(const struct client *client)
+{
+	return proof_topic_hash(client->broker->routes,
+		mqtt_bytes(client->client_id->data, client->client_id->length));
+}
+
+// The broker publishes its will now, or has done so.
+static void client_leave_will(struct client *client)
+{
+	if (client->has_will && client->client_id != NULL)
+		wills_add(&client->broker->wills, client_hash(client), client->will_key,
+			client->offload->now_us + WILL_US);
+	client->has_will = false;
+}
+
+static void found_will(void *ctx, uint64_t key)
+{
+	capture_behind(ctx, key);
+}
+
 // The connection that had the session delivers no more; its broker leg is about to be closed.
 static void client_lose_session(struct client *client)
 {
+	if (client->state == CLIENT_ACCEPTED)
+		client_leave_will(client);
 	client->session = NULL;
 	if (client->state == CLIENT_ACCEPTED)
 		client->state = CLIENT_ENDED;
@@ -96,6 +127,9 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 			owed_park(previous, client->session);
 		client_lose_session(previous);
 	}
+	if (client->client_id != NULL)
+		wills_find(&client->broker->wills, client_hash(client), client->offload->now_us,
+			found_will, client);
 	if (resumed && client->session != NULL)
 		owed_resume(client);
 }

@@ -13,6 +13,7 @@
 #include "offload/counters.h"
 #include "offload/offload.h"
 #include "offload/reader.h"
+#include "offload/wills.h"
 #include "proof/fence.h"
 #include "proof/route.h"
 #include "session/acks.h"
@@ -27,6 +28,7 @@ struct broker {
 	struct session_map *map;
 	struct proof_routes *routes;
 	const char *distrust; // why the operator's declaration does not hold; NULL: it does
+	struct wills wills;
 	bool reachable;
 	uint32_t connections;
 };
@@ -104,6 +106,7 @@ struct client {
 	enum client_state state;
 	enum mqtt_version version;
 	bool clean, bridge;
+	bool has_will;	    // which the broker publishes unless it says goodbye
 	bool unknown;	    // counted as unknown in the map
 	bool gone;	    // the client's direction has ended
 	bool disordered;    // what passed could not be remembered: nothing is captured any more
@@ -113,6 +116,7 @@ struct client {
 	uint16_t keep_alive;
 	uint16_t receive_maximum; // the client's
 	uint32_t session_expiry;
+	uint64_t will_key;	      // fence_key() of the will
 	uint32_t maximum_packet_size; // the client's
 	uint32_t broker_packet_size;  // the broker's
 	uint16_t broker_aliases;      // topic aliases it takes from the client

@@ -271,9 +271,45 @@ static void without_pings_the_hold_time_does(void **state)
 	client_gets(bed, 0, BYTES(ORDINARY));
 }
 
+// Back before its will has come out of the broker: what it publishes then is behind the will.
+static void a_will_comes_before_what_its_client_publishes_next(void **state)
+{
+	static const char connect[] = "\x10\x13\x00\x04MQTT\x04\x06\x00\x3c\x00\x01w\x00\x01"
+				      "a\x00\x01W";
+	const uint8_t *got;
+
+	for (unsigned how = 0; how < 3; how++) {
+		struct bed *bed = bed_new(state);
+
+		bed_start(bed);
+		connect_v4(bed, 0);
+		subscribe_v4(bed, 0, "a", 0);
+		for (unsigned i = 1; i <= 2; i++) {
+			bed_open(bed, i);
+			client_sends(bed, i, BYTES(connect));
+			broker_sends(bed, i, BYTES("\x20\x02\x00\x00"));
+			got_take(&bed->up[i], &got);
+			got_take(&bed->down[i], &got);
+			if (i == 1 && how == 0)
+				bed_close(bed, i);
+			if (i == 1 && how == 1)
+				client_sends(bed, i, BYTES("\xe0\x00"));
+		}
+		client_sends(bed, 2, BYTES(ORDINARY));
+		if (how == 1)
+			client_gets(bed, 0, BYTES(ORDINARY)); // it said goodbye
+		else
+			broker_gets(bed, 2, BYTES(ORDINARY)); // gone, or taken over
+		bed_end(state);
+	}
+	bed_start(bed_new(state));
+}
+
 int test_fences(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(
+			a_will_comes_before_what_its_client_publishes_next, bed_end),
 		cmocka_unit_test(clear_held_blocked),
 		cmocka_unit_test(failures_double_the_hold),
 		cmocka_unit_test(more_than_fit_block_everything),
