@@ -62,6 +62,7 @@ static void worker_port_init(struct worker *worker, unsigned i, struct port *por
 				// Frames that another worker sends must not refer to payloads,
 				// whose references only this one counts.
 				.tso = caps->tso && wp->own,
+				.tso_ipv6 = caps->tso_ipv6 && wp->own,
 				.multi_segment = caps->multi_segment && wp->own,
 			},
 		.tx_pool = worker->pools.tx,

@@ -29,7 +29,7 @@ static uint16_t fragment_field(const struct net_path *path, const struct ip_fiel
 // Word by word from registers, and summed there: what was just written in parts cannot be read back
 // at once without a stall.
 static void header_write(const struct net_path *path, uint8_t *header, uint16_t length,
-	const struct ip_fields *fields)
+	const struct ip_fields *fields, bool in_hardware)
 {
 	uint32_t id = path->df ? 0 : fields->id & 0xffff;
 	uint32_t first = rte_cpu_to_be_32((uint32_t)RTE_IPV4_VHL_DEF << 24 |
@@ -40,7 +40,7 @@ static void header_write(const struct net_path *path, uint8_t *header, uint16_t 
 	uint32_t source = net_address_to_ipv4(&path->local);
 	uint32_t destination = net_address_to_ipv4(&path->remote);
 
-	if (!path->netif->caps.tx_ip_checksum) {
+	if (!in_hardware) {
 		uint16_t sum = sum_fold((uint64_t)first + second + third + source + destination);
 
 		third |= rte_cpu_to_be_32(rte_be_to_cpu_16((uint16_t)~sum));
@@ -55,10 +55,13 @@ static void header_write(const struct net_path *path, uint8_t *header, uint16_t 
 void ipv4_transmit(struct net_path *path, struct rte_mbuf *m, const struct ip_fields *fields)
 {
 	uint8_t *header = (void *)rte_pktmbuf_prepend(m, sizeof(struct rte_ipv4_hdr));
+	// Who cuts a frame makes the headers of its parts, even where it sums no others (virtio).
+	bool in_hardware =
+		path->netif->caps.tx_ip_checksum || (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
 
-	header_write(path, header, (uint16_t)m->pkt_len, fields);
+	header_write(path, header, (uint16_t)m->pkt_len, fields, in_hardware);
 	m->l3_len = sizeof(struct rte_ipv4_hdr);
-	if (path->netif->caps.tx_ip_checksum)
+	if (in_hardware)
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
 	ip_transmit(path, m);
 }

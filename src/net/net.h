@@ -199,6 +199,12 @@ void net_path_confirm(struct net_path *path, uint64_t now_us);
 // net_path_send() starts a new resolution and so clears it: ask before sending again.
 int net_path_error(const struct net_path *path);
 
+// May net_path_send() be given TSO frames?
+static inline bool net_path_takes_tso(const struct net_path *path)
+{
+	return path->ipv6 ? path->netif->caps.tso_ipv6 : path->netif->caps.tso;
+}
+
 // ICMP destination unreachable, with the code of m's family, for a packet that nobody wants; m as
 // in a delivery. Consumes m.
 void net_unreachable(

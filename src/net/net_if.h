@@ -20,7 +20,8 @@ struct net_if_caps {
 	bool rx_checksum; // bad IPv4/TCP sums are flagged in ol_flags; good ones need no look
 	bool tx_ip_checksum;
 	bool tx_tcp_checksum;
-	bool tso;
+	bool tso;	    // TCP over IPv4
+	bool tso_ipv6;	    // and over IPv6
 	bool multi_segment; // chained mbufs may be transmitted
 };
 

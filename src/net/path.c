@@ -175,7 +175,7 @@ static inline void path_send(struct net_path *path, struct rte_mbuf *m, uint8_t 
 	struct ip_fields fields = {.protocol = protocol, .ecn = ecn};
 
 	DASSERT(rte_pktmbuf_headroom(m) >= NET_HEADROOM);
-	DASSERT(!tso || caps->tso);
+	DASSERT(!tso || net_path_takes_tso(path));
 	net->now_us = now_us;
 	if (unlikely(length > longest || (length > path->mtu && path->df && !tso))) {
 		net_drop(net, m, NET_DROP_TOO_BIG);

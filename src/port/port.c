@@ -124,6 +124,13 @@ static int device_configure(struct port *port, const struct port_config *config,
 	return r;
 }
 
+static const char *tso_describe(const struct port_caps *caps)
+{
+	if (!caps->tso)
+		return "no";
+	return caps->tso_ipv6 ? "yes" : "IPv4 only";
+}
+
 static void log_capabilities(const struct port *port, const struct port_config *config)
 {
 	const struct port_caps *caps = &port->caps;
@@ -135,8 +142,8 @@ static void log_capabilities(const struct port *port, const struct port_config *
 		", MTU %u, %u queue pair%s; in hardware: rx checksum %s, tx checksum %s, tso %s, multi-segment %s",
 		port->name, config->device, RTE_ETHER_ADDR_BYTES(&mac), port->mtu, port->pairs,
 		port->pairs == 1 ? "" : "s", caps->rx_checksum ? "yes" : "no",
-		caps->tx_ip_checksum && caps->tx_tcp_checksum ? "yes" : "no",
-		caps->tso ? "yes" : "no", caps->multi_segment ? "yes" : "no");
+		caps->tx_ip_checksum && caps->tx_tcp_checksum ? "yes" : "no", tso_describe(caps),
+		caps->multi_segment ? "yes" : "no");
 }
 
 static int port_setup(
@@ -156,13 +163,13 @@ static int port_setup(
 	}
 	memcpy(port->mac, &mac, sizeof(port->mac));
 	port->if_index = info.if_index;
-	port_caps_detect(&info, &port->caps);
 	port->pairs = pairs_of(&info, port->pairs);
 	r = port->pairs > 0 ? 0 : -ENOTSUP;
 	if (r == 0)
-		r = port_impair_open(port, config, rx_pools[0]);
-	if (r == 0)
 		r = port_mtu_choose(config, &info, &port->mtu);
+	port_caps_detect(&info, port->mtu, &port->caps);
+	if (r == 0)
+		r = port_impair_open(port, config, rx_pools[0]);
 	port->burst = (uint16_t)port->caps.burst;
 	port->tx_prepare = port->caps.tx_ip_checksum || port->caps.tx_tcp_checksum;
 	if (r == 0)

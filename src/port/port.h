@@ -53,7 +53,8 @@ struct port_config {
 };
 
 struct port_caps {
-	bool rx_checksum, tx_ip_checksum, tx_tcp_checksum, tso, multi_segment;
+	bool rx_checksum, tx_ip_checksum, tx_tcp_checksum, multi_segment;
+	bool tso, tso_ipv6;
 	unsigned burst; // transmit at most so many at once (af_xdp loses packets above 64)
 };
 

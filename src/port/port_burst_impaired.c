@@ -124,7 +124,8 @@ int port_impair_open(
 		if (!queue_init(port, config, i))
 			return -ENOMEM;
 	// A sum that the device makes or has checked would hide what is corrupted here.
-	caps->rx_checksum = caps->tx_ip_checksum = caps->tx_tcp_checksum = caps->tso = false;
+	caps->rx_checksum = caps->tx_ip_checksum = caps->tx_tcp_checksum = false;
+	caps->tso = caps->tso_ipv6 = false;
 	log_impairment(port->name, "receiving", &config->impair_rx);
 	log_impairment(port->name, "sending", &config->impair_tx);
 	return 0;

@@ -21,13 +21,25 @@
 #define ETHERNET_TAGGED	 18u // header and one VLAN tag
 #define AF_PACKET_FRAME	 2048u
 #define AF_PACKET_HEADER 66u // before the frame in a slot of the receive ring (TPACKET_V2)
+// It announces no limit and is told no MTU, and drops longer packets.
+#define TAP_MTU RTE_ETHER_MTU
 
 static bool driver_is(const struct rte_eth_dev_info *info, const char *driver)
 {
 	return info->driver_name != NULL && strcmp(info->driver_name, driver) == 0;
 }
 
-void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret_caps)
+// net_tap cuts in software (rte_gso), TCP over IPv4 only: of IPv6 it sends the whole frame as it
+// is. It holds a segment with all its headers, Ethernet's too, against the MTU that the EAL gave
+// it, and refuses the frame when they are longer.
+static void tap_caps_limit(uint16_t mtu, struct port_caps *caps)
+{
+	caps->tso_ipv6 = false;
+	if (mtu + RTE_ETHER_HDR_LEN > TAP_MTU)
+		caps->tso = false;
+}
+
+void port_caps_detect(const struct rte_eth_dev_info *info, uint16_t mtu, struct port_caps *ret_caps)
 {
 	const uint64_t rx_checksum = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 	uint64_t rx = info->rx_offload_capa, tx = info->tx_offload_capa;
@@ -43,13 +55,13 @@ void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret
 	// It sends a chain's first segment and zeros for the rest, and reports success.
 	if (driver_is(info, "net_af_xdp"))
 		ret_caps->multi_segment = false;
-	// A segmented send is a chain whose checksums the device completes.
+	// A segmented send is a chain whose checksums the device completes; those of the IPv4
+	// headers too, which virtio does for no other frames.
 	ret_caps->tso = (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) && ret_caps->multi_segment &&
-			ret_caps->tx_ip_checksum && ret_caps->tx_tcp_checksum;
-	// It counts the Ethernet header against the MTU and so refuses frames of full segments; it
-	// would only cut them in software anyway.
+			ret_caps->tx_tcp_checksum;
+	ret_caps->tso_ipv6 = ret_caps->tso;
 	if (driver_is(info, "net_tap"))
-		ret_caps->tso = false;
+		tap_caps_limit(mtu, ret_caps);
 }
 
 // af_packet announces no limit; it is the size of a slot in its ring, framesz= in the vdev string.
@@ -70,6 +82,8 @@ static uint16_t device_mtu_max(
 {
 	if (driver_is(info, "net_af_packet"))
 		return af_packet_mtu_max(config->device);
+	if (driver_is(info, "net_tap"))
+		return TAP_MTU;
 	return info->max_mtu;
 }
 

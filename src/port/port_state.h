@@ -69,8 +69,9 @@ int port_impair_open(
 void port_impair_close(struct port *port); // after the device
 uint64_t port_impair_count(const struct port *port, enum impair_kind kind);
 
-// What the device claims, less what is known to be wrong.
-void port_caps_detect(const struct rte_eth_dev_info *info, struct port_caps *ret_caps);
+// What the device claims, less what is known to be wrong, for packets up to `mtu`.
+void port_caps_detect(
+	const struct rte_eth_dev_info *info, uint16_t mtu, struct port_caps *ret_caps);
 // The largest IP packet the port takes and sends, from the configuration and the device; -EINVAL,
 // logged, when they do not go together.
 int port_mtu_choose(

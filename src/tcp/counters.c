@@ -58,6 +58,8 @@ static const struct counter_family families[] = {
 	{"tcp_pieces", "Pieces in all send queues.", NULL, NULL, 1, COUNTER_GAUGE},
 	{"tcp_segments_in_total", "Segments received.", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_segments_out_total", "Segments sent.", NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"tcp_tso_frames_total", "Frames of several segments, for the device to cut.", NULL, NULL,
+		1, COUNTER_MONOTONIC},
 	{"tcp_retransmits_total", "Segments sent again.", NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"tcp_timeouts_total", "Expiries of the retransmission timer.", NULL, NULL, 1,
 		COUNTER_MONOTONIC},

@@ -159,6 +159,7 @@ static void text_add(
 		return;
 	frame->m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
 	frame->m->tso_segsz = pcb->mss;
+	tcp_count(pcb->stack, TCP_COUNTER_TSO_FRAMES);
 	counter_add(&pcb->stack->counters[TCP_COUNTER_SEGMENTS_OUT], (e->length - 1) / pcb->mss);
 }
 

@@ -16,6 +16,9 @@
 
 // Text that one IP packet carries at most: headers with all their options stay below 64 KiB too.
 #define TSO_MAX (UINT16_MAX - 60u - TCP_HEADER_MAX)
+// What a device cuts at once: more than this would come out of it as a burst that few queues take,
+// and net_tap does not.
+#define TSO_SEGMENTS 64u
 
 static uint32_t span_of(const struct tcp_emission *e)
 {
@@ -98,9 +101,9 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 // (TSO).
 static uint32_t frame_limit(const struct tcp_pcb *pcb)
 {
-	if (!pcb->path.netif->caps.tso || seq_lt(pcb->snd_nxt, pcb->snd_max))
+	if (!net_path_takes_tso(&pcb->path) || seq_lt(pcb->snd_nxt, pcb->snd_max))
 		return pcb->mss;
-	return TSO_MAX;
+	return min_u32(TSO_MAX, TSO_SEGMENTS * pcb->mss);
 }
 
 // Text (and FIN) at SND.NXT as far as `room` goes; what it is made of.

@@ -28,7 +28,7 @@
 static int start_eal(const struct options *options)
 {
 	const struct port_eal_config eal = {
-		.devices = (const char *const[]){options->interface},
+		.devices = (const char *const[]){options->device},
 		.devices_count = 1,
 		.memory_mb = MEMORY_MB,
 		.control_core = options->core,
@@ -39,29 +39,17 @@ static int start_eal(const struct options *options)
 	return port_eal_init(&eal);
 }
 
-// The device string stands where the interface's name was.
-static int device_make(struct options *options)
-{
-	char *device;
-
-	if (asprintf(&device, "net_af_packet0,iface=%s%s%s", options->interface,
-		    options->device_arguments != NULL ? "," : "",
-		    options->device_arguments != NULL ? options->device_arguments : "") < 0)
-		return -ENOMEM;
-	options->interface = device;
-	return 0;
-}
-
 static int start_port(struct peer *peer)
 {
 	const struct options *options = &peer->options;
-	const char *framesz = strstr(options->interface, "framesz=");
+	const char *framesz = strstr(options->device, "framesz=");
 	uint16_t room = framesz != NULL
 				? (uint16_t)(strtoul(framesz + 8, NULL, 10) + RTE_PKTMBUF_HEADROOM)
 				: 0;
 	const struct port_config config = {
 		.name = "peer",
-		.device = options->interface,
+		.device = options->device,
+		.mtu = options->mtu,
 		.impair_rx = options->impair_rx,
 		.impair_tx = options->impair_tx,
 	};
@@ -88,6 +76,7 @@ static void start_netif(struct peer *peer)
 			.tx_ip_checksum = caps->tx_ip_checksum,
 			.tx_tcp_checksum = caps->tx_tcp_checksum,
 			.tso = caps->tso,
+			.tso_ipv6 = caps->tso_ipv6,
 			.multi_segment = caps->multi_segment},
 		.tx_pool = peer->pools.tx,
 		.tx_reserve = peer->pools.reserve,
@@ -164,7 +153,7 @@ static int start(struct peer *peer)
 	pattern_init(&peer->pattern);
 	random_init(&peer->rng, (uint64_t)time(NULL));
 	peer->apps = calloc(peer->options.connections_max, sizeof(*peer->apps));
-	if (peer->apps == NULL || device_make(&peer->options) < 0)
+	if (peer->apps == NULL)
 		return -ENOMEM;
 	r = start_eal(&peer->options);
 	if (r == 0)
@@ -286,7 +275,6 @@ int main(int argc, char **argv)
 	run(peer);
 	report_print(peer);
 	whole = stop(peer);
-	free((char *)peer->options.interface);
 	free(peer->apps);
 	free(peer);
 	return whole ? EXIT_SUCCESS : EXIT_FAILURE;

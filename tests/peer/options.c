@@ -18,7 +18,6 @@ enum {
 	KEY_IMPAIR_TX,
 	KEY_CONNECTIONS,
 	KEY_CONNECTIONS_MAX,
-	KEY_DEVICE,
 	KEY_GATEWAY,
 	KEY_NEIGHBOUR,
 	KEY_NO_COOKIES,
@@ -27,8 +26,8 @@ enum {
 const char *const role_names[ROLES] = {"sink", "source", "echo"};
 
 static const struct argp_option table[] = {
-	{"interface", 'i', "NAME", 0, "the kernel's interface behind the port", 0},
-	{"device", KEY_DEVICE, "ARGUMENTS", 0, "more arguments of the af_packet device", 0},
+	{"device", 'd', "DEVICE", 0, "as DPDK names it: net_af_packet0,iface=eth0", 0},
+	{"mtu", 'm', "N", 0, "of the port; what the device has", 0},
 	{"address", 'a', "ADDRESS/PREFIX", 0, "of ours; several of either family", 0},
 	{"gateway", KEY_GATEWAY, "ADDRESS", 0, "to whom everything else goes", 0},
 	{"neighbour", KEY_NEIGHBOUR, "ADDRESS=MAC", 0, "known, and not asked for", 0},
@@ -203,11 +202,11 @@ static bool impair_both(struct options *options, char *list)
 static bool option_set(struct options *options, int key, char *arg)
 {
 	switch (key) {
-	case 'i':
-		options->interface = arg;
+	case 'd':
+		options->device = arg;
 		return true;
-	case KEY_DEVICE:
-		options->device_arguments = arg;
+	case 'm':
+		options->mtu = (uint16_t)strtoul(arg, NULL, 10);
 		return true;
 	case 'a':
 		return address_add(options, arg);
@@ -250,8 +249,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *options = state->input;
 
 	if (key == ARGP_KEY_END) {
-		if (options->interface == NULL || options->addresses_count == 0)
-			argp_error(state, "--interface and --address are needed");
+		if (options->device == NULL || options->addresses_count == 0)
+			argp_error(state, "--device and --address are needed");
 		return 0;
 	}
 	if (key == ARGP_KEY_ARG || (arg == NULL && key != KEY_NO_COOKIES))

@@ -2,7 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // tcp-peer: the engine as one end of real TCP connections, with nothing of Offramp above it. One
-// port (af_packet on a veth, perhaps a bad wire), net, tcp, and small applications: a sink that
+// port (perhaps a bad wire), net, tcp, and small applications: a sink that
 // verifies, a source, an echo. The other end is a kernel's. It ends after --connections of them
 // or on SIGTERM, with one JSON object on stdout.
 //
@@ -51,8 +51,8 @@ extern const char *const role_names[ROLES];
 #define ADDRESSES_MAX 4
 
 struct options {
-	const char *interface;
-	const char *device_arguments; // of the vdev: "framesz=9216,blocksz=36864"
+	const char *device; // "net_af_packet0,iface=eth0,framesz=9216,blocksz=36864"
+	uint16_t mtu;	    // 0: what the device has
 	struct net_interface_address addresses[ADDRESSES_MAX];
 	unsigned addresses_count;
 	struct net_route_config gateway;

@@ -89,6 +89,16 @@ static void print_waits(const struct peer *peer)
 	printf("]");
 }
 
+// What is left to the port's device.
+static void print_caps(const struct port_caps *caps)
+{
+	printf(",\n \"caps\": {\"rx_checksum\": %u, \"tx_ip_checksum\": %u, "
+	       "\"tx_tcp_checksum\": %u, \"multi_segment\": %u, \"tso\": %u, "
+	       "\"tso_ipv6\": %u}",
+		caps->rx_checksum, caps->tx_ip_checksum, caps->tx_tcp_checksum, caps->multi_segment,
+		caps->tso, caps->tso_ipv6);
+}
+
 // Connections, and what they keep.
 static void print_kept(const struct peer *peer)
 {
@@ -118,6 +128,7 @@ void report_print(const struct peer *peer)
 	printf("]");
 	print_waits(peer);
 	print_kept(peer);
+	print_caps(port_get_caps(peer->port));
 	port_counters_update(peer->port);
 	print_set("port", port_counters(peer->port));
 	print_set("net", net_counters(peer->net));

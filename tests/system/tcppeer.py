@@ -30,6 +30,7 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SINK, SOURCE, ECHO = 9001, 9002, 9003  # where the peer listens
 PERIOD = 65521
 MEGABYTE = 1 << 20
+TAP_MAC = "02:00:00:00:00:02"
 SO_SNDBUFFORCE = 32  # of <asm-generic/socket.h>
 
 _numbers = itertools.count()
@@ -164,6 +165,11 @@ class Wire:
             self.ip("kernel", "neighbour", "replace", PEER[family], "lladdr", self.peer_mac,
                     "dev", "eth0", "nud", "permanent")
 
+    def device(self):
+        """The peer's, as DPDK names it."""
+        ring = "framesz=9216,blocksz=36864,framecnt=512" if self.mtu > 2000 else "framecnt=4096"
+        return f"net_af_packet0,iface=eth0,{ring}"
+
     def mac(self, role):
         links = hosts.run("ip", "-n", self.netns(role), "-j", "link", "show", "eth0")
         return json.loads(links)[0]["address"]
@@ -198,18 +204,54 @@ class Wire:
         return Peer(self, *arguments, **options)
 
 
+class TapWire(Wire):
+    """The peer's device is a tap, made by it, and the kernel's end is that interface itself.
+
+    It leaves checksums and, where the port's MTU lets it, segmentation to the device.
+    """
+
+    def __init__(self, port_mtu, family=4):
+        super().__init__(family=family)
+        self.port_mtu = port_mtu
+
+    def netns(self, role):
+        return super().netns("kernel")
+
+    def _create(self):
+        hosts.run("ip", "netns", "add", self.netns("kernel"))
+        self.ip("kernel", "link", "set", "lo", "up")
+
+    def device(self):
+        return "net_tap0,iface=eth0"
+
+    def peer(self, *arguments, **options):
+        peer = super().peer("--mtu", self.port_mtu, *arguments, **options)
+        tap_address(self.netns("kernel"), "eth0", *(f"{KERNEL[f]}/{PREFIX[f]}" for f in (4, 6)))
+        return peer
+
+    def checksum_errors(self):
+        """Of TCP segments, as the kernel's end counts them."""
+        lines = hosts.run("ip", "netns", "exec", self.netns("kernel"), "cat", "/proc/net/snmp")
+        names, values = (line.split() for line in lines.splitlines() if line.startswith("Tcp:"))
+        return int(values[names.index("InCsumErrors")])
+
+
+def tap_address(netns, interface, *prefixes):
+    """Makes a host of the kernel's side of a tap. Its driver gave it the MAC that the port has."""
+    hosts.run("ip", "-n", netns, "link", "set", interface, "address", TAP_MAC)
+    for prefix in prefixes:
+        hosts.run("ip", "-n", netns, "address", "add", prefix, "dev", interface,
+                  *(["nodad"] if hosts.is_ipv6(prefix.partition("/")[0]) else []))
+
+
 class Peer:
     """A running tcp-peer."""
 
     def __init__(self, wire, *arguments, bytes_=1 << 20, impair=None, connections=0):
-        command = ["ip", "netns", "exec", wire.netns("peer"), PROGRAM, "--interface", "eth0",
+        command = ["ip", "netns", "exec", wire.netns("peer"), PROGRAM, "--device", wire.device(),
                    "--address", f"{wire.peer_address}/{PREFIX[wire.family]}",
                    "--bytes", str(bytes_), "--listen", f"sink:{SINK}", "--listen", f"source:{SOURCE}",
                    "--listen", f"echo:{ECHO}", "--connections", str(connections)]
-        if wire.mtu > 2000:
-            command += ["--device", "framesz=9216,blocksz=36864,framecnt=512"]
-        else:
-            command += ["--device", "framecnt=4096"]
         if impair:
             # As above, at the other end.
             command += ["--impair", impair,

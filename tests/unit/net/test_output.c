@@ -133,15 +133,16 @@ static void test_a_tso_frame_may_exceed_the_mtu(void **state)
 	uint8_t frame[9000], pseudo[12];
 	struct rte_mbuf *m = tcp_segment(f, 6000, 1900);
 
-	f->eth.caps = (struct net_if_caps){.tx_ip_checksum = true,
-		.tx_tcp_checksum = true,
-		.tso = true,
-		.multi_segment = true};
+	// It sums the IP headers of no other frames, as virtio.
+	f->eth.caps =
+		(struct net_if_caps){.tx_tcp_checksum = true, .tso = true, .multi_segment = true};
 	m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
 	m->tso_segsz = 1460;
 	net_path_send(&path, m, 6, 0, f->now_us);
 	assert_int_equal(f->sent_count, 1);
 	assert_int_equal(sent_frame(f, 0, frame), ETHER_LEN + IPV4_LEN + TCP_LEN + 6000);
+	assert_true(f->sent[0]->ol_flags & RTE_MBUF_F_TX_IP_CKSUM);
+	assert_int_equal(get16(frame + ETHER_LEN + 10), 0);
 	put32(pseudo, US);
 	put32(pseudo + 4, STATIC);
 	put32(pseudo + 8, 6 << 16); // without the length

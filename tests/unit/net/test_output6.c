@@ -84,7 +84,7 @@ static void test_hardware_is_told_what_to_sum(void **state)
 
 		f->eth.caps = (struct net_if_caps){.tx_ip_checksum = true,
 			.tx_tcp_checksum = true,
-			.tso = true,
+			.tso_ipv6 = true,
 			.multi_segment = true};
 		if (tso) {
 			m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;

@@ -19,30 +19,44 @@
 static const struct {
 	const char *driver;
 	uint64_t rx, tx;
-	uint16_t burst;
+	uint16_t burst, mtu;
 	struct port_caps caps;
 } caps_cases[] = {
-	{"net_null", 0, 0, 0, {.burst = 64}},
-	{"net_null", RTE_ETH_RX_OFFLOAD_TCP_CKSUM, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM, 32,
+	{"net_null", 0, 0, 0, 1500, {.burst = 64}},
+	{"net_null", RTE_ETH_RX_OFFLOAD_TCP_CKSUM, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM, 32, 1500,
 		{.tx_ip_checksum = true, .burst = 32}},
-	{"net_mlx5", RX_CHECKSUMS, TX_CHECKSUMS | TSO | CHAINS, 256,
+	{"net_mlx5", RX_CHECKSUMS, TX_CHECKSUMS | TSO | CHAINS, 256, 1500,
 		{.rx_checksum = true,
 			.tx_ip_checksum = true,
 			.tx_tcp_checksum = true,
 			.tso = true,
+			.tso_ipv6 = true,
 			.multi_segment = true,
 			.burst = 64}},
 	// Segmentation offload is of no use without chains or checksums.
-	{"net_x", 0, TSO | CHAINS, 1, {.multi_segment = true, .burst = 64}},
-	{"net_x", 0, TSO | TX_CHECKSUMS, 48,
+	{"net_x", 0, TSO | CHAINS, 1, 1500, {.multi_segment = true, .burst = 64}},
+	{"net_x", 0, TSO | TX_CHECKSUMS, 48, 1500,
 		{.tx_ip_checksum = true, .tx_tcp_checksum = true, .burst = 48}},
-	{"net_tap", 0, TSO | TX_CHECKSUMS | CHAINS, 64,
+	{"net_virtio", 0, TSO | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | CHAINS, 64, 1500,
+		{.tx_tcp_checksum = true,
+			.tso = true,
+			.tso_ipv6 = true,
+			.multi_segment = true,
+			.burst = 64}},
+	// Room for the Ethernet header is missing.
+	{"net_tap", 0, TSO | TX_CHECKSUMS | CHAINS, 64, 1487,
 		{.tx_ip_checksum = true,
 			.tx_tcp_checksum = true,
 			.multi_segment = true,
 			.burst = 64}},
-	{"net_af_xdp", 0, CHAINS, 64, {.burst = 64}},
-	{"net_af_packet", 0, CHAINS, 0, {.multi_segment = true, .burst = 64}},
+	{"net_tap", 0, TSO | TX_CHECKSUMS | CHAINS, 64, 1486,
+		{.tx_ip_checksum = true,
+			.tx_tcp_checksum = true,
+			.tso = true,
+			.multi_segment = true,
+			.burst = 64}},
+	{"net_af_xdp", 0, CHAINS, 64, 1500, {.burst = 64}},
+	{"net_af_packet", 0, CHAINS, 0, 1500, {.multi_segment = true, .burst = 64}},
 };
 
 static void test_only_what_works_is_believed(void **state)
@@ -57,11 +71,12 @@ static void test_only_what_works_is_believed(void **state)
 		};
 		struct port_caps caps;
 
-		port_caps_detect(&info, &caps);
+		port_caps_detect(&info, caps_cases[i].mtu, &caps);
 		assert_int_equal(caps.rx_checksum, expected->rx_checksum);
 		assert_int_equal(caps.tx_ip_checksum, expected->tx_ip_checksum);
 		assert_int_equal(caps.tx_tcp_checksum, expected->tx_tcp_checksum);
 		assert_int_equal(caps.tso, expected->tso);
+		assert_int_equal(caps.tso_ipv6, expected->tso_ipv6);
 		assert_int_equal(caps.multi_segment, expected->multi_segment);
 		assert_int_equal(caps.burst, expected->burst);
 	}
@@ -79,6 +94,8 @@ static const struct {
 	{"net_x", "0000:03:00.0", 9001, 9000, -EINVAL, 0},
 	{"net_x", "0000:03:00.0", 60, 9000, -EINVAL, 0},
 	{"net_x", "0000:03:00.0", 0, 1400, 0, 1400},
+	{"net_tap", "net_tap0", 0, UINT16_MAX, 0, 1500},
+	{"net_tap", "net_tap0", 1501, UINT16_MAX, -EINVAL, 0},
 };
 
 static void test_the_mtu_is_within_what_the_device_carries(void **state)

@@ -6,6 +6,8 @@
 
 #include "tcp_tests.h"
 
+#include "tcp/counters.h"
+
 #include <rte_mbuf.h>
 
 #define LEAST 500
@@ -262,6 +264,7 @@ static void long_text_goes_out_in_one_frame_for_the_device_to_cut(void **state)
 	m = f->sent[0];
 	assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
 	assert_int_equal(m->tso_segsz, MSS);
+	assert_int_equal(tcp_counters(f->stack).values[TCP_COUNTER_TSO_FRAMES], 1);
 	assert_int_equal(m->nb_segs, 2);
 	assert_int_equal(m->pkt_len, 40 + 5 * MSS);
 	octets = rte_pktmbuf_read(m, 40, 5 * MSS, text);
