@@ -104,6 +104,21 @@ static void flow_close(struct flow *flow)
 	tcp_close(up);
 }
 
+// One side was reset, or is dead: what it has sent goes on, then the other side is reset too.
+static void open_terminal(struct flow *flow, bool is_down)
+{
+	struct tcp_pcb *dead = is_down ? flow->down.pcb : flow->up.pcb;
+	struct tcp_pcb *other = is_down ? flow->up.pcb : flow->down.pcb;
+
+	counter_inc(
+		&flow->stack->counters.resets[is_down ? STACK_RESET_CLIENT : STACK_RESET_BROKER]);
+	if (!is_down)
+		offload_client_broker_gone(flow->client);
+	flow_free(flow);
+	tcp_abort(dead);
+	tcp_abort_after_send(other);
+}
+
 // Carries the ends of streams from one leg to the other once everything before them has gone. Last
 // in every run of the client: the flow may be gone afterwards.
 static void link_moved(struct client *client)
@@ -113,6 +128,10 @@ static void link_moved(struct client *client)
 	if (offload_client_failed(client)) {
 		counter_inc(&flow->stack->counters.resets[STACK_RESET_OFFRAMP]);
 		flow_abort(flow);
+		return;
+	}
+	if (flow->down_dead && !offload_client_crossing(client)) {
+		open_terminal(flow, true);
 		return;
 	}
 	if (!flow->down_ended && tcp_recv_eof(flow->down.pcb) && offload_client_read(client)) {
@@ -289,22 +308,7 @@ static void accepted_event(struct flow *flow, bool is_down, uint32_t events)
 		both_stand(flow);
 }
 
-// --- open ----------------------------------------------------------------------------------------
-
-// One side was reset, or is dead: what it has sent goes on, then the other side is reset too.
-static void open_terminal(struct flow *flow, bool is_down)
-{
-	struct tcp_pcb *dead = is_down ? flow->down.pcb : flow->up.pcb;
-	struct tcp_pcb *other = is_down ? flow->up.pcb : flow->down.pcb;
-
-	counter_inc(
-		&flow->stack->counters.resets[is_down ? STACK_RESET_CLIENT : STACK_RESET_BROKER]);
-	if (!is_down)
-		offload_client_broker_gone(flow->client);
-	flow_free(flow);
-	tcp_abort(dead);
-	tcp_abort_after_send(other);
-}
+// --- events --------------------------------------------------------------------------------------
 
 void flow_event(struct flow *flow, bool is_down, uint32_t events)
 {
@@ -324,7 +328,12 @@ void flow_event(struct flow *flow, bool is_down, uint32_t events)
 	}
 	offload_client_run(flow->client);
 	// The flow may be gone by now.
-	if ((events & TCP_EVENTS_TERMINAL) && freed == stack->freed)
+	if (!(events & TCP_EVENTS_TERMINAL) || freed != stack->freed)
+		return;
+	// What follows messages that are on their way to other workers has not been read.
+	if (is_down && offload_client_crossing(flow->client))
+		flow->down_dead = true;
+	else
 		open_terminal(flow, is_down);
 }
 

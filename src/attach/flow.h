@@ -71,6 +71,7 @@ struct flow {
 	bool other_port; // the broker's leg is not from the client's port
 	bool down_ended; // the client's FIN was carried on
 	bool up_ended;	 // the broker's
+	bool down_dead;	 // the client is gone; what it sent before is still on its way
 };
 
 // A client knocks, or stands there already (`late`). Takes the pcb.

@@ -125,4 +125,5 @@ void config_to_offload(const struct config *config, struct offload_config *ret_o
 	ret_offload->clients_max = config_share(config, config->memory.connections);
 	ret_offload->sessions_max = config_share(config, config->memory.sessions);
 	ret_offload->subscriptions_max = config_share(config, config->memory.subscriptions);
+	ret_offload->filters_max = config->memory.subscriptions;
 }

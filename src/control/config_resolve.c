@@ -6,6 +6,7 @@
 
 #include "control/config_resolve.h"
 
+#include "base/crossing.h"
 #include "control/config_document.h"
 
 #include <sys/un.h>
@@ -130,11 +131,10 @@ static int resolve_workers(
 	char path[CONFIG_PATH_MAX];
 
 	config_resolve_numbers(document, CONFIG_SECTION_WORKERS, "workers", raw, config);
-	if (count > 1)
+	if (count > CROSSING_WORKERS_MAX)
 		config_document_error(document, "workers.cores",
-			"%u cores given, but this version runs one worker; valid choices: a list of "
-			"one core",
-			count);
+			"%u cores given; valid choices: 1 to %u cores", count,
+			CROSSING_WORKERS_MAX);
 	config->worker_cores = calloc(count, sizeof(*config->worker_cores));
 	if (!config->worker_cores)
 		return -ENOMEM;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crossing.h"
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control.h"
@@ -32,6 +33,9 @@
 
 // What is owed to clients has so long to be delivered after SIGTERM.
 #define DRAIN_US (10 * US_IN_S)
+// Messages on their way from one worker to another.
+#define CHANGES 2048
+#define PARCELS 1024
 
 struct daemon {
 	const char *file;
@@ -43,6 +47,7 @@ struct daemon {
 	struct worker **workers;
 	struct control_worker *control_workers;
 	struct steering *steering; // NULL: one worker
+	struct crossing *changes, *parcels;
 	struct control_source source;
 	struct control *control;
 	struct watch *watch;
@@ -203,6 +208,29 @@ static uint64_t random_seed(void)
 	return seed;
 }
 
+// Everything by which several workers reach each other.
+static int join_workers(struct daemon *daemon, struct worker_setup *setup)
+{
+	const struct config *config = daemon->config;
+	uint64_t key[2] = {random_seed(), random_seed()};
+	int rc = steering_create(config, random_seed(), &daemon->steering);
+
+	if (rc == 0)
+		rc = crossing_create("changes", config->workers, CHANGES, &daemon->changes);
+	if (rc == 0)
+		rc = crossing_create("parcels", config->workers, PARCELS, &daemon->parcels);
+	if (rc < 0)
+		log_error("daemon", "no memory for %u workers", config->workers);
+	setup->steering = daemon->steering;
+	setup->peers = (struct offload_peers_config){
+		.changes = daemon->changes,
+		.parcels = daemon->parcels,
+		.count = config->workers,
+	};
+	memcpy(setup->peers.hash_key, key, sizeof(setup->peers.hash_key));
+	return rc;
+}
+
 static int make_workers(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -210,8 +238,7 @@ static int make_workers(struct daemon *daemon)
 	int rc = config_secret(config, setup.secret);
 
 	if (rc == 0 && config->workers > 1)
-		rc = steering_create(config, random_seed(), &daemon->steering);
-	setup.steering = daemon->steering;
+		rc = join_workers(daemon, &setup);
 	for (unsigned i = 0; rc == 0 && i < config->workers; i++) {
 		setup.index = i;
 		setup.seed = random_seed();
@@ -390,6 +417,8 @@ static void daemon_stop(struct daemon *daemon)
 	for (unsigned i = 0; i < workers; i++)
 		worker_end(daemon->workers[i]);
 	steering_destroy(daemon->steering);
+	crossing_destroy(daemon->changes);
+	crossing_destroy(daemon->parcels);
 	for (unsigned i = 0; daemon->ports != NULL && i < daemon->config->ports_count; i++)
 		port_close(daemon->ports[i]);
 	for (unsigned i = 0; i < workers; i++)

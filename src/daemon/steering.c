@@ -271,9 +271,13 @@ unsigned steering_frames(struct steering *steering, unsigned self, unsigned othe
 
 struct counter_set steering_counters(const struct steering *steering, unsigned self)
 {
+	static const struct steering_counters none;
+	const struct steering_counters *counters =
+		steering == NULL ? &none : &steering->stations[self].counters;
+
 	return (struct counter_set){
 		.families = families,
 		.families_count = sizeof(families) / sizeof(families[0]),
-		.values = (const uint64_t *)&steering->stations[self].counters,
+		.values = (const uint64_t *)counters,
 	};
 }

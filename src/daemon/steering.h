@@ -58,4 +58,5 @@ unsigned steering_frames(struct steering *steering, unsigned self, unsigned othe
 	struct rte_mbuf **ret_frames, unsigned max);
 
 // packets_steered_total, packets_dropped_total{reason="steering_full"}: of worker `self`.
+// All 0 without a steering.
 struct counter_set steering_counters(const struct steering *steering, unsigned self);

@@ -137,7 +137,7 @@ static int create_attach(struct worker *worker)
 		worker->steering != NULL ? &share : NULL, clock_now_us(), &worker->stack);
 }
 
-static int create_floors(struct worker *worker, const uint8_t secret[16])
+static int create_floors(struct worker *worker, const struct worker_setup *setup)
 {
 	struct payload_pool_config payloads;
 	char name[16];
@@ -151,11 +151,13 @@ static int create_floors(struct worker *worker, const uint8_t secret[16])
 	rc = create_net(worker);
 	if (rc < 0)
 		return rc;
-	rc = create_tcp(worker, secret);
+	rc = create_tcp(worker, setup->secret);
 	if (rc < 0)
 		return rc;
 	offload_config_init(&worker->offload_config);
 	config_to_offload(worker->config, &worker->offload_config);
+	worker->offload_config.peers = setup->peers;
+	worker->offload_config.peers.self = worker->index;
 	rc = offload_create(&worker->offload_config, worker->tcp, worker->payloads, &worker->rng,
 		clock_now_us(), &worker->offload);
 	if (rc < 0)
@@ -176,8 +178,7 @@ static void list_counters(struct worker *worker)
 	*set++ = tcp_counters(worker->tcp);
 	*set++ = net_counters(worker->net);
 	*set++ = gauges_counters(worker->gauges);
-	if (worker->steering != NULL)
-		*set++ = steering_counters(worker->steering, worker->index);
+	*set++ = steering_counters(worker->steering, worker->index);
 	worker->sets_count = (unsigned)(set - worker->sets);
 }
 
@@ -201,7 +202,7 @@ int worker_create(const struct worker_setup *setup, struct worker **ret_worker)
 	for (unsigned i = 0; i < config->ports_count; i++)
 		worker_port_init(worker, i, setup->ports[i]);
 	random_init(&worker->rng, setup->seed);
-	rc = create_floors(worker, setup->secret);
+	rc = create_floors(worker, setup);
 	if (rc < 0)
 		goto err;
 	rc = gauges_create(&(struct gauges_sources){&worker->pools, worker->payloads, worker->tcp,

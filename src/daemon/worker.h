@@ -36,8 +36,9 @@ struct worker_setup {
 	uint64_t seed;		   // of its random numbers
 	struct port *const *ports; // the configuration's; closed after worker_end()
 	struct worker_pools pools;
-	struct steering *steering; // NULL: the only worker
-	uint8_t secret[16];	   // of TCP's initial sequence numbers: one for all workers
+	struct steering *steering;	   // NULL: the only worker
+	struct offload_peers_config peers; // the same for all but `self`, which is set here
+	uint8_t secret[16];		   // of TCP's initial sequence numbers: one for all workers
 };
 
 // Logs what is missing.

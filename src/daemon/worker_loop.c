@@ -156,6 +156,8 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 			work += poll_port(worker, &worker->ports[i], now_us);
 	if (worker->steering != NULL)
 		work += poll_workers(worker, now_us);
+	// After receiving and before acting on it: what has caused something received comes first.
+	work += offload_hear(worker->offload);
 	stack_run(worker->stack, now_us);
 	offload_run(worker->offload);
 	tcp_flush(worker->tcp);
@@ -166,7 +168,7 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 	for (unsigned i = 0; i < worker->ports_count; i++)
 		if (worker->ports[i].own)
 			port_flush(worker->ports[i].port, worker->ports[i].queue);
-	return work;
+	return work + offload_learn(worker->offload);
 }
 
 static void update_gauges(struct worker *worker, uint64_t now_us)

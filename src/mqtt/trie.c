@@ -141,6 +141,18 @@ int mqtt_trie_insert(
 	return 0;
 }
 
+struct mqtt_trie_entry *mqtt_trie_find(const struct mqtt_trie *trie, struct mqtt_bytes filter)
+{
+	uint32_t levels = mqtt_trie_split(trie, filter);
+	struct mqtt_trie_node *node = &trie->nodes[0];
+
+	for (uint32_t i = 0; i < levels && node != NULL; i++)
+		node = mqtt_trie_node_child(trie, node, &trie->levels[i]);
+	if (levels == 0 || node == NULL || list_empty(&node->entries))
+		return NULL;
+	return container_of(node->entries.next, struct mqtt_trie_entry, link);
+}
+
 void mqtt_trie_remove(struct mqtt_trie *trie, struct mqtt_trie_entry *entry)
 {
 	struct mqtt_trie_node *node = entry->node;

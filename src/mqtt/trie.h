@@ -46,6 +46,8 @@ void mqtt_trie_entry_init(struct mqtt_trie_entry *entry);
 // `filter` is valid and no share. -ENOSPC: pools used up or too many levels (nothing changed).
 int mqtt_trie_insert(
 	struct mqtt_trie *trie, struct mqtt_bytes filter, struct mqtt_trie_entry *entry);
+// The first entry with exactly this filter, valid and no share; NULL: there is none.
+struct mqtt_trie_entry *mqtt_trie_find(const struct mqtt_trie *trie, struct mqtt_bytes filter);
 // Frees nodes that have become empty. Harmless on an entry that is in no trie.
 void mqtt_trie_remove(struct mqtt_trie *trie, struct mqtt_trie_entry *entry);
 

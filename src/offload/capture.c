@@ -9,24 +9,36 @@
 
 #include <errno.h>
 
+#include "base/assert.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
 #include "offload/judge.h"
 #include "offload/output.h"
 #include "offload/pace.h"
+#include "offload/parcel.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
+#include "offload/upstream.h"
 
 // Targets fetched ahead of their turn.
 #define PREFETCH 4
 
 // --- the fan-out ---------------------------------------------------------------------------------
 
-static void distribute(struct client *publisher, const struct proof_route *route,
-	const struct mqtt_frame *frame, struct message *message)
+// A subscription for which the message would have passed: it was made after another worker captured
+// the message, so it may as well have been made after the message.
+static bool came_later(const struct client *subscriber, const struct proof_target *target,
+	const struct mqtt_publish *publish)
+{
+	return publish->qos > 0 && target->qos > 0 && subscriber->session->expiry_s != 0;
+}
+
+// `publisher`: NULL when it is another worker's.
+static void distribute(const struct client *publisher, enum mqtt_version version,
+	const struct proof_route *route, const struct mqtt_frame *frame, struct message *message,
+	struct pace *pace)
 {
 	const struct mqtt_publish *publish = message->publish;
-	struct pace pace = {0};
 
 	for (uint32_t i = 0; i < route->targets; i++) {
 		const struct proof_target *target = proof_route_target(route, i);
@@ -40,17 +52,26 @@ static void distribute(struct client *publisher, const struct proof_route *route
 		if (target->flags & ROUTE_PENDING) {
 			// The target stands for all of the client's subscriptions: No Local, too,
 			// is judged when it is released.
-			pending_hold(subscriber, frame, publisher);
+			pending_hold(subscriber, frame, version, subscriber == publisher);
 			continue;
 		}
 		if ((target->flags & ROUTE_NO_LOCAL) && subscriber == publisher)
 			continue; // [MQTT-3.8.3-3]
+		if (publisher == NULL && came_later(subscriber, target, publish))
+			continue;
 		output_deliver(subscriber, message,
 			target->qos < publish->qos ? target->qos : publish->qos, target->id);
-		pace_look(&pace, subscriber);
+		pace_look(pace, subscriber);
 	}
-	publisher->offload->work += route->targets;
-	pace_apply(&pace, publisher);
+	message->offload->work += route->targets;
+}
+
+void capture_distribute_others(struct offload *offload, enum mqtt_version version,
+	const struct proof_route *route, const struct mqtt_frame *frame, struct message *message,
+	struct pace *pace)
+{
+	DASSERT(message->offload == offload);
+	distribute(NULL, version, route, frame, message, pace);
 }
 
 // [MQTT-4.6.0-2], [MQTT-4.6.0-3]: in the order of the PUBLISHes, behind what the broker still has
@@ -72,24 +93,52 @@ static bool may_acknowledge(const struct client *client)
 	return (client->acks == NULL || !acks_full(client_acks(client))) && output_has_room(client);
 }
 
-// Delivers; all of it or nothing.
+// Delivers, here and elsewhere; all of it or nothing. What crosses to other workers is acknowledged
+// with a packet of `type` (0: not) when all have it.
 static enum proof_reason fan_out(struct client *client, struct proof_route *route,
-	const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish, uint8_t type)
 {
+	struct parcel *parcel = NULL;
 	enum proof_reason reason;
 	struct message message;
+	struct pace pace = {0};
 
 	if (message_init(&message, client->offload, frame, publish) < 0)
 		return PROOF_NO_MEMORY;
 	reason = judge_memory(client->offload, route, frame, &message);
+	if (reason == PROOF_CAPTURE && route->workers != 0) {
+		parcel = parcel_make(client, frame, publish);
+		reason = parcel != NULL ? PROOF_CAPTURE : PROOF_NO_MEMORY;
+	}
 	if (reason == PROOF_CAPTURE) {
-		distribute(client, route, frame, &message);
+		distribute(client, client->version, route, frame, &message, &pace);
+		pace_decide(&pace, client->offload, &client->wait);
+		if (parcel != NULL)
+			parcel_post(client, parcel, route->workers, type, publish->packet_id,
+				route->heard);
 		client->captured++;
 		counter_inc(&client->offload->counters.captured[publish->qos]);
 		pass_keep_alive(client);
 	}
 	message_fini(&message);
 	return reason;
+}
+
+// The same where other workers have subscribers too.
+static int capture_everywhere(struct client *client, struct proof_route *route,
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish,
+	enum proof_reason *ret_reason)
+{
+	bool acknowledged = publish->qos > 0;
+
+	if (!parcel_may(client, route->workers) || (acknowledged && !upstream_acks_ready(client)))
+		return -EAGAIN;
+	*ret_reason = fan_out(client, route, frame, publish, acknowledged ? MQTT_PUBACK : 0);
+	if (*ret_reason == PROOF_CAPTURE && acknowledged)
+		acks_crossing(client_acks(client), publish->packet_id, MQTT_PUBACK);
+	else if (acknowledged)
+		upstream_acks_release(client);
+	return *ret_reason == PROOF_CAPTURE;
 }
 
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 // 3.4.2.1
@@ -116,7 +165,9 @@ static int capture(struct client *client, struct proof_route *route, const struc
 	}
 	if (publish->qos > 0 && !may_acknowledge(client))
 		return -EAGAIN;
-	*ret_reason = fan_out(client, route, frame, publish);
+	if (route->workers != 0)
+		return capture_everywhere(client, route, frame, publish, ret_reason);
+	*ret_reason = fan_out(client, route, frame, publish, 0);
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
 	if (publish->qos > 0)
@@ -186,7 +237,9 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 			       : 0;
 	if (!output_has_room(client))
 		return -EAGAIN;
-	*ret_reason = fan_out(client, route, &packet->frame, publish);
+	if (route->workers != 0 && !parcel_may(client, route->workers))
+		return -EAGAIN;
+	*ret_reason = fan_out(client, route, &packet->frame, publish, 0);
 	return *ret_reason == PROOF_CAPTURE;
 }
 

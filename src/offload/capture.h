@@ -7,6 +7,7 @@
 
 #include "offload/held.h"
 #include "offload/message.h"
+#include "offload/pace.h"
 #include "offload/state.h"
 
 // 1: captured, acknowledged, and delivered (QoS 2: to be delivered when it is released). 0: it must
@@ -25,3 +26,7 @@ void capture_passed(
 // A message of this topic and QoS (fence_key()) is on its way through the broker, though the client
 // did not publish it on this connection: what it publishes now is behind it.
 void capture_behind(struct client *client, uint64_t key);
+// What another worker's publisher of this version has sent, and that worker has captured.
+void capture_distribute_others(struct offload *offload, enum mqtt_version version,
+	const struct proof_route *route, const struct mqtt_frame *frame, struct message *message,
+	struct pace *pace);

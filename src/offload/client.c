@@ -7,14 +7,17 @@
 
 #include "offload/capture.h"
 #include "offload/fencing.h"
+#include "offload/move.h"
 #include "offload/output.h"
 #include "offload/owed.h"
 #include "offload/pass.h"
+#include "offload/peers.h"
 #include "offload/pending.h"
 
 void client_connect(struct client *client, const struct mqtt_connect *connect)
 {
 	client->state = CLIENT_CONNECT;
+	client->connect_us = client->offload->now_us;
 	client->version = connect->version;
 	client->clean = connect->clean_start;
 	client->bridge = connect->bridge;
@@ -41,7 +44,7 @@ void client_connect(struct client *client, const struct mqtt_connect *connect)
 	client->client_id->length = connect->client_id.length;
 }
 
-static struct mqtt_bytes client_id_in_force(
+struct mqtt_bytes client_id_in_force(
 	const struct client *client, const struct mqtt_connack *connack)
 {
 	if (client->client_id != NULL)
@@ -73,7 +76,7 @@ static void found_will(void *ctx, uint64_t key)
 }
 
 // The connection that had the session delivers no more; its broker leg is about to be closed.
-static void client_lose_session(struct client *client)
+void client_lose_session(struct client *client)
 {
 	if (client->state == CLIENT_ACCEPTED)
 		client_leave_will(client);
@@ -93,9 +96,20 @@ static bool is_resumed(const struct client *client, const struct mqtt_connack *c
 	       session_is_kept(client->broker->map, client_id_in_force(client, connack));
 }
 
-void client_connack(struct client *client, const struct mqtt_connack *connack)
+bool client_settled(const struct client *client)
 {
-	bool resumed = is_resumed(client, connack);
+	return client->offload->peers == NULL || peers_settled(client->broker, client->due);
+}
+
+void client_mark(struct client *client)
+{
+	if (client->offload->peers != NULL)
+		client->due = replica_now(client->broker->map->replica);
+}
+
+void client_bind(struct client *client, const struct mqtt_connack *connack, bool known)
+{
+	bool resumed = known || is_resumed(client, connack);
 	struct session_bind bind = {
 		.version = client->version,
 		.client_id = client_id_in_force(client, connack),
@@ -103,20 +117,11 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 		.expiry_s = connack->has_session_expiry ? connack->session_expiry
 							: client->session_expiry,
 		.bridge = client->bridge,
+		.known = known,
 		.owner = client,
 	};
 	void *previous = NULL;
 
-	if (connack->reason != 0) {
-		client->state = CLIENT_ENDED;
-		return;
-	}
-	client->state = CLIENT_ACCEPTED;
-	client->broker_packet_size = connack->maximum_packet_size;
-	client->broker_qos = connack->maximum_qos;
-	client->broker_aliases = connack->topic_alias_maximum;
-	if (connack->has_server_keep_alive)
-		client->keep_alive = connack->server_keep_alive;
 	if (client->unknown)
 		return; // it has no identifier that could be followed
 	if (session_bind(client->broker->map, &bind, &client->session, &previous) < 0)
@@ -127,10 +132,29 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 			owed_park(previous, client->session);
 		client_lose_session(previous);
 	}
+	client->resumed = resumed;
+}
+
+void client_connack(struct client *client, const struct mqtt_connack *connack)
+{
+	if (connack->reason != 0) {
+		client->state = CLIENT_ENDED;
+		return;
+	}
+	client->state = CLIENT_ACCEPTED;
+	client->broker_packet_size = connack->maximum_packet_size;
+	client->broker_qos = connack->maximum_qos;
+	client->broker_aliases = connack->topic_alias_maximum;
+	if (connack->has_server_keep_alive)
+		client->keep_alive = connack->server_keep_alive;
+	if (client->offload->peers == NULL)
+		client_bind(client, connack, false);
+	else
+		move_arrived(client);
 	if (client->client_id != NULL)
 		wills_find(&client->broker->wills, client_hash(client), client->offload->now_us,
 			found_will, client);
-	if (resumed && client->session != NULL)
+	if (client->resumed && client->session != NULL)
 		owed_resume(client);
 }
 
@@ -143,8 +167,13 @@ void client_set_expiry(struct client *client, uint32_t seconds)
 
 void client_end_session(struct client *client)
 {
-	struct session *session = client->session;
+	struct session *session;
 
+	move_end(client);
+	session = client->session;
+	// It goes before its CONNACK has passed: what was held for that stands.
+	if (session != NULL && client->state == CLIENT_CONNECT)
+		session_settle(client->broker->map, session);
 	if (session != NULL)
 		owed_park(client, session);
 	client_lose_session(client);
@@ -169,6 +198,7 @@ void client_subscribe(struct client *client, uint16_t packet_id, uint16_t index,
 	if (session_subscribe(client->broker->map, client->session, packet_id, index, filter,
 		    subscription_id) < 0)
 		session_set_unknown(client->broker->map, client->session);
+	client_mark(client);
 }
 
 // A fixed header has begun and lies in the framer.

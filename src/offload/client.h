@@ -31,3 +31,16 @@ void client_set_broken(struct client *client);
 void client_raw_answered(struct client *client, struct mqtt_bytes bytes);
 // The broker may know more of its subscriptions than the map does.
 void client_set_unknown(struct client *client);
+
+// What it has done from now on must be with all workers before an answer to it passes …
+void client_mark(struct client *client);
+// … and it is.
+bool client_settled(const struct client *client);
+
+// The identifier that its session has, once the CONNACK is here; may be empty.
+struct mqtt_bytes client_id_in_force(
+	const struct client *client, const struct mqtt_connack *connack);
+// The session is its own. `known`: another worker has followed it until now.
+void client_bind(struct client *client, const struct mqtt_connack *connack, bool known);
+// Another connection has its session.
+void client_lose_session(struct client *client);

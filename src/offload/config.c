@@ -16,6 +16,7 @@ void offload_config_init(struct offload_config *config)
 		.clients_max = 16384,
 		.sessions_max = 16384,
 		.subscriptions_max = 262144,
+		.filters_max = 262144,
 	};
 }
 

@@ -61,12 +61,23 @@ struct offload_broker_config {
 	uint64_t connect_timeout_us; // the broker's leg must stand within this; 10 s
 };
 
+struct crossing;
+
+// Several workers have the same brokers, and clients of their own.
+struct offload_peers_config {
+	struct crossing *changes, *parcels; // with the offload as the worker
+	unsigned self, count;		    // count 0 or 1: there is no other
+	uint8_t hash_key[16];		    // the same for all
+};
+
 struct offload_config {
 	const struct offload_broker_config *brokers;
 	unsigned brokers_count;
 	uint32_t clients_max;	    // connections a worker serves; 16384
 	uint32_t sessions_max;	    // persistent sessions remembered beside them; 16384
 	uint32_t subscriptions_max; // per worker; 262144
+	uint32_t filters_max;	    // different ones of all workers; 262144
+	struct offload_peers_config peers;
 };
 
 void offload_config_init(struct offload_config *config);

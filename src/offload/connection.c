@@ -86,7 +86,8 @@ void offload_client_broker_gone(struct client *client)
 
 bool offload_client_read(const struct client *client)
 {
-	return !client->up.has_stuck && tcp_recv_readable(client->pcb) == 0;
+	return !client->up.has_stuck && client->crossings == 0 &&
+	       tcp_recv_readable(client->pcb) == 0;
 }
 
 bool offload_client_broker_read(const struct client *client)
@@ -102,11 +103,16 @@ bool offload_client_failed(const struct client *client)
 	return client->failed;
 }
 
+bool offload_client_crossing(const struct client *client)
+{
+	return client->crossings > 0;
+}
+
 bool offload_client_drained(const struct client *client)
 {
 	return list_empty(&client->waiting) && list_empty(&client->windowed) &&
 	       list_empty(&client->pending) && list_empty(&client->unreleased) &&
-	       tcp_send_queued(client->pcb) == 0;
+	       client->crossings == 0 && tcp_send_queued(client->pcb) == 0;
 }
 
 void offload_client_close(struct client *client)

@@ -70,6 +70,8 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"deliveries_held_total", "deliveries that waited for a SUBACK", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"publish_crossed_total", "PUBLISHes captured by one worker that another one delivered",
+		NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"publishers_paused_total", "times a publisher waited for its subscribers", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
 	{"routes_total", "topics matched, and matches that outlived a change", "result",
@@ -80,6 +82,6 @@ const unsigned offload_counter_families_count =
 
 static_assert(
 	sizeof(struct offload_counters) ==
-		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 6 + OFFLOAD_FENCES + 7 +
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 6 + OFFLOAD_FENCES + 8 +
 					   2 * MQTT_TYPES + OFFLOAD_ROUTES),
 	"a family a field, in order");

@@ -22,6 +22,7 @@
 #include "offload/dispatch.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
+#include "offload/move.h"
 #include "offload/output.h"
 #include "offload/pending.h"
 
@@ -51,6 +52,9 @@ bool downstream_connack(struct client *client, const struct mqtt_frame *frame)
 	bool legal =
 		mqtt_connack_decode(client->version, mqtt_frame_body(frame), &connack) == MQTT_OK;
 
+	// Other workers may have the session, and must know that it is here.
+	if (legal && client->state == CLIENT_CONNECT && !move_run(client, &connack))
+		return false;
 	if (!(legal ? downstream_pass(client, frame) : downstream_malformed(client, frame)))
 		return false;
 	if (client->state != CLIENT_CONNECT)
@@ -72,7 +76,7 @@ bool downstream_publish(struct client *client, const struct mqtt_frame *frame)
 	return output_broker_packet(client, frame, &publish) == 0;
 }
 
-static void acks_flush(struct client *client)
+void downstream_acks_flush(struct client *client)
 {
 	uint8_t bytes[MQTT_ACK_MAX];
 	uint8_t type, reason;
@@ -107,7 +111,7 @@ bool downstream_ack(struct client *client, const struct mqtt_frame *frame)
 	exact_broker_acked(client, &ack, type);
 	if (type != MQTT_PUBCOMP && client->acks != NULL &&
 		acks_broker(client_acks(client), ack.packet_id))
-		acks_flush(client);
+		downstream_acks_flush(client);
 	return true;
 }
 
@@ -117,7 +121,7 @@ bool downstream_suback(struct client *client, const struct mqtt_frame *frame)
 
 	if (mqtt_suback_decode(client->version, mqtt_frame_body(frame), &suback) != MQTT_OK)
 		return downstream_malformed(client, frame);
-	if (!downstream_pass(client, frame))
+	if (!client_settled(client) || !downstream_pass(client, frame))
 		return false;
 	if (client->session != NULL)
 		session_granted(client->broker->map, client->session, suback.packet_id,

@@ -21,3 +21,6 @@ dispatch_handler downstream_pingresp;
 dispatch_handler downstream_disconnect;
 dispatch_handler downstream_pass;
 dispatch_handler downstream_malformed;
+
+// Sends acknowledgements whose turn has come. The client has acks; they may be gone then.
+void downstream_acks_flush(struct client *client);

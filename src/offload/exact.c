@@ -107,7 +107,7 @@ void exact_not_passed(struct client *client, const struct mqtt_publish *publish)
 static bool pass_late(struct client *client, struct delivery *held,
 	const struct held_packet *packet, enum proof_reason reason)
 {
-	if (!exchange_begin(client, held->id, true))
+	if (client->crossings > 0 || !exchange_begin(client, held->id, true))
 		return false;
 	if (pass_packet(client, &packet->frame) < 0) {
 		exchange_end(client, held->id);

@@ -37,3 +37,8 @@ void fencing_catch_up(struct client *client);
 void fencing_poll(struct offload *offload);
 // The client goes.
 void fencing_end(struct client *client);
+
+// Asking subscribers of other workers: what a worker needs for it (offload/peers.h).
+int fencing_visits_create(struct slab **ret_slab);
+// No worker runs any more: gives back what is under way.
+void fencing_visits_abandon(struct offload *offload);

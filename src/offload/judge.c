@@ -124,7 +124,7 @@ enum proof_reason judge_memory(const struct offload *offload, const struct proof
 }
 
 // Every SUBACK that is waited for leaves room to hold this message.
-static bool pending_have_room(const struct proof_route *route)
+bool judge_pending(const struct proof_route *route)
 {
 	if (route->pending == 0)
 		return true;
@@ -157,7 +157,7 @@ enum proof_reason judge_publish(const struct client *client, const struct mqtt_f
 		return route->reason_qos1;
 	if (publish->qos > 1 && route->reason_qos2 != PROOF_CAPTURE)
 		return route->reason_qos2;
-	return pending_have_room(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
+	return judge_pending(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
 }
 
 enum judge_order judge_order(struct client *client, const struct proof_route *route, uint8_t qos)

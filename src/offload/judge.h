@@ -25,3 +25,6 @@ enum judge_order judge_order(struct client *client, const struct proof_route *ro
 // PROOF_NO_MEMORY.
 enum proof_reason judge_memory(const struct offload *offload, const struct proof_route *route,
 	const struct mqtt_frame *frame, const struct message *message);
+
+// Every SUBACK that is waited for leaves room to hold one more message.
+bool judge_pending(const struct proof_route *route);

@@ -11,9 +11,12 @@
 #include "base/random.h"
 #include "offload/downstream.h"
 #include "offload/fencing.h"
+#include "offload/move.h"
 #include "offload/output.h"
+#include "offload/parcel.h"
 #include "offload/owed.h"
 #include "offload/pass.h"
+#include "offload/peers.h"
 #include "offload/state.h"
 
 // Deliveries that may wait, all clients together: a few for everyone, and never less than this.
@@ -55,11 +58,23 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		.pass_count = config->capture.pass_count,
 	};
 	uint64_t key[2] = {random_next(rng), random_next(rng)};
+	bool alone = limits->peers.count <= 1;
 	int rc;
+
+	list_init(&broker->told);
+	map.joins = config->overlap == PROOF_OVERLAP_ONE;
+	if (!alone)
+		map.replica = (struct replica_config){
+			.filters_max = limits->filters_max,
+			.workers = limits->peers.count,
+			.self = limits->peers.self,
+			.seed = key[0] ^ key[1],
+		};
 
 	broker->config = config;
 	broker->reachable = true;
-	memcpy(map.hash_key, key, sizeof(map.hash_key));
+	memcpy(map.hash_key, alone ? (const void *)key : limits->peers.hash_key,
+		sizeof(map.hash_key));
 	rc = session_map_create(
 		config->name, &map, offload->payloads, offload->now_us, &broker->map);
 	if (rc < 0)
@@ -102,6 +117,11 @@ int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
 		if (rc < 0)
 			goto err;
 	}
+	if (config->peers.count > 1) {
+		rc = peers_create(&config->peers, &offload->peers);
+		if (rc < 0)
+			goto err;
+	}
 	*ret_offload = offload;
 	return 0;
 err:
@@ -115,6 +135,7 @@ void offload_destroy(struct offload *offload)
 		return;
 	if (offload->clients != NULL)
 		ASSERT(slab_used(offload->clients) == 0);
+	peers_destroy(offload, offload->peers);
 	for (unsigned i = 0; offload->brokers != NULL && i < offload->config.brokers_count; i++) {
 		proof_routes_destroy(offload->brokers[i].routes);
 		session_map_destroy(offload->brokers[i].map);
@@ -166,13 +187,8 @@ static void run_list(struct list *head)
 		offload_client_run(container_of(list_pop(&now), struct client, run_link));
 }
 
-void offload_run(struct offload *offload)
+static void expire(struct offload *offload)
 {
-	fencing_poll(offload);
-	run_list(&offload->kicked);
-	run_list(&offload->paused);
-	if (offload->now_us < offload->expiry_us)
-		return;
 	offload->expiry_us = offload->now_us + EXPIRY_EVERY_US;
 	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
 		session_map_expire(offload->brokers[i].map, offload->now_us);
@@ -180,11 +196,28 @@ void offload_run(struct offload *offload)
 	}
 }
 
+void offload_run(struct offload *offload)
+{
+	fencing_poll(offload);
+	if (offload->peers != NULL)
+		parcels_poll(offload);
+	run_list(&offload->kicked);
+	run_list(&offload->paused);
+	if (offload->now_us >= offload->expiry_us)
+		expire(offload);
+	if (offload->peers != NULL) {
+		moves_poll(offload);
+		peers_tell(offload);
+	}
+}
+
 uint64_t offload_next_deadline(const struct offload *offload)
 {
+	bool polled = !list_empty(&offload->paused) || !list_empty(&offload->fencing);
+
 	if (!list_empty(&offload->kicked))
 		return offload->now_us;
-	if (!list_empty(&offload->paused) || !list_empty(&offload->fencing))
+	if (polled || (offload->peers != NULL && peers_polled(offload)))
 		return offload->now_us + RETRY_US;
 	return offload->expiry_us;
 }
@@ -280,7 +313,9 @@ void offload_counters_update(struct offload *offload)
 	counter_set_to(&counters->subscriptions, subscriptions);
 	counter_set_to(&counters->sessions_offline, offline);
 	counter_set_to(&counters->owed, offload->owed_count);
-	counter_set_to(&counters->map_complete, complete);
+	// It is a statement about all workers, which are added up: one of them makes it.
+	counter_set_to(&counters->map_complete,
+		complete && (offload->peers == NULL || offload->peers->config.self == 0));
 	counter_set_to(&counters->routes[OFFLOAD_ROUTE_MADE], made);
 	counter_set_to(&counters->routes[OFFLOAD_ROUTE_CONFIRMED], confirmed);
 }

@@ -63,6 +63,12 @@ void offload_advance(struct offload *offload, uint64_t now_us);
 // After all events: clients that wait for something that has come about, fences, expiries.
 void offload_run(struct offload *offload);
 uint64_t offload_next_deadline(const struct offload *offload);
+// Where there are several workers. Between receiving and dealing with what was received: takes what
+// others have captured for clients of this one, so that nothing overtakes what has caused it.
+// Last, when everything has been sent: learns what has changed with others. Return how much there
+// was.
+unsigned offload_hear(struct offload *offload);
+unsigned offload_learn(struct offload *offload);
 
 // --- a client's connection -----------------------------------------------------------------------
 
@@ -86,6 +92,9 @@ bool offload_client_read(const struct client *client);
 bool offload_client_broker_read(const struct client *client);
 // Out of memory where nothing may be lost: attach resets both sides.
 bool offload_client_failed(const struct client *client);
+// Messages of the client are on their way to other workers: nothing that follows them, its end
+// neither, may reach the broker.
+bool offload_client_crossing(const struct client *client);
 // Nothing of ours waits to be sent to it.
 bool offload_client_drained(const struct client *client);
 // Frees the client (with offload_client_gone() when that was not called). Not the pcb.

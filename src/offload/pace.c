@@ -32,34 +32,35 @@ void pace_look(struct pace *pace, struct client *subscriber)
 		pace->lagging = subscriber;
 }
 
-void pace_apply(const struct pace *pace, struct client *publisher)
+bool pace_decide(const struct pace *pace, struct offload *offload, struct pace_wait *ret_wait)
 {
-	uint64_t now_us = publisher->offload->now_us, until_us = UINT64_MAX;
+	uint64_t now_us = offload->now_us, until_us = UINT64_MAX;
 	struct client *slow = pace->slow;
 
 	if (pace->above <= pace->below) {
 		slow = pace->lagging;
 		if (slow == NULL)
-			return;
+			return false;
 		if (slow->patience_us == 0)
 			slow->patience_us = now_us + PATIENCE_US;
 		until_us = slow->patience_us;
 		if (now_us >= until_us)
-			return;
+			return false;
 	}
-	publisher->waits_index = slab_index(publisher->offload->clients, slow);
-	publisher->waits_serial = slow->serial;
-	publisher->waits_until_us = until_us;
-	counter_inc(&publisher->offload->counters.paused);
+	*ret_wait = (struct pace_wait){
+		.index = slab_index(offload->clients, slow),
+		.serial = slow->serial,
+		.until_us = until_us,
+	};
+	counter_inc(&offload->counters.paused);
+	return true;
 }
 
-bool pace_may_resume(const struct client *publisher)
+bool pace_over(const struct offload *offload, const struct pace_wait *wait)
 {
-	struct offload *offload = publisher->offload;
-	const struct client *slow = slab_at(offload->clients, publisher->waits_index);
+	const struct client *slow = slab_at(offload->clients, wait->index);
 
-	if (slow == NULL || slow->serial != publisher->waits_serial)
+	if (slow == NULL || slow->serial != wait->serial)
 		return true;
-	return offload->now_us >= publisher->waits_until_us || !output_above_soft_mark(slow) ||
-	       stalled(slow);
+	return offload->now_us >= wait->until_us || !output_above_soft_mark(slow) || stalled(slow);
 }

@@ -21,8 +21,7 @@ struct pace {
 
 // The subscriber has been given its delivery.
 void pace_look(struct pace *pace, struct client *subscriber);
-// All have: does the publisher wait (client->waits_…) before its next message?
-void pace_apply(const struct pace *pace, struct client *publisher);
-// The subscriber that this publisher waited for has caught up, stalled, or gone, or patience is
-// over.
-bool pace_may_resume(const struct client *publisher);
+// All have: does the publisher wait before its next message, and for whom?
+bool pace_decide(const struct pace *pace, struct offload *offload, struct pace_wait *ret_wait);
+// That subscriber has caught up, stalled, or gone, or patience is over.
+bool pace_over(const struct offload *offload, const struct pace_wait *wait);

@@ -18,16 +18,16 @@ bool pending_has_room(const struct client *client)
 	       slab_used(deliveries) < slab_count(deliveries);
 }
 
-void pending_hold(
-	struct client *subscriber, const struct mqtt_frame *frame, const struct client *publisher)
+void pending_hold(struct client *subscriber, const struct mqtt_frame *frame,
+	enum mqtt_version version, bool own)
 {
-	struct delivery *delivery = held_take(subscriber->offload, frame, publisher->version);
+	struct delivery *delivery = held_take(subscriber->offload, frame, version);
 
 	if (delivery == NULL) {
 		counter_inc(&subscriber->offload->counters.dropped[OFFLOAD_DROP_QUEUE_FULL]);
 		return;
 	}
-	delivery->own = publisher == subscriber;
+	delivery->own = own;
 	list_append(&subscriber->pending, &delivery->link);
 	subscriber->pending_count++;
 	counter_inc(&subscriber->offload->counters.held);

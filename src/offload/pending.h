@@ -11,8 +11,10 @@
 
 bool pending_has_room(const struct client *client);
 // Holds a captured PUBLISH for the subscriber.
-void pending_hold(
-	struct client *subscriber, const struct mqtt_frame *frame, const struct client *publisher);
+// `version` of its publisher; `own`: that is the
+// subscriber itself.
+void pending_hold(struct client *subscriber, const struct mqtt_frame *frame,
+	enum mqtt_version version, bool own);
 // A SUBACK has passed: what waits for no other one is delivered, in order.
 void pending_release(struct client *client);
 // Drops everything that is held.

@@ -31,6 +31,7 @@ struct broker {
 	struct wills wills;
 	bool reachable;
 	uint32_t connections;
+	struct list told; // changes that other workers do not know yet (offload/peers.c)
 };
 
 // Deliveries made in one turn of the worker's loop before publishers wait for the next: enough that
@@ -54,6 +55,8 @@ struct offload {
 	struct slab *clients;
 	struct slab *deliveries; // struct delivery: what waits in outputs and for SUBACKs
 	struct broker *brokers;
+	struct peers *peers;   // NULL: this is the only worker
+	unsigned parcels_kept; // of others, until subscribers have caught up
 	// Clients to run again: when something came about (kicked), or every turn until it does
 	// (paused).
 	struct list kicked, paused;
@@ -76,6 +79,21 @@ enum client_state {
 	CLIENT_RAW,	 // no MQTT that Offramp can follow: bytes pass
 };
 
+// Waiting for a subscriber.
+struct pace_wait {
+	uint32_t index;
+	uint64_t serial; // 0: none
+	uint64_t until_us;
+};
+
+// Asking subscribers, from a cursor on.
+struct fence_walk {
+	uint64_t route_serial; // of the targets that the cursor goes over
+	uint64_t epoch;	       // what the awaited PINGRESPs answer
+	uint32_t cursor;       // targets before it have answered
+	bool unsent;	       // a subscriber could not be asked yet
+};
+
 // A fence under way (offload/fencing.c).
 struct fence_run {
 	struct list link; // in offload.fencing; unlinked: none
@@ -83,11 +101,9 @@ struct fence_run {
 	struct delivery *held; // the released PUBLISH that waits for it; NULL: one in the stream
 	struct payload *topic;
 	uint64_t deadline_us;
-	uint64_t route_serial; // of the targets that the cursor goes over
-	uint64_t epoch;	       // what the awaited PINGRESPs answer
-	uint32_t cursor;       // targets before it have answered
-	bool publisher_done;   // its own PINGRESP has come: the subscribers' are awaited
-	bool unsent;	       // a subscriber could not be asked yet
+	struct fence_walk walk;
+	struct visit *visit; // the same on other workers; NULL: not asked for
+	bool publisher_done; // its own PINGRESP has come: the subscribers' are awaited
 };
 
 struct client {
@@ -111,6 +127,8 @@ struct client {
 	bool gone;	    // the client's direction has ended
 	bool disordered;    // what passed could not be remembered: nothing is captured any more
 	bool violated;	    // it broke the protocol: the broker will end it and reads no further
+	bool resumed;	    // its session was there before
+	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
 	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
@@ -126,6 +144,10 @@ struct client {
 	bool up_in_packet;   // a long packet streams to the broker: nothing may come between
 	uint64_t up_last_us; // when the broker last got bytes of this client
 	struct pings pings;
+	uint32_t crossings;	   // parcels under way: what passes waits for them
+	uint64_t connect_us;	   // when its CONNECT passed
+	uint64_t due;		   // what other workers must have learned before an answer passes
+	struct move *move;	   // finding its session at other workers; NULL: not, or done
 	struct payload *acks;	   // struct acks; NULL: nothing waits
 	struct payload *fences;	   // struct fences; NULL: all clear
 	struct payload *aliases;   // struct aliases; NULL: none
@@ -144,11 +166,8 @@ struct client {
 	uint64_t broker_publish_us; // when the broker last sent a PUBLISH above QoS 0
 	uint32_t broker_publishes, ping_publishes; // how many of them
 	bool ping_settled;
-	// The subscriber this publisher waits for: its index and serial (0: none).
-	uint32_t waits_index;
-	uint64_t waits_serial;
-	uint64_t waits_until_us; // no longer than this
-	uint64_t patience_us; // as a subscriber: until then publishers wait for it; 0: it keeps up
+	struct pace_wait wait; // for a subscriber of what it has published
+	uint64_t patience_us;  // as a subscriber: until then publishers wait for it; 0: it keeps up
 
 	// Towards the client.
 	struct reader down;

@@ -166,6 +166,13 @@ static bool before_connack(uint8_t type)
 	return type == MQTT_CONNECT || type == MQTT_AUTH || type == MQTT_DISCONNECT;
 }
 
+// What has been captured for subscribers of other workers is with them before anything that follows
+// is with the broker. PUBLISHes see to that themselves.
+static bool may_overtake(uint8_t type)
+{
+	return type >= MQTT_PUBLISH && type <= MQTT_PUBCOMP;
+}
+
 static bool packet(struct client *client, const struct mqtt_frame *frame)
 {
 	// Who does not begin with CONNECT is no MQTT client (3.1.0).
@@ -176,6 +183,8 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 		return true;
 	}
 	if (client->state == CLIENT_CONNECT && !before_connack(frame->header.type))
+		return false;
+	if (client->crossings > 0 && !may_overtake(frame->header.type))
 		return false;
 	return dispatch_packet(client, FROM_CLIENT, frame);
 }
@@ -240,12 +249,12 @@ static bool may_read(struct client *client)
 		client_pause(client);
 		return false;
 	}
-	if (client->waits_serial != 0) {
-		if (!pace_may_resume(client)) {
+	if (client->wait.serial != 0) {
+		if (!pace_over(offload, &client->wait)) {
 			client_pause(client);
 			return false;
 		}
-		client->waits_serial = 0;
+		client->wait.serial = 0;
 	}
 	if (offload_tight(offload)) {
 		// Half packets in memory would wait for each other.

@@ -26,3 +26,8 @@ dispatch_handler upstream_malformed;
 // A PUBLISH too long to gather begins (struct reader_ops).
 bool upstream_publish_begin(struct client *client, const struct mqtt_header *header,
 	const struct mqtt_publish *publish);
+
+// The client's acknowledgements have room for one more that waits. False: not now.
+bool upstream_acks_ready(struct client *client);
+// Nothing waits there after all.
+void upstream_acks_release(struct client *client);

@@ -13,7 +13,7 @@
 #include "offload/exact.h"
 #include "offload/pass.h"
 
-static bool acks_ready(struct client *client)
+bool upstream_acks_ready(struct client *client)
 {
 	if (client->acks == NULL) {
 		client->acks = payload_alloc(client->offload->payloads, sizeof(struct acks));
@@ -24,7 +24,7 @@ static bool acks_ready(struct client *client)
 	return !acks_full(client_acks(client));
 }
 
-static void acks_release(struct client *client)
+void upstream_acks_release(struct client *client)
 {
 	if (client->acks != NULL && acks_empty(client_acks(client))) {
 		payload_put(client->acks);
@@ -35,11 +35,12 @@ static void acks_release(struct client *client)
 // There is room to follow a PUBLISH that passes.
 static bool pass_begin(struct client *client, const struct mqtt_publish *publish)
 {
-	if (publish->qos > 0 && !acks_ready(client))
+	// It must not overtake what other workers are to deliver.
+	if (client->crossings > 0 || (publish->qos > 0 && !upstream_acks_ready(client)))
 		return false;
 	if (publish->qos < 2 || exact_passing(client, publish))
 		return true;
-	acks_release(client);
+	upstream_acks_release(client);
 	return false;
 }
 
@@ -47,7 +48,7 @@ static void pass_undo(struct client *client, const struct mqtt_publish *publish)
 {
 	if (publish->qos == 2)
 		exact_not_passed(client, publish);
-	acks_release(client);
+	upstream_acks_release(client);
 }
 
 static void publish_passed(
@@ -177,7 +178,7 @@ static bool publish_aliased(
 static bool publish_malformed(
 	struct client *client, const struct mqtt_frame *frame, enum proof_reason reason)
 {
-	if (!upstream_pass(client, frame))
+	if (client->crossings > 0 || !upstream_pass(client, frame))
 		return false;
 	if (reason == PROOF_MALFORMED) {
 		counter_inc(&client->offload->counters.malformed);

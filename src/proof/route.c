@@ -56,7 +56,7 @@ static void route_drop_targets(struct proof_route *route)
 {
 	for (uint32_t i = 0; i < route->chunks_count; i++)
 		payload_put(route->chunks[i]);
-	route->chunks_count = route->targets = route->pending = 0;
+	route->chunks_count = route->targets = route->pending = route->workers = 0;
 }
 
 static void route_drop(struct proof_route *route)
@@ -140,54 +140,40 @@ static struct proof_target *route_append(struct proof_routes *table, struct proo
 	return proof_route_target(route, route->targets++);
 }
 
-// Above QoS 0: does the session's share outlive its connection, and can it be served?
-static void collect_kept(struct proof_route *route, const struct subscription *sub)
+// What a matching subscription, here or elsewhere, says of every message of the topic. True:
+// somebody is there to get them.
+static bool route_stands(struct proof_route *route, uint16_t standing)
 {
-	const struct session *session = sub->session;
-
-	// What the broker has for it comes first.
-	if (session->owner == NULL || session->behind)
+	if (standing & STANDING_SHARE)
+		route->reason = PROOF_SHARE;
+	if (standing & STANDING_BRIDGE)
+		route->reason = PROOF_BRIDGE;
+	if (standing & STANDING_UNCERTAIN)
+		route->reason = PROOF_UNCERTAIN;
+	if (standing & STANDING_OFFLINE)
 		route->reason_qos1 = PROOF_OFFLINE;
-	if (session->expiry_s == 0)
-		return;
-	route->kept = true;
-	if (session->client_id == NULL)
+	if (standing & STANDING_PERSISTENT)
 		route->reason_qos1 = PROOF_PERSISTENT;
-	// Its identifiers would have to survive whatever happens, or the client discards messages.
-	if (sub->qos == 2)
+	if (standing & STANDING_PERSISTENT_QOS2)
 		route->reason_qos2 = PROOF_PERSISTENT;
+	if (standing & STANDING_HEARD)
+		route->heard = true;
+	if (standing & STANDING_KEPT)
+		route->kept = true;
+	return standing & STANDING_TARGET;
 }
 
-// What a matching subscription says of every message of the topic.
 static void collect(void *ctx, struct mqtt_trie_entry *entry)
 {
 	struct collection *collection = ctx;
 	struct subscription *sub = container_of(entry, struct subscription, entry);
-	struct session *session = sub->session;
-	struct proof_route *route = collection->route;
 	struct proof_target *target;
 
-	if (sub->share) {
-		route->reason = PROOF_SHARE;
-		return;
-	}
-	if (session->bridge) {
-		route->reason = PROOF_BRIDGE;
-		return;
-	}
-	if (sub->state == SUBSCRIPTION_UNCERTAIN) {
-		route->reason = PROOF_UNCERTAIN;
-		return;
-	}
-	route->heard = true;
-	if (sub->qos > 0)
-		collect_kept(route, sub);
-	// At QoS 0 a broker keeps nothing for who is away.
-	if (session->owner == NULL)
+	if (!route_stands(collection->route, subscription_standing(collection->table->map, sub)))
 		return;
 	if (sub->state == SUBSCRIPTION_PENDING)
-		session->pending_mark = collection->table->serial;
-	target = route_append(collection->table, route);
+		sub->session->pending_mark = collection->table->serial;
+	target = route_append(collection->table, collection->route);
 	if (target != NULL)
 		target->owner = sub;
 }
@@ -278,6 +264,20 @@ static void route_shrink(struct proof_routes *table, struct proof_route *route)
 	}
 }
 
+// What the other workers have.
+static void route_look_elsewhere(
+	const struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
+{
+	struct replica_match match;
+
+	replica_match(table->map->replica, topic, &match);
+	route_stands(route, match.standings);
+	route->workers = match.workers;
+	// Whether copies would have to be joined only that worker could tell.
+	if (match.joined != 0)
+		route->reason = PROOF_OVERLAP;
+}
+
 static bool operator_passes(const struct proof_routes *table, struct mqtt_bytes topic)
 {
 	for (unsigned i = 0; i < table->config.pass_count; i++) {
@@ -304,7 +304,10 @@ static void route_make(
 		route->reason = PROOF_OPERATOR;
 	else if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
 		route->reason = PROOF_LEVELS;
-	if (route->reason != PROOF_CAPTURE) {
+	else if (table->map->replica != NULL)
+		route_look_elsewhere(table, route, topic);
+	// What another worker has captured is delivered whatever has come up here since.
+	if (route->reason != PROOF_CAPTURE && table->map->replica == NULL) {
 		route_drop_targets(route);
 		return;
 	}

@@ -42,6 +42,7 @@ struct proof_route {
 	uint32_t chunks_count;
 	uint32_t targets;
 	uint32_t pending;	       // how many of them are pending
+	uint32_t workers;	       // bit i: worker i has targets too
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may
 	enum proof_reason reason_qos2; // why none at QoS 2 may

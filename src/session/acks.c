@@ -8,7 +8,7 @@
 
 #include "base/assert.h"
 
-enum { ACK_HOLE, ACK_PASSED, ACK_CAPTURED };
+enum { ACK_HOLE, ACK_PASSED, ACK_CAPTURED, ACK_CROSSING };
 
 static struct ack_entry *entry(struct acks *acks, unsigned i)
 {
@@ -52,6 +52,25 @@ void acks_passed(struct acks *acks, uint16_t id)
 void acks_captured(struct acks *acks, uint16_t id, uint8_t type, uint8_t reason)
 {
 	append(acks, (struct ack_entry){id, type, reason, ACK_CAPTURED});
+}
+
+void acks_crossing(struct acks *acks, uint16_t id, uint8_t type)
+{
+	append(acks, (struct ack_entry){id, type, 0, ACK_CROSSING});
+}
+
+bool acks_crossed(struct acks *acks, uint16_t id, uint8_t type, uint8_t reason)
+{
+	for (unsigned i = 0; i < acks->count; i++) {
+		struct ack_entry *e = entry(acks, i);
+
+		if (e->state != ACK_CROSSING || e->id != id || e->type != type)
+			continue;
+		e->state = ACK_CAPTURED;
+		e->reason = reason;
+		return true;
+	}
+	return false;
 }
 
 bool acks_broker(struct acks *acks, uint16_t id)

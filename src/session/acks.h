@@ -32,6 +32,11 @@ bool acks_full(const struct acks *acks);
 void acks_passed(struct acks *acks, uint16_t id);
 // One was captured while something waits; `type` acknowledges it. Not when full.
 void acks_captured(struct acks *acks, uint16_t id, uint8_t type, uint8_t reason);
+// One was captured and is on its way to subscribers elsewhere: it is acknowledged when
+// acks_crossed() says so. Not when full.
+void acks_crossing(struct acks *acks, uint16_t id, uint8_t type);
+// False: it was not waited for.
+bool acks_crossed(struct acks *acks, uint16_t id, uint8_t type, uint8_t reason);
 // The broker has acknowledged `id` (its packet goes on now). False when it was not waited for.
 bool acks_broker(struct acks *acks, uint16_t id);
 // The next captured one whose turn has come; false when there is none.

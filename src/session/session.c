@@ -74,6 +74,11 @@ int session_map_create(const char *name, const struct session_map_config *config
 	rc = mqtt_trie_create(&trie, &map->trie);
 	if (rc < 0)
 		goto err;
+	if (config->replica.workers > 1) {
+		rc = replica_create(name, &config->replica, &map->changes, &map->replica);
+		if (rc < 0)
+			goto err;
+	}
 	*ret_map = map;
 	return 0;
 err:
@@ -92,6 +97,7 @@ void session_map_destroy(struct session_map *map)
 		if (session != NULL)
 			session_end(map, session);
 	}
+	replica_destroy(map->replica);
 	mqtt_trie_destroy(map->trie);
 	slab_destroy(map->subscriptions);
 	slab_destroy(map->sessions);
@@ -101,7 +107,7 @@ void session_map_destroy(struct session_map *map)
 
 bool session_map_complete(const struct session_map *map)
 {
-	return map->unknown == 0;
+	return map->unknown == 0 && (map->replica == NULL || replica_complete(map->replica));
 }
 
 bool session_map_forgetful(const struct session_map *map)
@@ -120,12 +126,16 @@ bool session_map_forgetful(const struct session_map *map)
 void session_map_unknown(struct session_map *map)
 {
 	map->unknown++;
+	if (map->replica != NULL)
+		replica_complete_set(map->replica, false);
 }
 
 void session_map_known_again(struct session_map *map)
 {
 	ASSERT(map->unknown > 0);
 	map->unknown--;
+	if (map->replica != NULL)
+		replica_complete_set(map->replica, map->unknown == 0);
 }
 
 void session_set_unknown(struct session_map *map, struct session *session)
@@ -139,15 +149,12 @@ void session_set_unknown(struct session_map *map, struct session *session)
 // Whoever matches one of its subscriptions reaches another connection now, or none.
 static void session_changed(struct session_map *map, const struct session *session)
 {
-	// More than can be told apart afterwards are told as one.
-	if (session->subscriptions_count >= SESSION_CHANGES) {
-		session_changes_add_all(&map->changes);
-		return;
-	}
 	list_for_each (link, &session->subscriptions) {
-		session_changes_add(
-			&map->changes, &container_of(link, struct subscription, link)->entry);
+		subscription_changed(map, container_of(link, struct subscription, link));
 	}
+	// More than can be told apart afterwards are told as one.
+	if (session->subscriptions_count >= SESSION_CHANGES)
+		session_changes_add_all(&map->changes);
 }
 
 static uint64_t id_hash(const struct session_map *map, struct mqtt_bytes client_id)
@@ -247,7 +254,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		if (session == NULL)
 			return -ENOMEM;
 		// The broker resumes what Offramp never saw made.
-		if (bind->session_present)
+		if (bind->session_present && !bind->known)
 			session_set_unknown(map, session);
 	}
 	session->owner = bind->owner;
@@ -269,6 +276,15 @@ void session_goodbye(struct session *session)
 	session->goodbye = true;
 }
 
+// So long the broker keeps it.
+static void session_keep(struct session_map *map, struct session *session, uint64_t now_us)
+{
+	uint64_t kept_s = (uint64_t)session->expiry_s + session->expiry_s / 8 + EXPIRY_MARGIN_S;
+
+	if (session->expiry_s != UINT32_MAX)
+		wheel_arm(&map->expiries, &session->expiry, now_us + kept_s * US_IN_S);
+}
+
 void session_unbind(struct session_map *map, struct session *session, uint64_t now_us)
 {
 	if (!session_outlives(session)) {
@@ -280,16 +296,64 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	map->offline++;
 	session_changed(map, session);
 	session_settle_pending(map, session);
-	if (session->expiry_s != UINT32_MAX)
-		wheel_arm(&map->expiries, &session->expiry,
-			now_us + ((uint64_t)session->expiry_s + session->expiry_s / 8 +
-					 EXPIRY_MARGIN_S) *
-					 US_IN_S);
+	session_keep(map, session, now_us);
+}
+
+void session_stay(struct session_map *map, struct session *session, uint64_t now_us)
+{
+	if (session_outlives(session))
+		session_keep(map, session, now_us);
+	else
+		session_end(map, session);
 }
 
 void session_caught_up(struct session_map *map, struct session *session)
 {
 	session->behind = false;
+	session_changed(map, session);
+}
+
+struct session *session_lookup(const struct session_map *map, struct mqtt_bytes client_id)
+{
+	return session_find(map, client_id,
+		siphash_2_4(map->config.hash_key, client_id.data, client_id.length));
+}
+
+void session_leave(struct session_map *map, struct session *session)
+{
+	session_take_over(map, session);
+	session_changed(map, session);
+}
+
+void session_drop(struct session_map *map, struct session *session)
+{
+	session_end(map, session);
+}
+
+// No SUBACK has this packet identifier.
+#define HELD 0
+
+void session_hold(struct session_map *map, struct session *session)
+{
+	list_for_each (link, &session->subscriptions) {
+		struct subscription *sub = container_of(link, struct subscription, link);
+
+		if (sub->state != SUBSCRIPTION_ACTIVE)
+			continue;
+		sub->state = SUBSCRIPTION_PENDING;
+		sub->packet_id = HELD;
+	}
+	session_changed(map, session);
+}
+
+void session_settle(struct session_map *map, struct session *session)
+{
+	list_for_each (link, &session->subscriptions) {
+		struct subscription *sub = container_of(link, struct subscription, link);
+
+		if (sub->state == SUBSCRIPTION_PENDING && sub->packet_id == HELD)
+			sub->state = SUBSCRIPTION_ACTIVE;
+	}
 	session_changed(map, session);
 }
 
@@ -330,4 +394,6 @@ void session_map_check(const struct session_map *map)
 	ASSERT(unknown <= map->unknown);
 	ASSERT(subscriptions == slab_used(map->subscriptions));
 	mqtt_trie_check(map->trie);
+	if (map->replica != NULL)
+		replica_check(map->replica);
 }

@@ -24,6 +24,7 @@
 #include "mqtt/packet.h"
 #include "mqtt/trie.h"
 #include "session/changes.h"
+#include "session/replica.h"
 
 struct session_map_config {
 	uint32_t sessions_max;
@@ -33,6 +34,9 @@ struct session_map_config {
 	// not replaced: for brokers that keep both.
 	bool keep_other_qos;
 	uint8_t hash_key[16];
+	// Where there are several workers; their number is 0 or 1 otherwise.
+	struct replica_config replica;
+	bool joins; // several v5 subscriptions of a client that match are served by one copy
 };
 
 struct session;
@@ -55,6 +59,7 @@ struct session_map {
 	void (*ended)(void *ctx, struct session *session);
 	void *ended_ctx;
 	struct session_changes changes;
+	struct replica *replica; // what other workers have; NULL: this is the only one
 };
 
 struct session {
@@ -109,13 +114,19 @@ struct subscription {
 	uint8_t qos;				    // requested while pending, then granted
 	uint8_t state;
 	bool no_local, share;
+	uint16_t standing; // as counted in `shared`
+	struct replica_filter *shared;
 };
+
+// What the subscription means to a message that matches (STANDING_…).
+uint16_t subscription_standing(const struct session_map *map, const struct subscription *sub);
 
 int session_map_create(const char *name, const struct session_map_config *config,
 	struct payload_pool *payloads, uint64_t now_us, struct session_map **ret_map);
 void session_map_destroy(struct session_map *map); // accepts NULL
 
-// The map holds every subscription of every client that comes through Offramp.
+// The map holds every subscription of every client that comes through Offramp, and so do those of
+// the other workers.
 bool session_map_complete(const struct session_map *map);
 
 // No session is kept beyond its connection: who starts anew misses nothing.
@@ -128,6 +139,7 @@ struct session_bind {
 	bool session_present;
 	uint32_t expiry_s; // the one in force; UINT32_MAX: never ends
 	bool bridge;
+	bool known; // another worker followed it
 	void *owner;
 };
 // The map has a session of this identifier that outlives its connections, online or offline.
@@ -175,5 +187,26 @@ void session_unsubscribed(struct session_map *map, struct session *session, uint
 
 // The filter as the client sent it, without the share prefix, cut at `size`.
 uint32_t subscription_filter(const struct subscription *sub, uint8_t *out, uint32_t size);
+
+// --- moving to another worker --------------------------------------------------------------------
+
+// The session with this identifier; NULL: there is none.
+struct session *session_lookup(const struct session_map *map, struct mqtt_bytes client_id);
+// Its client has connected to another worker: it stays, as of a client that is away, until
+// session_drop() or, when it does not move after all, session_stay().
+void session_leave(struct session_map *map, struct session *session);
+void session_stay(struct session_map *map, struct session *session, uint64_t now_us);
+void session_drop(struct session_map *map, struct session *session);
+// Writes its subscriptions from position *cursor on, moves *cursor; returns how many bytes. True in
+// *ret_more: they did not all fit.
+uint32_t session_write(const struct session *session, uint32_t *cursor, uint8_t *out, uint32_t size,
+	bool *ret_more);
+// Takes subscriptions that another worker's session_write() has written; pending. False: some
+// found no room.
+bool session_read(
+	struct session_map *map, struct session *session, const uint8_t *in, uint32_t length);
+// All its subscriptions are pending from now on, until session_settle(): matches are held.
+void session_hold(struct session_map *map, struct session *session);
+void session_settle(struct session_map *map, struct session *session);
 
 void session_map_check(const struct session_map *map);

@@ -8,6 +8,7 @@
 #include "session/subscription.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/random.h"
@@ -19,10 +20,68 @@ static void unsubscribe_over(struct subscription *sub)
 	sub->unsubscribe_id = 0;
 }
 
+// Above QoS 0 the session's share outlives its connection: can it be served?
+static uint16_t standing_kept(const struct session_map *map, const struct subscription *sub)
+{
+	uint16_t standing = STANDING_KEPT;
+
+	// What is owed to a session does not move between workers.
+	if (sub->session->client_id == NULL || map->replica != NULL)
+		standing |= STANDING_PERSISTENT;
+	// Its identifiers would have to survive whatever happens, or the client discards messages.
+	if (sub->qos == 2)
+		standing |= STANDING_PERSISTENT_QOS2;
+	return standing;
+}
+
+uint16_t subscription_standing(const struct session_map *map, const struct subscription *sub)
+{
+	const struct session *session = sub->session;
+	uint16_t standing = STANDING_HEARD;
+
+	if (sub->share)
+		return STANDING_SHARE;
+	if (session->bridge)
+		return STANDING_BRIDGE;
+	if (sub->state == SUBSCRIPTION_UNCERTAIN)
+		return STANDING_UNCERTAIN;
+	// What the broker has for it comes first.
+	if (sub->qos > 0 && (session->owner == NULL || session->behind))
+		standing |= STANDING_OFFLINE;
+	if (sub->qos > 0 && session->expiry_s > 0)
+		standing |= standing_kept(map, sub);
+	// At QoS 0 a broker keeps nothing for who is away.
+	if (session->owner != NULL)
+		standing |= STANDING_TARGET;
+	if (map->config.joins && session->version == MQTT_VERSION_5 &&
+		(sub->id != 0 || sub->no_local))
+		standing |= STANDING_JOINED;
+	return standing;
+}
+
+static void standing_set(struct session_map *map, struct subscription *sub, uint16_t standing)
+{
+	uint16_t before = sub->standing;
+
+	if (map->replica == NULL || standing == before)
+		return;
+	sub->standing = standing;
+	replica_count(map->replica, sub->shared, before, standing);
+}
+
+void subscription_changed(struct session_map *map, struct subscription *sub)
+{
+	session_changes_add(&map->changes, &sub->entry);
+	standing_set(map, sub, subscription_standing(map, sub));
+}
+
 static void subscription_drop(struct session_map *map, struct subscription *sub)
 {
 	unsubscribe_over(sub);
 	session_changes_add(&map->changes, &sub->entry);
+	standing_set(map, sub, 0);
+	if (map->replica != NULL)
+		replica_put(map->replica, sub->shared);
 	mqtt_trie_remove(map->trie, &sub->entry);
 	list_remove(&sub->link);
 	sub->session->subscriptions_count--;
@@ -44,9 +103,9 @@ void session_settle_pending(struct session_map *map, struct session *session)
 		if (sub->unsubscribe_id != 0 && session->goodbye) {
 			subscription_drop(map, sub);
 		} else if (sub->unsubscribe_id != 0 || sub->state == SUBSCRIPTION_PENDING) {
-			session_changes_add(&map->changes, &sub->entry);
 			sub->state = SUBSCRIPTION_UNCERTAIN;
 			unsubscribe_over(sub);
+			subscription_changed(map, sub);
 		}
 	}
 	session->goodbye = false;
@@ -57,36 +116,54 @@ static uint64_t filter_hash(const struct session_map *map, struct mqtt_bytes fil
 	return siphash_2_4(map->config.hash_key, filter.data, filter.length);
 }
 
+// Takes one from the slab and puts it into the map: pending. NULL: no room.
+static struct subscription *subscription_make(
+	struct session_map *map, struct session *session, struct mqtt_bytes plain)
+{
+	struct subscription *sub;
+
+	if (session->subscriptions_count >= map->config.subscriptions_per_session)
+		return NULL;
+	sub = slab_take(map->subscriptions);
+	if (sub == NULL)
+		return NULL;
+	mqtt_trie_entry_init(&sub->entry);
+	if (mqtt_trie_insert(map->trie, plain, &sub->entry) < 0) {
+		slab_give(map->subscriptions, sub);
+		return NULL;
+	}
+	// What is longer cannot be told to others.
+	if (map->replica != NULL && plain.length <= PAYLOAD_LARGEST)
+		sub->shared = replica_get(map->replica, plain);
+	if (map->replica != NULL && sub->shared == NULL) {
+		mqtt_trie_remove(map->trie, &sub->entry);
+		slab_give(map->subscriptions, sub);
+		return NULL;
+	}
+	sub->session = session;
+	sub->state = SUBSCRIPTION_PENDING;
+	list_append(&session->subscriptions, &sub->link);
+	session->subscriptions_count++;
+	return sub;
+}
+
 int session_subscribe(struct session_map *map, struct session *session, uint16_t packet_id,
 	uint16_t index, const struct mqtt_subscribe_filter *filter, uint32_t subscription_id)
 {
 	struct mqtt_bytes plain = filter->filter, name;
-	struct subscription *sub;
-	int rc;
+	bool share = mqtt_filter_share(filter->filter, &name, &plain);
+	struct subscription *sub = subscription_make(map, session, plain);
 
-	if (session->subscriptions_count >= map->config.subscriptions_per_session)
-		return -ENOSPC;
-	sub = slab_take(map->subscriptions);
 	if (sub == NULL)
 		return -ENOSPC;
-	sub->share = mqtt_filter_share(filter->filter, &name, &plain);
-	mqtt_trie_entry_init(&sub->entry);
-	rc = mqtt_trie_insert(map->trie, plain, &sub->entry);
-	if (rc < 0) {
-		slab_give(map->subscriptions, sub);
-		return rc;
-	}
-	sub->session = session;
+	sub->share = share;
 	sub->filter_hash = filter_hash(map, filter->filter);
 	sub->id = subscription_id;
 	sub->packet_id = packet_id;
 	sub->index = index;
 	sub->qos = filter->qos;
 	sub->no_local = filter->no_local;
-	sub->state = SUBSCRIPTION_PENDING;
-	list_append(&session->subscriptions, &sub->link);
-	session->subscriptions_count++;
-	session_changes_add(&map->changes, &sub->entry);
+	subscription_changed(map, sub);
 	return 0;
 }
 
@@ -126,7 +203,7 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 		}
 		sub->qos = code;
 		sub->state = SUBSCRIPTION_ACTIVE;
-		session_changes_add(&map->changes, &sub->entry);
+		subscription_changed(map, sub);
 		subscription_replace(map, sub);
 	}
 }
@@ -187,4 +264,91 @@ bool session_is_unsubscribing(const struct session *session, struct mqtt_bytes t
 			return true;
 	}
 	return false;
+}
+
+// --- moving --------------------------------------------------------------------------------------
+
+// One subscription as it is written; its filter follows. Workers share the key of filter_hash.
+struct written {
+	uint64_t filter_hash;
+	uint32_t id;
+	uint16_t length; // of the filter
+	uint8_t qos;
+	uint8_t flags;
+};
+
+enum { WRITTEN_NO_LOCAL = 1, WRITTEN_SHARE = 2, WRITTEN_UNCERTAIN = 4 };
+
+static bool subscription_write(const struct subscription *sub, uint8_t *out, uint32_t size)
+{
+	struct written written = {
+		.filter_hash = sub->filter_hash,
+		.id = sub->id,
+		.qos = sub->qos,
+		.flags = (sub->no_local ? WRITTEN_NO_LOCAL : 0) | (sub->share ? WRITTEN_SHARE : 0) |
+			 (sub->state == SUBSCRIPTION_UNCERTAIN ? WRITTEN_UNCERTAIN : 0),
+	};
+	uint32_t length;
+
+	if (size < sizeof(written))
+		return false;
+	length = subscription_filter(sub, out + sizeof(written), size - (uint32_t)sizeof(written));
+	if (length > size - sizeof(written))
+		return false;
+	written.length = (uint16_t)length;
+	memcpy(out, &written, sizeof(written));
+	return true;
+}
+
+uint32_t session_write(const struct session *session, uint32_t *cursor, uint8_t *out, uint32_t size,
+	bool *ret_more)
+{
+	uint32_t position = 0, used = 0;
+
+	*ret_more = false;
+	list_for_each (link, &session->subscriptions) {
+		const struct subscription *sub = container_of(link, struct subscription, link);
+		struct written written;
+
+		if (position++ < *cursor)
+			continue;
+		if (!subscription_write(sub, out + used, size - used)) {
+			// One that does not even fit alone is left out; whoever reads misses it.
+			*ret_more = used > 0;
+			break;
+		}
+		memcpy(&written, out + used, sizeof(written));
+		used += (uint32_t)sizeof(written) + written.length;
+		(*cursor)++;
+	}
+	return used;
+}
+
+bool session_read(
+	struct session_map *map, struct session *session, const uint8_t *in, uint32_t length)
+{
+	bool all = true;
+
+	for (uint32_t at = 0; at < length;) {
+		struct subscription *sub;
+		struct written written;
+
+		memcpy(&written, in + at, sizeof(written));
+		at += (uint32_t)sizeof(written);
+		sub = subscription_make(map, session, mqtt_bytes(in + at, written.length));
+		at += written.length;
+		if (sub == NULL) {
+			all = false;
+			continue;
+		}
+		sub->filter_hash = written.filter_hash;
+		sub->id = written.id;
+		sub->qos = written.qos;
+		sub->no_local = written.flags & WRITTEN_NO_LOCAL;
+		sub->share = written.flags & WRITTEN_SHARE;
+		if (written.flags & WRITTEN_UNCERTAIN)
+			sub->state = SUBSCRIPTION_UNCERTAIN;
+		subscription_changed(map, sub);
+	}
+	return all;
 }

@@ -12,3 +12,5 @@ void session_drop_subscriptions(struct session_map *map, struct session *session
 // The connection has ended, and with it what was under way: unsubscriptions are made where the
 // client said goodbye behind them; for the rest nobody knows.
 void session_settle_pending(struct session_map *map, struct session *session);
+// Something about it has changed: caches and other workers are to know.
+void subscription_changed(struct session_map *map, struct subscription *sub);

@@ -3,7 +3,7 @@
 """System tests: real clients and a real broker in network namespaces.
 
 What a client may expect is proven against the broker alone first: most tests run in `direct` mode
-and then, with the same expectations, in `stack` mode; and once more over wires that lose, double
+and then, with the same expectations, in `stack` mode; with two workers (`workers`); and once more over wires that lose, double
 and reorder packets (`impaired`): their core always, and also with IPv6; all of them with -m full.
 """
 
@@ -41,6 +41,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
+    config.addinivalue_line("markers", "one_worker(reason): does not hold with several")
     config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -58,6 +59,7 @@ def pytest_collection_modifyitems(config, items):
     broker = BROKERS[config.getoption("broker")]
     kept = [item for item in items if mode_of(item) is not None and serves(broker, item)
             and not (only_fast and item.get_closest_marker("full"))
+            and not (mode_of(item) == "workers" and item.get_closest_marker("one_worker"))
             and not (is_impaired(mode_of(item)) and item.get_closest_marker("good_wires"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
@@ -107,8 +109,9 @@ def is_tested_in(mode, has):
 
 
 def parameter_of(mode, has):
-    """With -m full, all of it is impaired."""
-    is_more = is_impaired(mode) and not has("core") and not has("impaired_only")
+    """With -m full, all of it is impaired, and runs with several workers."""
+    is_more = ((is_impaired(mode) or mode == "workers") and not has("core")
+               and not has("impaired_only"))
     return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 
 

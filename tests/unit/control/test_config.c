@@ -386,9 +386,8 @@ static const struct mistake mistakes[] = {
 		"21:27: brokers[1].listen: 198.18.0.1:1883 is where broker 'mosquitto' listens "
 		"already\n"},
 	// The rest.
-	{"cores: [3]", "cores: [3, 4]",
-		"21:18: workers.cores: 2 cores given, but this version runs one worker; valid "
-		"choices: a list of one core\n"},
+	{"cores: [3]", "cores: [3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19]",
+		"21:18: workers.cores: 17 cores given; valid choices: 1 to 16 cores\n"},
 	{"control_core: 2", "control_core: 3",
 		"21:19: workers.cores[0]: core 3 is workers.control_core too, and a busy worker "
 		"leaves it no time; valid choices: another core, or 'idle: adaptive'\n"},

@@ -173,7 +173,9 @@ static void acknowledge(struct tcp_pcb *pcb, bool deaf)
 static void turn(struct bed *bed)
 {
 	offload_advance(bed->offload, bed->tcp.now_us);
+	offload_hear(bed->offload);
 	offload_run(bed->offload);
+	offload_learn(bed->offload);
 	bed_check(bed);
 	for (unsigned i = 0; i < BED_CLIENTS; i++) {
 		if (bed->clients[i] == NULL)

@@ -20,6 +20,7 @@ int test_filters(void);
 int test_handshakes(void);
 int test_output(void);
 int test_owed(void);
+int test_peers(void);
 int test_pending(void);
 int test_routes(void);
 int test_upstream(void);

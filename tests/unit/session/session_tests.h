@@ -19,3 +19,4 @@ int test_exchanges(void);
 int test_identifiers(void);
 int test_map(void);
 int test_pings(void);
+int test_replica(void);

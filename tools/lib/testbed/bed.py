@@ -78,7 +78,7 @@ class Bed:
     # Up and down
 
     def up(self, mode, io, port, broker="mosquitto", config=None, clients=0, seconds=None,
-           impair=None, ipv6=False):
+           impair=None, ipv6=False, workers=1):
         """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says."""
         self.clean()
         os.makedirs(self.directory)
@@ -97,7 +97,8 @@ class Bed:
         self.state["seconds"] = seconds = seconds or recipe.serves_within_s
         if mode != "direct":
             entry = {"name": recipe.name, **recipe.keys}
-            self.state["commands"]["daemon"] = self._daemon_command(entry, config, impair)
+            self.state["commands"]["daemon"] = self._daemon_command(
+                entry, config, impair, workers)
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
@@ -110,12 +111,13 @@ class Bed:
         command = command.replace("{address}", self.state["broker_address"])
         return brokers.command(command)
 
-    def _daemon_command(self, broker, config, impair):
+    def _daemon_command(self, broker, config, impair, workers):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["io"], self.state["port"],
-                              self.control_socket, broker, config, impair, self.state["ipv6"])
+                              self.control_socket, broker, config, impair, self.state["ipv6"],
+                              workers)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

@@ -10,7 +10,7 @@ from . import hosts
 
 
 def daemon(directory, io, port, control_socket, broker, overlay_path=None, impair=None,
-           ipv6=False):
+           ipv6=False, workers=1):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
     `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
@@ -20,6 +20,8 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
     cores = sorted(os.sched_getaffinity(0))
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
     ring = ",framecnt=4096" if io == "af_packet" else ""
+    if workers > 1:  # a queue each
+        ring += f",qpairs={workers}" if io == "af_packet" else f",queue_count={workers}"
     config = {
         "mode": "stack",
         "ports": [
@@ -38,7 +40,8 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
              "authorization": "open",
              **broker},
         ],
-        "workers": {"cores": cores[1:2] or cores, "control_core": cores[0], "idle": "adaptive"},
+        "workers": {"cores": worker_cores(cores, workers), "control_core": cores[0],
+                    "idle": "adaptive"},
         "control": {"socket": control_socket},
         "log": {"level": "info"},
     }
@@ -51,6 +54,12 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
     with open(path, "w", encoding="utf-8") as file:
         yaml.safe_dump(config, file, sort_keys=False)
     return path
+
+
+def worker_cores(cores, workers):
+    """The control core last; more workers than cores share them."""
+    order = cores[1:] + cores[:1]
+    return [order[i % len(order)] for i in range(workers)]
 
 
 def load(path):

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A trie of records. A record lives while this worker has a subscription with its filter,
+// or another one has something there, or the others do not know yet that this one no longer has.
+
+#include "session/replica.h"
+
+#include <rte_malloc.h>
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/slab.h"
+
+struct replica {
+	struct replica_config config;
+	struct session_changes *changes;
+	struct slab *filters;
+	struct mqtt_trie *trie;
+	struct list due; // records, the oldest first; `map` among them
+	uint64_t now;
+	// About the whole map: told as a filter without text.
+	struct replica_filter map;
+	bool incomplete[REPLICA_WORKERS_MAX];
+	uint32_t gaps[REPLICA_WORKERS_MAX]; // filters of theirs for which there was no room
+	uint32_t lacking;		    // how many of both are not 0
+};
+
+int replica_create(const char *name, const struct replica_config *config,
+	struct session_changes *changes, struct replica **ret_replica)
+{
+	struct replica *replica = rte_zmalloc(name, sizeof(*replica), 0);
+	struct mqtt_trie_config trie = {
+		.nodes_max = config->filters_max * 3 + 1024,
+		.levels_max = 128,
+		.text_bytes = (uint64_t)config->filters_max * 32 + (1 << 20),
+		.seed = config->seed,
+	};
+	int rc;
+
+	ASSERT(config->workers <= REPLICA_WORKERS_MAX && config->self < config->workers);
+	if (replica == NULL)
+		return -ENOMEM;
+	replica->config = *config;
+	replica->changes = changes;
+	list_init(&replica->due);
+	list_init(&replica->map.due_link);
+	rc = slab_create(
+		"filters", config->filters_max, sizeof(struct replica_filter), &replica->filters);
+	if (rc == 0)
+		rc = mqtt_trie_create(&trie, &replica->trie);
+	if (rc < 0) {
+		replica_destroy(replica);
+		return rc;
+	}
+	*ret_replica = replica;
+	return 0;
+}
+
+void replica_destroy(struct replica *replica)
+{
+	if (replica == NULL)
+		return;
+	mqtt_trie_destroy(replica->trie);
+	slab_destroy(replica->filters);
+	rte_free(replica);
+}
+
+// --- records -------------------------------------------------------------------------------------
+
+static struct replica_filter *filter_find(const struct replica *replica, struct mqtt_bytes filter)
+{
+	struct mqtt_trie_entry *entry = mqtt_trie_find(replica->trie, filter);
+
+	return entry == NULL ? NULL : container_of(entry, struct replica_filter, entry);
+}
+
+static struct replica_filter *filter_make(struct replica *replica, struct mqtt_bytes filter)
+{
+	struct replica_filter *record = filter_find(replica, filter);
+
+	if (record != NULL)
+		return record;
+	record = slab_take(replica->filters);
+	if (record == NULL)
+		return NULL;
+	list_init(&record->due_link);
+	mqtt_trie_entry_init(&record->entry);
+	if (mqtt_trie_insert(replica->trie, filter, &record->entry) < 0) {
+		slab_give(replica->filters, record);
+		return NULL;
+	}
+	return record;
+}
+
+struct replica_filter *replica_get(struct replica *replica, struct mqtt_bytes filter)
+{
+	struct replica_filter *record = filter_make(replica, filter);
+
+	if (record != NULL)
+		record->holders++;
+	return record;
+}
+
+static uint16_t standings_own(const struct replica_filter *record)
+{
+	uint16_t standings = 0;
+
+	for (unsigned i = 0; i < STANDING_KINDS; i++)
+		if (record->own[i] > 0)
+			standings |= (uint16_t)(1u << i);
+	return standings;
+}
+
+static bool record_needed(const struct replica *replica, const struct replica_filter *record)
+{
+	if (list_linked(&record->due_link) || record->told != 0 || record->holders > 0)
+		return true;
+	for (unsigned i = 0; i < replica->config.workers; i++)
+		if (record->others[i] != 0)
+			return true;
+	return false;
+}
+
+static void record_release(struct replica *replica, struct replica_filter *record)
+{
+	if (record == &replica->map || record_needed(replica, record))
+		return;
+	mqtt_trie_remove(replica->trie, &record->entry);
+	slab_give(replica->filters, record);
+}
+
+// The others know something else of the record, or soon will.
+static void record_due(struct replica *replica, struct replica_filter *record)
+{
+	bool news = standings_own(record) != record->told;
+
+	// What waits to be told stays in its place: it is told earlier than it need be.
+	if (news && !list_linked(&record->due_link)) {
+		record->due = ++replica->now;
+		list_append(&replica->due, &record->due_link);
+	} else if (!news) {
+		list_remove(&record->due_link);
+	}
+}
+
+void replica_count(
+	struct replica *replica, struct replica_filter *record, uint16_t before, uint16_t after)
+{
+	for (unsigned i = 0; i < STANDING_KINDS; i++) {
+		record->own[i] += after >> i & 1;
+		DASSERT(!(before >> i & 1) || record->own[i] > 0);
+		record->own[i] -= before >> i & 1;
+	}
+	record_due(replica, record);
+}
+
+void replica_put(struct replica *replica, struct replica_filter *record)
+{
+	record->holders--;
+	record_release(replica, record);
+}
+
+void replica_complete_set(struct replica *replica, bool complete)
+{
+	replica->map.own[0] = !complete;
+	record_due(replica, &replica->map);
+}
+
+// --- telling -------------------------------------------------------------------------------------
+
+uint64_t replica_now(const struct replica *replica)
+{
+	return replica->now;
+}
+
+uint64_t replica_due(const struct replica *replica)
+{
+	if (list_empty(&replica->due))
+		return UINT64_MAX;
+	return container_of(replica->due.next, struct replica_filter, due_link)->due;
+}
+
+bool replica_peek(
+	const struct replica *replica, struct replica_news *ret_news, uint8_t *out, uint32_t size)
+{
+	const struct replica_filter *record;
+
+	if (list_empty(&replica->due))
+		return false;
+	record = container_of(replica->due.next, struct replica_filter, due_link);
+	*ret_news = (struct replica_news){
+		.due = record->due,
+		.length = record == &replica->map
+				  ? 0
+				  : mqtt_trie_entry_filter(&record->entry, out, size),
+		.before = record->told,
+		.after = standings_own(record),
+	};
+	return true;
+}
+
+void replica_told(struct replica *replica)
+{
+	struct replica_filter *record =
+		container_of(list_pop(&replica->due), struct replica_filter, due_link);
+
+	record->told = standings_own(record);
+	record_release(replica, record);
+}
+
+// --- learning ------------------------------------------------------------------------------------
+
+static void lack(struct replica *replica, bool before, bool after)
+{
+	replica->lacking += after;
+	replica->lacking -= before;
+}
+
+static void gaps_add(struct replica *replica, unsigned worker, int n)
+{
+	uint32_t before = replica->gaps[worker];
+
+	replica->gaps[worker] += (uint32_t)n;
+	lack(replica, before > 0, replica->gaps[worker] > 0);
+}
+
+void replica_learn(struct replica *replica, unsigned worker, const struct replica_news *news,
+	struct mqtt_bytes filter)
+{
+	struct replica_filter *record;
+
+	if (filter.length == 0) {
+		lack(replica, replica->incomplete[worker], news->after != 0);
+		replica->incomplete[worker] = news->after != 0;
+		return;
+	}
+	record = filter_find(replica, filter);
+	// What had found no room before is told anew.
+	if (news->before != 0 && (record == NULL || record->others[worker] == 0))
+		gaps_add(replica, worker, -1);
+	if (record == NULL && news->after != 0)
+		record = filter_make(replica, filter);
+	if (record == NULL) {
+		if (news->after != 0)
+			gaps_add(replica, worker, 1);
+		return;
+	}
+	record->others[worker] = news->after;
+	session_changes_add(replica->changes, &record->entry);
+	record_release(replica, record);
+}
+
+bool replica_complete(const struct replica *replica)
+{
+	return replica->lacking == 0;
+}
+
+// --- matching ------------------------------------------------------------------------------------
+
+struct matching {
+	const struct replica *replica;
+	struct replica_match *match;
+};
+
+static void matching_visit(void *ctx, struct mqtt_trie_entry *entry)
+{
+	struct matching *matching = ctx;
+	const struct replica_filter *record = container_of(entry, struct replica_filter, entry);
+
+	for (unsigned i = 0; i < matching->replica->config.workers; i++) {
+		uint16_t standings = record->others[i];
+
+		if (standings & STANDING_TARGET)
+			matching->match->workers |= 1u << i;
+		if (standings & STANDING_JOINED)
+			matching->match->joined |= 1u << i;
+		matching->match->standings |= standings;
+	}
+}
+
+void replica_match(
+	const struct replica *replica, struct mqtt_bytes topic, struct replica_match *ret_match)
+{
+	struct matching matching = {.replica = replica, .match = ret_match};
+
+	*ret_match = (struct replica_match){0};
+	mqtt_trie_match(replica->trie, topic, matching_visit, &matching);
+}
+
+// --- invariants ----------------------------------------------------------------------------------
+
+void replica_check(const struct replica *replica)
+{
+	uint32_t lacking = 0, due = 0, linked = 0;
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < REPLICA_WORKERS_MAX; i++)
+		lacking += replica->incomplete[i] + (replica->gaps[i] > 0);
+	ASSERT(lacking == replica->lacking);
+	list_for_each (link, &replica->due) {
+		const struct replica_filter *record =
+			container_of(link, struct replica_filter, due_link);
+
+		ASSERT(record->due > last && record->due <= replica->now);
+		ASSERT(standings_own(record) != record->told);
+		last = record->due;
+		due++;
+	}
+	linked = list_linked(&replica->map.due_link);
+	for (uint32_t i = 0; i < slab_count(replica->filters); i++) {
+		const struct replica_filter *record = slab_at(replica->filters, i);
+
+		if (record == NULL)
+			continue;
+		ASSERT(record_needed(replica, record));
+		ASSERT(record->others[replica->config.self] == 0);
+		linked += list_linked(&record->due_link);
+	}
+	ASSERT(due == linked);
+	mqtt_trie_check(replica->trie);
+}

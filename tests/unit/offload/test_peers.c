@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Two workers in one thread: each is a bed of its own, and only what the test turns
+// moves. Clients of worker 0 and of worker 1 have one broker.
+
+#include "offload_tests.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crossing.h"
+
+struct pair {
+	struct bed beds[2];
+	struct crossing *changes, *parcels;
+};
+
+static void pair_turn(struct pair *pair)
+{
+	for (unsigned n = 0; n < 6; n++)
+		bed_turn(&pair->beds[n % 2]);
+}
+
+static void pair_wait(struct pair *pair, uint64_t us)
+{
+	for (uint64_t done = 0; done < us; done += US_IN_MS) {
+		for (unsigned i = 0; i < 2; i++) {
+			pair->beds[i].tcp.now_us += US_IN_MS;
+			bed_turn(&pair->beds[i]);
+		}
+	}
+	pair_turn(pair);
+}
+
+static int pair_setup(void **state)
+{
+	static const char *const names[2] = {"worker0", "worker1"};
+	struct pair *pair = malloc(sizeof(*pair));
+
+	assert_int_equal(crossing_create("changes", 2, 2048, &pair->changes), 0);
+	assert_int_equal(crossing_create("parcels", 2, 1024, &pair->parcels), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct bed *bed = &pair->beds[i];
+
+		bed_init(bed);
+		bed->name = names[i];
+		bed->broker.name = names[i];
+		bed->config.filters_max = 4096;
+		bed->config.peers = (struct offload_peers_config){
+			.changes = pair->changes,
+			.parcels = pair->parcels,
+			.self = i,
+			.count = 2,
+			.hash_key = "0123456789abcde",
+		};
+		bed_start(bed);
+	}
+	*state = pair;
+	return 0;
+}
+
+static int pair_teardown(void **state)
+{
+	struct pair *pair = *state;
+
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned n = 0; n < BED_CLIENTS; n++)
+			if (pair->beds[i].clients[n] != NULL)
+				bed_close(&pair->beds[i], n);
+	pair_turn(pair);
+	for (unsigned i = 0; i < 2; i++)
+		bed_fini(&pair->beds[i]);
+	crossing_destroy(pair->changes);
+	crossing_destroy(pair->parcels);
+	free(pair);
+	return 0;
+}
+
+// A clean client "w<worker>c<i>" with its CONNACK.
+static void joins(struct pair *pair, unsigned worker, unsigned i)
+{
+	struct bed *bed = &pair->beds[worker];
+	uint8_t connect[] = "\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04w0c0";
+
+	connect[15] = (uint8_t)('0' + worker);
+	connect[17] = (uint8_t)('0' + i);
+	bed_open(bed, i);
+	client_sends(bed, i, connect, sizeof(connect) - 1);
+	broker_gets(bed, i, connect, sizeof(connect) - 1);
+	broker_sends(bed, i, BYTES("\x20\x02\x00\x00"));
+	pair_turn(pair);
+	client_gets(bed, i, BYTES("\x20\x02\x00\x00"));
+}
+
+static void subscribes(
+	struct pair *pair, unsigned worker, unsigned i, const char *filter, uint8_t qos)
+{
+	struct bed *bed = &pair->beds[worker];
+	uint8_t subscribe[64] = {
+		0x82, (uint8_t)(5 + strlen(filter)), 0, 1, 0, (uint8_t)strlen(filter)};
+	uint8_t suback[] = {0x90, 3, 0, 1, qos};
+	size_t length = 6 + strlen(filter);
+
+	memcpy(subscribe + 6, filter, strlen(filter));
+	subscribe[length++] = qos;
+	client_sends(bed, i, subscribe, length);
+	broker_gets(bed, i, subscribe, length);
+	pair_turn(pair);
+	broker_sends(bed, i, suback, sizeof(suback));
+	client_gets(bed, i, suback, sizeof(suback));
+}
+
+#define HELLO              \
+	"\x30\x07\x00\x03" \
+	"a/bhi"
+#define HELLO_QOS1         \
+	"\x32\x09\x00\x03" \
+	"a/b\x00\x07hi"
+#define HELLO_RETAIN       \
+	"\x31\x07\x00\x03" \
+	"a/bhi"
+
+static void a_message_crosses(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	joins(pair, 1, 1);
+	subscribes(pair, 1, 0, "a/b", 0);
+	subscribes(pair, 1, 1, "a/#", 1);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+	client_gets(&pair->beds[1], 0, BYTES(""));
+	bed_turn(&pair->beds[1]);
+	client_gets(&pair->beds[1], 0, BYTES(HELLO));
+	client_gets(&pair->beds[1], 1, BYTES(HELLO));
+	assert_int_equal(bed_counters(&pair->beds[0])->captured[0], 1);
+	assert_int_equal(bed_counters(&pair->beds[1])->crossed, 1);
+}
+
+static void a_suback_waits_for_the_other_worker(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 1, 0);
+	client_sends(&pair->beds[1], 0,
+		BYTES("\x82\x08\x00\x01\x00\x03"
+		      "a/b\x00"));
+	broker_gets(&pair->beds[1], 0,
+		BYTES("\x82\x08\x00\x01\x00\x03"
+		      "a/b\x00"));
+	broker_sends(&pair->beds[1], 0, BYTES("\x90\x03\x00\x01\x00"));
+	bed_turn(&pair->beds[1]);
+	client_gets(&pair->beds[1], 0, BYTES("")); // worker 0 has not learned it
+	bed_turn(&pair->beds[0]);
+	bed_turn(&pair->beds[1]);
+	bed_turn(&pair->beds[1]);
+	client_gets(&pair->beds[1], 0, BYTES("\x90\x03\x00\x01\x00"));
+}
+
+static void a_puback_waits_until_the_message_is_queued(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 0, 1);
+	joins(pair, 1, 0);
+	subscribes(pair, 0, 1, "x", 1);
+	subscribes(pair, 1, 0, "a/b", 1);
+	// The second is this worker's own: its PUBACK waits for the first's.
+	client_sends(&pair->beds[0], 0, BYTES(HELLO_QOS1 "\x32\x05\x00\x01x\x00\x08"));
+	client_gets(&pair->beds[0], 0, BYTES(""));
+	client_gets(&pair->beds[0], 1, BYTES("\x32\x05\x00\x01x\x80\x00"));
+	bed_turn(&pair->beds[1]);
+	client_gets(&pair->beds[1], 0,
+		BYTES("\x32\x09\x00\x03"
+		      "a/b\x80\x00hi"));
+	bed_turn(&pair->beds[0]);
+	client_gets(&pair->beds[0], 0, BYTES("\x40\x02\x00\x07\x40\x02\x00\x08"));
+}
+
+static void what_passes_waits_for_what_crosses(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	subscribes(pair, 1, 0, "a/b", 0);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO HELLO_RETAIN "\xe0\x00"));
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+	bed_turn(&pair->beds[1]);
+	client_gets(&pair->beds[1], 0, BYTES(HELLO));
+	bed_turn(&pair->beds[0]);
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO_RETAIN "\xe0\x00"));
+}
+
+static void an_end_waits_for_what_crosses(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	subscribes(pair, 1, 0, "a/b", 0);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	client_ends(&pair->beds[0], 0);
+	bed_turn(&pair->beds[0]);
+	assert_false(pair->beds[0].up[0].shut);
+	pair_turn(pair);
+	assert_true(pair->beds[0].up[0].shut);
+	client_gets(&pair->beds[1], 0, BYTES(HELLO));
+}
+
+static void a_message_of_many_pieces_is_copied(void **state)
+{
+	struct pair *pair = *state;
+	static uint8_t packet[60000], text[59000];
+	size_t length;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	subscribes(pair, 1, 0, "big", 0);
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t)(i * 7);
+	length = publish_v4(packet, "big", 0, text, sizeof(text));
+	for (size_t at = 0; at < length; at += 1000)
+		client_sends(
+			&pair->beds[0], 0, packet + at, length - at < 1000 ? length - at : 1000);
+	pair_turn(pair);
+	client_gets(&pair->beds[1], 0, packet, length);
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+}
+
+static void an_unknown_client_anywhere_makes_the_map_incomplete(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+	session_map_unknown(pair->beds[1].offload->brokers[0].map);
+	pair_turn(pair);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO));
+	session_map_known_again(pair->beds[1].offload->brokers[0].map);
+	pair_turn(pair);
+	assert_true(session_map_complete(pair->beds[0].offload->brokers[0].map));
+}
+
+static void a_held_message_waits_for_the_suback(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	client_sends(&pair->beds[1], 0,
+		BYTES("\x82\x08\x00\x01\x00\x03"
+		      "a/b\x00"));
+	broker_gets(&pair->beds[1], 0,
+		BYTES("\x82\x08\x00\x01\x00\x03"
+		      "a/b\x00"));
+	pair_turn(pair);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	pair_turn(pair);
+	client_gets(&pair->beds[1], 0, BYTES(""));
+	broker_sends(&pair->beds[1], 0, BYTES("\x90\x03\x00\x01\x00"));
+	client_gets(&pair->beds[1], 0, BYTES("\x90\x03\x00\x01\x00" HELLO));
+}
+
+// --- sessions ------------------------------------------------------------------------------------
+
+#define CONNECT_KEPT "\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01s"
+
+static void arrives_kept(struct pair *pair, unsigned worker, unsigned i, bool present)
+{
+	struct bed *bed = &pair->beds[worker];
+	uint8_t connack[] = {0x20, 2, present, 0};
+
+	bed_open(bed, i);
+	client_sends(bed, i, BYTES(CONNECT_KEPT));
+	broker_gets(bed, i, BYTES(CONNECT_KEPT));
+	broker_sends(bed, i, connack, sizeof(connack));
+	pair_turn(pair);
+	pair_turn(pair);
+	client_gets(bed, i, connack, sizeof(connack));
+}
+
+static void a_session_moves_to_the_worker_of_its_new_connection(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 5);
+	joins(pair, 1, 5);
+	arrives_kept(pair, 0, 0, false);
+	subscribes(pair, 0, 0, "a/b", 0);
+	subscribes(pair, 0, 0, "c/+", 0);
+	pair_wait(pair, 10 * US_IN_MS);
+	arrives_kept(pair, 1, 0, true);
+	assert_null(pair->beds[0].clients[0]->session);
+	assert_int_equal(pair->beds[0].offload->brokers[0].map->online, 1);
+	assert_int_equal(pair->beds[0].offload->brokers[0].map->offline, 0);
+	assert_int_equal(pair->beds[1].clients[0]->session->subscriptions_count, 2);
+	assert_true(session_map_complete(pair->beds[0].offload->brokers[0].map));
+	for (unsigned publisher = 0; publisher < 2; publisher++) {
+		client_sends(&pair->beds[publisher], 5, BYTES(HELLO));
+		pair_turn(pair);
+		client_gets(&pair->beds[1], 0, BYTES(HELLO));
+		client_gets(&pair->beds[0], 0, BYTES(""));
+	}
+}
+
+static void a_new_session_ends_the_old_one_wherever_it_was(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 1, 5);
+	arrives_kept(pair, 0, 0, false);
+	subscribes(pair, 0, 0, "a/b", 0);
+	arrives_kept(pair, 1, 0, false);
+	assert_null(pair->beds[0].clients[0]->session);
+	client_sends(&pair->beds[1], 5, BYTES(HELLO));
+	pair_turn(pair);
+	client_gets(&pair->beds[0], 0, BYTES(""));
+	client_gets(&pair->beds[1], 0, BYTES(""));
+	assert_int_equal(bed_counters(&pair->beds[1])->captured[0], 1);
+}
+
+static void a_session_that_was_away_is_found(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 5);
+	arrives_kept(pair, 0, 0, false);
+	subscribes(pair, 0, 0, "a/b", 0);
+	bed_close(&pair->beds[0], 0);
+	pair_turn(pair);
+	arrives_kept(pair, 1, 0, true);
+	client_sends(&pair->beds[0], 5, BYTES(HELLO));
+	pair_turn(pair);
+	client_gets(&pair->beds[1], 0, BYTES(HELLO));
+}
+
+static void many_subscriptions_move_in_pieces(void **state)
+{
+	struct pair *pair = *state;
+	char filter[40];
+
+	arrives_kept(pair, 0, 0, false);
+	for (unsigned i = 0; i < 900; i++) {
+		snprintf(filter, sizeof(filter), "some/rather/long/filter/%u", i);
+		subscribes(pair, 0, 0, filter, 0);
+	}
+	arrives_kept(pair, 1, 0, true);
+	assert_int_equal(pair->beds[1].clients[0]->session->subscriptions_count, 900);
+	assert_false(pair->beds[1].clients[0]->session->unknown);
+	pair_turn(pair);
+	assert_int_equal(slab_used(pair->beds[0].offload->brokers[0].map->subscriptions), 0);
+}
+
+static void who_leaves_while_it_moves_leaves_the_session_where_it_was(void **state)
+{
+	struct pair *pair = *state;
+
+	arrives_kept(pair, 0, 0, false);
+	subscribes(pair, 0, 0, "a/b", 0);
+	bed_close(&pair->beds[0], 0);
+	bed_open(&pair->beds[1], 0);
+	client_sends(&pair->beds[1], 0, BYTES(CONNECT_KEPT));
+	broker_sends(&pair->beds[1], 0, BYTES("\x20\x02\x01\x00"));
+	bed_turn(&pair->beds[0]); // asked
+	bed_close(&pair->beds[1], 0);
+	pair_turn(pair);
+	assert_int_equal(pair->beds[0].offload->brokers[0].map->offline, 1);
+	assert_int_equal(pair->beds[1].offload->brokers[0].map->offline, 0);
+	arrives_kept(pair, 1, 0, true);
+	assert_int_equal(pair->beds[1].clients[0]->session->subscriptions_count, 1);
+}
+
+// --- fences, interleavings -----------------------------------------------------------------------
+
+static void a_fence_asks_subscribers_of_the_other_worker(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	subscribes(pair, 1, 0, "a/b", 0);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO_RETAIN));
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO_RETAIN));
+	pair_wait(pair, US_IN_S + US_IN_MS);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES("\xc0\x00"));
+	broker_sends(&pair->beds[0], 0, BYTES("\xd0\x00"));
+	pair_turn(pair);
+	broker_gets(&pair->beds[1], 0, BYTES("\xc0\x00"));
+	client_gets(&pair->beds[1], 0, BYTES(""));
+	broker_sends(&pair->beds[1], 0, BYTES("\xd0\x00"));
+	pair_turn(pair);
+	client_gets(&pair->beds[1], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+	assert_int_equal(bed_counters(&pair->beds[0])->fences[OFFLOAD_FENCE_CLEARED], 1);
+}
+
+static void a_fence_that_is_not_answered_ends(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	subscribes(pair, 1, 0, "a/b", 0);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO_RETAIN));
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO_RETAIN));
+	pair_wait(pair, US_IN_S + US_IN_MS);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES("\xc0\x00"));
+	broker_sends(&pair->beds[0], 0, BYTES("\xd0\x00"));
+	pair_wait(pair, 400 * US_IN_MS);
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO));
+	assert_int_equal(bed_counters(&pair->beds[0])->fences[OFFLOAD_FENCE_TIMED_OUT], 1);
+}
+
+// Publishers of both workers, subscribers on both, turns in any order: everything comes once, in
+// the order of its publisher.
+static void any_interleaving_keeps_the_order(void **state)
+{
+	struct pair *pair = *state;
+	unsigned sent[2] = {0}, got[2][2] = {{0}};
+	struct random r;
+
+	random_init(&r, 7);
+	for (unsigned w = 0; w < 2; w++) {
+		joins(pair, w, 0); // publisher
+		joins(pair, w, 1); // subscriber
+		subscribes(pair, w, 1, "t", 0);
+	}
+	pair_turn(pair);
+	for (unsigned step = 0; step < 6000; step++) {
+		unsigned w = random_below(&r, 2);
+
+		if (step < 5000 && random_below(&r, 3) == 0) {
+			uint8_t packet[] = {0x30, 6, 0, 1, 't', (uint8_t)w, (uint8_t)(sent[w] >> 8),
+				(uint8_t)sent[w]};
+
+			client_sends(&pair->beds[w], 0, packet, sizeof(packet));
+			sent[w]++;
+		}
+		bed_turn(&pair->beds[w]);
+		for (unsigned s = 0; s < 2; s++) {
+			const uint8_t *data;
+			size_t length = got_take(&pair->beds[s].down[1], &data);
+
+			for (size_t at = 0; at < length; at += 8) {
+				unsigned from = data[at + 5];
+
+				assert_int_equal(data[at + 6] << 8 | data[at + 7], got[s][from]);
+				got[s][from]++;
+			}
+		}
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(got[i / 2][i % 2], sent[i % 2]);
+	broker_gets(&pair->beds[0], 0, BYTES(""));
+	broker_gets(&pair->beds[1], 0, BYTES(""));
+}
+
+#define pair_test(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+
+int test_peers(void)
+{
+	const struct CMUnitTest tests[] = {
+		pair_test(a_message_crosses),
+		pair_test(a_suback_waits_for_the_other_worker),
+		pair_test(a_puback_waits_until_the_message_is_queued),
+		pair_test(what_passes_waits_for_what_crosses),
+		pair_test(an_end_waits_for_what_crosses),
+		pair_test(a_message_of_many_pieces_is_copied),
+		pair_test(an_unknown_client_anywhere_makes_the_map_incomplete),
+		pair_test(a_held_message_waits_for_the_suback),
+		pair_test(a_session_moves_to_the_worker_of_its_new_connection),
+		pair_test(a_new_session_ends_the_old_one_wherever_it_was),
+		pair_test(a_session_that_was_away_is_found),
+		pair_test(many_subscriptions_move_in_pieces),
+		pair_test(who_leaves_while_it_moves_leaves_the_session_where_it_was),
+		pair_test(a_fence_asks_subscribers_of_the_other_worker),
+		pair_test(a_fence_that_is_not_answered_ends),
+		pair_test(any_interleaving_keeps_the_order),
+	};
+
+	return cmocka_run_group_tests_name("peers", tests, NULL, NULL);
+}
