@@ -24,14 +24,29 @@ static uint64_t next_epoch(struct offload *offload)
 	return offload->fence_epoch;
 }
 
+static uint32_t broker_unacknowledged(const struct client *client)
+{
+	return client->identifiers == NULL ? 0 : client_identifiers(client)->broker_count;
+}
+
 static bool ask(struct client *client, uint64_t epoch)
 {
 	if (!pass_ping(client, epoch))
 		return false;
 	client->ping_epoch = epoch;
-	client->ping_settled = output_broker_settled(client);
+	client->ping_unacknowledged = broker_unacknowledged(client);
 	client->ping_publishes = client->broker_publishes;
 	return true;
+}
+
+// What the broker had sent and the client had not acknowledged when the broker read the question.
+// If that was less than it has been at once before, the broker had room for more, and no more.
+static bool had_nothing_more(const struct client *client)
+{
+	uint32_t came = client->broker_publishes - client->ping_publishes;
+	uint32_t under_way = client->ping_unacknowledged + came;
+
+	return client->windowed_broker == 0 && (under_way == 0 || under_way < client->broker_peak);
 }
 
 void fencing_answered(struct client *client, uint64_t epoch)
@@ -39,8 +54,7 @@ void fencing_answered(struct client *client, uint64_t epoch)
 	client->pong_epoch = epoch;
 	if (epoch != client->ping_epoch)
 		return; // a later question is under way, and its answer will tell
-	if (client->ping_settled && client->ping_publishes == client->broker_publishes &&
-		output_broker_settled(client))
+	if (had_nothing_more(client))
 		client->settled_epoch = epoch;
 	else
 		client->ping_epoch = client->settled_epoch; // as if not asked
@@ -52,6 +66,14 @@ static bool silent(const struct client *client)
 	return output_broker_settled(client) &&
 	       client->offload->now_us - client->broker_publish_us >=
 		       client->broker->config->capture.hold_us;
+}
+
+// Can the answer be of use?
+static bool worth_asking(const struct client *client)
+{
+	return output_broker_settled(client) ||
+	       (client->windowed_broker == 0 &&
+		       broker_unacknowledged(client) < client->broker_peak);
 }
 
 void fencing_catch_up(struct client *client)
@@ -67,7 +89,7 @@ void fencing_catch_up(struct client *client)
 	}
 	if (ping ? client->settled_epoch >= client->behind_epoch : silent(client))
 		session_caught_up(client->broker->map, session);
-	else if (ping && client->ping_epoch < client->behind_epoch && output_broker_settled(client))
+	else if (ping && client->ping_epoch < client->behind_epoch && worth_asking(client))
 		ask(client, client->behind_epoch);
 }
 

@@ -7,10 +7,10 @@
 //   subscriber's leg                     PINGREQ ──▶ broker ──▶ PINGRESP: all that was routed to
 //                                                               it has come out
 //
-// A broker holds QoS 1 and 2 back behind what the client has not acknowledged, and goes
-// on when it has: a subscriber's PINGRESP proves something only when nothing was
-// unacknowledged at the PINGREQ, and no PUBLISH came before the PINGRESP. Otherwise the
-// question is put again.
+// A broker holds QoS 1 and 2 back behind so many that the client has not acknowledged,
+// and goes on when it has: a subscriber's PINGRESP proves something only when nothing
+// was under way above QoS 0 when the broker read the PINGREQ, or less than the broker
+// has sent at once before. Otherwise the question is put again.
 //
 // The publisher is held meanwhile (its window closes), for what it sent would
 // pass and the fence never end. Without an answer in time the topic stays with the

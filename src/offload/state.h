@@ -165,9 +165,10 @@ struct client {
 	uint64_t behind_epoch; // of the question whether the broker has caught up; 0: not asked
 	uint64_t broker_publish_us; // when the broker last sent a PUBLISH above QoS 0
 	uint32_t broker_publishes, ping_publishes; // how many of them
-	bool ping_settled;
-	struct pace_wait wait; // for a subscriber of what it has published
-	uint64_t patience_us;  // as a subscriber: until then publishers wait for it; 0: it keeps up
+	uint32_t broker_peak,
+		ping_unacknowledged; // the most unacknowledged at once; at the question
+	struct pace_wait wait;	     // for a subscriber of what it has published
+	uint64_t patience_us; // as a subscriber: until then publishers wait for it; 0: it keeps up
 
 	// Towards the client.
 	struct reader down;

@@ -118,6 +118,8 @@ bool window_broker_take(struct client *client, uint16_t id)
 		return false;
 	client->identifier_broker = id;
 	client->broker_publishes++;
+	if (ids->broker_count > client->broker_peak)
+		client->broker_peak = ids->broker_count;
 	client->broker_publish_us = client->offload->now_us;
 	return true;
 }

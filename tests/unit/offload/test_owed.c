@@ -383,6 +383,35 @@ static void messages_pass_until_the_broker_has_caught_up(void **state)
 	client_gets(bed, 0, BYTES(FIRST("\x00", "n")));
 }
 
+#define FROM_BROKER(id)    \
+	"\x32\x06\x00\x01" \
+	"a\x00" id "q"
+
+// Others publish through the broker without end: fewer under way than there were at once is enough.
+static void a_broker_with_room_to_spare_has_caught_up(void **state)
+{
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+
+	begin_v4(bed);
+	bed_close(bed, 0);
+	resume_v4(bed, 0);
+	broker_sends(bed, 0, BYTES(FROM_BROKER("\x01") FROM_BROKER("\x02") FROM_BROKER("\x03")));
+	broker_sends(bed, 0, BYTES("\xd0\x00"));
+	assert_true(bed->clients[0]->session->behind);
+	broker_gets(bed, 0, BYTES("")); // its window may be full: no use in asking
+	client_sends(bed, 0, BYTES("\x40\x02\x00\x01"));
+	broker_gets(bed, 0, BYTES("\x40\x02\x00\x01\xc0\x00"));
+	broker_sends(bed, 0, BYTES(FROM_BROKER("\x04") "\xd0\x00")); // it was full
+	assert_true(bed->clients[0]->session->behind);
+	client_sends(bed, 0, BYTES("\x40\x02\x00\x02\x40\x02\x00\x03"));
+	got_take(&bed->up[0], &got);
+	broker_sends(bed, 0, BYTES(FROM_BROKER("\x05")));
+	assert_true(bed->clients[0]->session->behind);
+	broker_sends(bed, 0, BYTES("\xd0\x00")); // not this time
+	assert_false(bed->clients[0]->session->behind);
+}
+
 static void without_fences_silence_says_that_it_has_caught_up(void **state)
 {
 	struct bed *bed = bed_new(state);
@@ -674,6 +703,7 @@ int test_owed(void)
 		OWED_TEST(maximum_packet_size_is_the_new_connections),
 		OWED_TEST(the_brokers_identifiers_are_kept_clear_of),
 		OWED_TEST(messages_pass_until_the_broker_has_caught_up),
+		OWED_TEST(a_broker_with_room_to_spare_has_caught_up),
 		OWED_TEST(without_fences_silence_says_that_it_has_caught_up),
 		OWED_TEST(what_is_kept_is_bounded),
 		OWED_TEST(a_large_message_is_kept_in_parts),
