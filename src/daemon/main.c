@@ -23,11 +23,13 @@
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control.h"
+#include "daemon/ledger_file.h"
 #include "daemon/memory.h"
 #include "daemon/pools.h"
 #include "daemon/steering.h"
 #include "daemon/watch.h"
 #include "daemon/worker.h"
+#include "offload/ledger.h"
 #include "offload/offload.h"
 #include "port/port.h"
 
@@ -42,6 +44,7 @@ struct daemon {
 	bool test_config;
 	struct config *config;
 	struct memory *memory;
+	struct ledger *ledger; // what an earlier run owed; NULL: nothing
 	struct port **ports;
 	struct worker_pools *pools; // one a worker, as all that follows
 	struct worker **workers;
@@ -199,6 +202,14 @@ static void recall(struct daemon *daemon, unsigned broker)
 	}
 }
 
+// What an earlier run owed to persistent sessions.
+static void inherit(struct daemon *daemon)
+{
+	ledger_file_read(daemon->config, &daemon->ledger);
+	for (unsigned i = 0; i < daemon->config->workers; i++)
+		offload_recall(worker_offload(daemon->workers[i]), daemon->ledger);
+}
+
 static uint64_t random_seed(void)
 {
 	uint64_t seed = clock_now_us();
@@ -256,11 +267,15 @@ static int start_workers(struct daemon *daemon)
 		return rc;
 	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
 		recall(daemon, i);
+	inherit(daemon);
 	for (unsigned i = 0; rc == 0 && i < daemon->config->workers; i++) {
 		rc = rte_eal_remote_launch(
 			worker_run, daemon->workers[i], port_eal_worker_lcore(i));
 		daemon->running += rc == 0;
 	}
+	// From now on a stop writes it anew.
+	if (rc == 0)
+		ledger_file_remove(daemon->config);
 	return rc;
 }
 
@@ -398,10 +413,24 @@ static void forget(struct daemon *daemon, unsigned broker)
 		*memory_kept(daemon->memory, broker) = 0;
 }
 
+// What is still owed to persistent sessions is the next run's.
+static void bequeath(struct daemon *daemon)
+{
+	struct ledger_file *file = ledger_file_create(daemon->config);
+
+	if (file == NULL)
+		return;
+	for (unsigned i = 0; i < daemon->config->workers; i++)
+		offload_bequeath(worker_offload(daemon->workers[i]), ledger_file_writer(file));
+	ledger_write_rest(ledger_file_writer(file), daemon->ledger);
+	ledger_file_finish(file);
+}
+
 static void stop_workers(struct daemon *daemon)
 {
 	order_workers(daemon, WORKER_STOP);
 	rte_eal_mp_wait_lcore();
+	bequeath(daemon);
 	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
 		forget(daemon, i);
 }
@@ -427,6 +456,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->workers);
 	free(daemon->pools);
 	free(daemon->ports);
+	ledger_destroy(daemon->ledger);
 	memory_close(daemon->memory);
 	if (daemon->eal)
 		port_eal_cleanup();

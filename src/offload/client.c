@@ -13,6 +13,7 @@
 #include "offload/pass.h"
 #include "offload/peers.h"
 #include "offload/pending.h"
+#include "offload/recall.h"
 
 void client_connect(struct client *client, const struct mqtt_connect *connect)
 {
@@ -87,13 +88,14 @@ void client_lose_session(struct client *client)
 }
 
 // MQTT 3.1 has no Session Present: its CONNACK never says that the broker has resumed a session. It
-// has when it holds one, which Offramp has seen made.
+// has when it holds one, which Offramp has seen made, in this run or (it owes it something) before.
 static bool is_resumed(const struct client *client, const struct mqtt_connack *connack)
 {
 	if (client->version != MQTT_VERSION_3_1)
 		return connack->session_present;
 	return client->session_expiry != 0 &&
-	       session_is_kept(client->broker->map, client_id_in_force(client, connack));
+	       (session_is_kept(client->broker->map, client_id_in_force(client, connack)) ||
+		       recall_has(client, client_id_in_force(client, connack)));
 }
 
 bool client_settled(const struct client *client)
@@ -122,6 +124,8 @@ void client_bind(struct client *client, const struct mqtt_connack *connack, bool
 	};
 	void *previous = NULL;
 
+	if (!resumed)
+		recall_forget(client, bind.client_id);
 	if (client->unknown)
 		return; // it has no identifier that could be followed
 	if (session_bind(client->broker->map, &bind, &client->session, &previous) < 0)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Deliveries that wait hold references; this is where they are taken and put.
+// Deliveries that wait hold references; this is where they are taken and put, and made into what
+// goes out.
 
 #include "offload/output.h"
 
@@ -25,4 +26,89 @@ void delivery_drop(struct offload *offload, struct delivery *delivery)
 	piece_table_put(delivery->body);
 	list_remove(&delivery->link);
 	slab_give(offload->deliveries, delivery);
+}
+
+struct delivery *delivery_create(
+	struct offload *offload, struct message *message, const struct form *form)
+{
+	struct delivery *delivery = delivery_take(offload, DELIVERY_OURS);
+	struct tcp_piece pieces[MESSAGE_PIECES_MAX];
+	int error;
+
+	if (delivery == NULL)
+		return NULL;
+	delivery->body = message_body_table(message, &error);
+	if (error < 0) {
+		delivery_drop(offload, delivery);
+		return NULL;
+	}
+	delivery->count = message_pieces(message, form, 0, pieces) - message->body_count;
+	for (unsigned i = 0; i < delivery->count; i++) {
+		delivery->pieces[i] = pieces[i];
+		if (pieces[i].offset != TCP_PIECE_INLINE)
+			payload_get(pieces[i].payload);
+	}
+	delivery->qos = form->qos;
+	delivery->version = form->v5 ? MQTT_VERSION_5 : MQTT_VERSION_3_1_1;
+	delivery->length = form->length;
+	delivery->expires = message->publish->has_message_expiry;
+	delivery->expiry_s = message->publish->message_expiry;
+	delivery->expiry_offset = form->expiry_offset;
+	return delivery;
+}
+
+uint32_t delivery_waited_s(const struct offload *offload, const struct delivery *delivery)
+{
+	return (uint32_t)((offload->now_us - delivery->since_us) / US_IN_S);
+}
+
+// The first byte of a PUBLISH that is sent again ([MQTT-3.3.1-1]); the rest is the form's.
+static struct tcp_piece dup_piece(const struct delivery *delivery)
+{
+	return (struct tcp_piece){
+		.bytes = {MQTT_PUBLISH << 4 | 8 | delivery->qos << 1},
+		.offset = TCP_PIECE_INLINE,
+		.length = 1,
+	};
+}
+
+unsigned delivery_pieces(
+	const struct delivery *delivery, uint16_t id, uint32_t waited_s, struct tcp_piece *out)
+{
+	uint32_t at = delivery->expiry_offset, left = delivery->expiry_s - waited_s;
+	bool dup = delivery->kind == DELIVERY_OURS && delivery->id != 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < delivery->count; i++) {
+		struct tcp_piece piece = delivery->pieces[i];
+
+		if (piece.offset == TCP_PIECE_INLINE && delivery->kind == DELIVERY_OURS) {
+			const uint8_t bytes[] = {left >> 24, left >> 16, left >> 8, left};
+
+			piece.bytes[0] = id >> 8;
+			piece.bytes[1] = id & 0xff;
+			if (delivery->expires)
+				memcpy(piece.bytes + 4, bytes, 4);
+		} else if (piece.offset != TCP_PIECE_INLINE && at != 0 && waited_s > 0 &&
+			   at >= piece.offset && at < piece.offset + piece.length) {
+			out[n] = piece;
+			out[n++].length = at - piece.offset;
+			out[n++] = (struct tcp_piece){
+				.bytes = {left >> 24, left >> 16, left >> 8, left},
+				.offset = TCP_PIECE_INLINE,
+				.length = 4,
+			};
+			piece.length -= at + 4 - piece.offset;
+			piece.offset = at + 4;
+		} else if (dup && i == 0) {
+			out[n++] = dup_piece(delivery);
+			piece.offset++;
+			piece.length--;
+		}
+		out[n++] = piece;
+	}
+	if (delivery->body != NULL)
+		for (unsigned i = 0; i < piece_table(delivery->body)->count; i++)
+			out[n++] = piece_table(delivery->body)->pieces[i];
+	return n;
 }

@@ -23,6 +23,8 @@
 #include "tcp/tcp.h"
 
 struct client;
+struct ledger;
+struct ledger_writer;
 struct offload;
 struct payload_pool;
 struct random;
@@ -114,6 +116,13 @@ bool offload_broker_trusted(const struct offload *offload, unsigned broker);
 void offload_broker_remember(struct offload *offload, unsigned broker, uint8_t *kept);
 // No session outlives its connection at this broker: a restart of Offramp forgets nothing.
 bool offload_broker_forgetful(const struct offload *offload, unsigned broker);
+
+// What an earlier run owed to persistent sessions (offload/ledger.h), shared by the workers; before
+// they run. Taken up as their clients come back.
+void offload_recall(struct offload *offload, struct ledger *ledger);
+// When no worker runs any more: every client's session ends or goes offline, and what those that
+// stay are owed is written down.
+void offload_bequeath(struct offload *offload, struct ledger_writer *writer);
 
 // What is in use of the offload's pools, all brokers together.
 struct offload_usage {

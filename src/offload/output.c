@@ -146,40 +146,10 @@ static void wait_drop(struct client *client, struct delivery *delivery)
 	delivery_drop(client->offload, delivery);
 }
 
-// A delivery of ours that outlives its message. NULL: no memory.
-static struct delivery *delivery_create(
-	struct client *client, struct message *message, const struct form *form)
-{
-	struct delivery *delivery = delivery_take(client->offload, DELIVERY_OURS);
-	struct tcp_piece pieces[MESSAGE_PIECES_MAX];
-	int error;
-
-	if (delivery == NULL)
-		return NULL;
-	delivery->body = message_body_table(message, &error);
-	if (error < 0) {
-		delivery_drop(client->offload, delivery);
-		return NULL;
-	}
-	delivery->count = message_pieces(message, form, 0, pieces) - message->body_count;
-	for (unsigned i = 0; i < delivery->count; i++) {
-		delivery->pieces[i] = pieces[i];
-		if (pieces[i].offset != TCP_PIECE_INLINE)
-			payload_get(pieces[i].payload);
-	}
-	delivery->qos = form->qos;
-	delivery->version = client->version;
-	delivery->length = form->length;
-	delivery->expires = message->publish->has_message_expiry;
-	delivery->expiry_s = message->publish->message_expiry;
-	delivery->expiry_offset = form->expiry_offset;
-	return delivery;
-}
-
 // It cannot go now. False: no memory.
 static bool wait_message(struct client *client, struct message *message, const struct form *form)
 {
-	struct delivery *delivery = delivery_create(client, message, form);
+	struct delivery *delivery = delivery_create(client->offload, message, form);
 
 	if (delivery != NULL)
 		wait_append(client, delivery);
@@ -223,7 +193,7 @@ static bool send_windowed(
 	int rc;
 
 	if (owed_keeps(client, form->qos)) {
-		kept = delivery_create(client, message, form);
+		kept = delivery_create(client->offload, message, form);
 		if (kept == NULL)
 			return false;
 		kept->id = id;
@@ -295,67 +265,6 @@ void output_control(struct client *client, const uint8_t *bytes, unsigned length
 
 // --- pumping -------------------------------------------------------------------------------------
 
-// Pieces of a delivery as they go out: one more for DUP, two for the expiry.
-#define DELIVERY_PIECES_MAX (MESSAGE_PIECES_MAX + 3)
-
-// The first byte of a PUBLISH that is sent again ([MQTT-3.3.1-1]); the rest is the form's.
-static struct tcp_piece dup_piece(const struct delivery *delivery)
-{
-	return (struct tcp_piece){
-		.bytes = {MQTT_PUBLISH << 4 | 8 | delivery->qos << 1},
-		.offset = TCP_PIECE_INLINE,
-		.length = 1,
-	};
-}
-
-// The delivery's pieces as they go out now: with its identifier, and with the time it waited taken
-// off its expiry (3.3.2.3.3). `out` has room for DELIVERY_PIECES_MAX.
-static unsigned delivery_pieces(
-	const struct delivery *delivery, uint16_t id, uint32_t waited_s, struct tcp_piece *out)
-{
-	uint32_t at = delivery->expiry_offset, left = delivery->expiry_s - waited_s;
-	bool dup = delivery->kind == DELIVERY_OURS && delivery->id != 0;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < delivery->count; i++) {
-		struct tcp_piece piece = delivery->pieces[i];
-
-		if (piece.offset == TCP_PIECE_INLINE && delivery->kind == DELIVERY_OURS) {
-			const uint8_t bytes[] = {left >> 24, left >> 16, left >> 8, left};
-
-			piece.bytes[0] = id >> 8;
-			piece.bytes[1] = id & 0xff;
-			if (delivery->expires)
-				memcpy(piece.bytes + 4, bytes, 4);
-		} else if (piece.offset != TCP_PIECE_INLINE && at != 0 && waited_s > 0 &&
-			   at >= piece.offset && at < piece.offset + piece.length) {
-			out[n] = piece;
-			out[n++].length = at - piece.offset;
-			out[n++] = (struct tcp_piece){
-				.bytes = {left >> 24, left >> 16, left >> 8, left},
-				.offset = TCP_PIECE_INLINE,
-				.length = 4,
-			};
-			piece.length -= at + 4 - piece.offset;
-			piece.offset = at + 4;
-		} else if (dup && i == 0) {
-			out[n++] = dup_piece(delivery);
-			piece.offset++;
-			piece.length--;
-		}
-		out[n++] = piece;
-	}
-	if (delivery->body != NULL)
-		for (unsigned i = 0; i < piece_table(delivery->body)->count; i++)
-			out[n++] = piece_table(delivery->body)->pieces[i];
-	return n;
-}
-
-static uint64_t seconds_waited(const struct client *client, const struct delivery *delivery)
-{
-	return (client->offload->now_us - delivery->since_us) / US_IN_S;
-}
-
 // It will never go out.
 static int pump_drop(struct client *client, struct delivery *delivery, enum offload_drop reason)
 {
@@ -388,7 +297,8 @@ static int pump_windowed(struct client *client, struct delivery *delivery)
 	if (id == 0)
 		return -EAGAIN;
 	rc = tcp_send(client->pcb, pieces,
-		delivery_pieces(delivery, id, (uint32_t)seconds_waited(client, delivery), pieces));
+		delivery_pieces(
+			delivery, id, delivery_waited_s(client->offload, delivery), pieces));
 	if (rc == -ENOMEM) {
 		if (again)
 			window_resend_undo(client);
@@ -417,7 +327,7 @@ static int pump_one(struct client *client, struct delivery *delivery)
 {
 	bool broker_windowed = delivery->kind == DELIVERY_BROKER && delivery->qos > 0;
 	struct tcp_piece pieces[DELIVERY_PIECES_MAX];
-	uint32_t waited = (uint32_t)seconds_waited(client, delivery);
+	uint32_t waited = delivery_waited_s(client->offload, delivery);
 	int rc;
 
 	if (delivery->expires && waited >= delivery->expiry_s)

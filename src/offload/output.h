@@ -47,6 +47,16 @@ struct delivery {
 // NULL when all are in use.
 struct delivery *delivery_take(struct offload *offload, enum delivery_kind kind);
 void delivery_drop(struct offload *offload, struct delivery *delivery);
+// A delivery of ours that outlives its message. NULL: no memory.
+struct delivery *delivery_create(
+	struct offload *offload, struct message *message, const struct form *form);
+uint32_t delivery_waited_s(const struct offload *offload, const struct delivery *delivery);
+// Pieces of a delivery as they go out: one more for DUP, two for the expiry.
+#define DELIVERY_PIECES_MAX (MESSAGE_PIECES_MAX + 3)
+// The delivery's pieces as they go out now: with its identifier, and with the time it waited taken
+// off its expiry (3.3.2.3.3). `out` has room for DELIVERY_PIECES_MAX.
+unsigned delivery_pieces(
+	const struct delivery *delivery, uint16_t id, uint32_t waited_s, struct tcp_piece *out);
 
 // One delivery of a captured message under the subscription (granted `qos` is already the lower of
 // the two; `id`: subscription identifier). What cannot be delivered is counted.

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "mqtt/property.h"
+#include "offload/recall.h"
 #include "offload/window.h"
 
 // Permille of payloads in use above which nothing more is kept beyond connections.
@@ -28,7 +29,7 @@ bool owed_has_room(const struct offload *offload)
 
 // --- the list ------------------------------------------------------------------------------------
 
-static void owed_append(struct offload *offload, struct session *session, struct delivery *delivery)
+void owed_append(struct offload *offload, struct session *session, struct delivery *delivery)
 {
 	list_append(&session->owed, &delivery->link);
 	session->owed_count++;
@@ -99,6 +100,10 @@ void owed_resume(struct client *client)
 {
 	struct session *session = client->session;
 
+	if (!recall(client)) {
+		client->failed = true;
+		return;
+	}
 	client->identifier_next = session->identifier_next;
 	client->identifier_broker = session->identifier_broker;
 	if (list_empty(&session->owed))

@@ -12,7 +12,8 @@
 //                              ▼ the order of the first time; then what had not been sent yet
 //                           windowed
 //
-// The list is the session's; it goes with the session.
+// The list is the session's; it goes with the session. An orderly stop writes it down
+// (offload/recall.h).
 
 #pragma once
 
@@ -25,6 +26,8 @@ bool owed_keeps(const struct client *client, uint8_t qos);
 // never takes all there is.
 bool owed_has_room(const struct offload *offload);
 
+// The delivery, in no list, is owed to the session, behind what is owed to it already.
+void owed_append(struct offload *offload, struct session *session, struct delivery *delivery);
 // The delivery, in no list, has been sent under delivery->id.
 void owed_sent(struct client *client, struct delivery *delivery);
 // The client has acknowledged the identifier.

@@ -66,7 +66,8 @@ struct offload {
 	uint64_t retry_us;  // memory was tight: look again then
 	uint64_t expiry_us; // next look at sessions' expiries
 	bool draining;
-	uint32_t owed_count; // deliveries that sessions keep (offload/owed.c)
+	uint32_t owed_count;   // deliveries that sessions keep (offload/owed.c)
+	struct ledger *ledger; // what an earlier run owes (offload/recall.c); NULL: nothing
 	struct offload_counters counters;
 	uint8_t scratch[OFFLOAD_SCRATCH];
 };

@@ -5,6 +5,8 @@ comes back. All of it holds with the broker alone.
 """
 
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -254,10 +256,9 @@ def test_what_was_queued_comes_first(bed, make, stay, topic, version):
     if bed.is_stack:  # and goes back to the short way
         stream.pause = 0.01
         before = captured(bed)
-        for _ in range(50):
+        until = time.monotonic() + 40
+        while captured(bed) <= before + 10 and time.monotonic() < until:
             collect(subscriber, seen, lambda: stream.count)
-            if captured(bed) > before + 10:
-                break
         assert captured(bed) > before + 10
     count = stream.stop()
     collect(subscriber, seen, lambda: count)
@@ -320,3 +321,156 @@ def test_it_is_served_without_the_broker(bed, make, stay, topic):
         subscriber.leave()
         time.sleep(0.2)
         subscriber = stay(topic)
+
+
+# --- an orderly stop ---
+
+@pytest.fixture
+def own(open_bed, mode):
+    """A testbed of the test's own, for stopping the daemon and starting it again."""
+    bed = open_bed(mode)
+    yield bed
+    bed.down()
+
+
+def come(bed, name, version=4, *props):
+    """Connects to a session that stays, and acknowledges nothing."""
+    options = {"props": [("session_expiry", 300), *props]} if version == 5 else {}
+    client = bed.client(name, version, clean=False, **options)
+    client.auto_ack = False
+    return client
+
+
+def come_back(bed, name, version=4, *props):
+    client = come(bed, name, version, *props)
+    assert client.connack.session_present
+    return client
+
+
+def owed(bed):
+    return bed.counters()["deliveries_kept"]
+
+
+def restart(bed):
+    bed.tool("stop", "daemon")
+    bed.tool("start", "daemon")
+
+
+def publish(bed, topic, messages, **options):
+    """All are captured, if they are at all."""
+    publisher = bed.client("publisher", 5)
+    with bed.watch() as watch:
+        for text in messages:
+            publisher.publish(topic, text, 1, **options)
+        assert watch.captured(1) == len(messages)
+    publisher.leave()
+
+
+def acknowledge(client, messages):
+    client.send(*(mqtt.ack(mqtt.PUBACK, message.pid) for message in messages))
+
+
+@pytest.mark.stack_only
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_orderly_stop_loses_nothing(own, topic, version):
+    """Not to who is away, nor to who is connected; the broker's follow."""
+    names = ("away", "partly", "here")
+    clients = [come(own, name, version) for name in names]
+    for client in clients:
+        client.subscribe(topic, options=1)
+    publish(own, topic, texts(50))
+    first = [client.messages(50) for client in clients]
+    away, partly, here = clients
+    acknowledge(partly, first[1][:20])
+    eventually(lambda: owed(own) == 130)
+    away.reset()
+    partly.leave()
+    restart(own)
+    here.wait_closed()
+    assert owed(own) == 0  # nobody has come yet
+    publisher = own.client("publisher", version)
+    for text in texts(10, 50):
+        publisher.publish(topic, text, 1)
+    for name, sent, start in zip(names, first, (0, 20, 0)):
+        client = come_back(own, name, version)
+        again = client.messages(60 - start)
+        assert [m.payload for m in again] == texts(60 - start, start)
+        assert [(m.pid, m.dup) for m in again[:50 - start]] == [
+            (m.pid, True) for m in sent[start:]]
+        assert len({m.pid for m in again}) == 60 - start
+        acknowledge(client, again)
+        assert not client.rest(0.3)
+        client.reset()
+        client = come_back(own, name, version)
+        assert not client.rest(0.2)
+        client.leave()
+    assert own.counters()["deliveries_resent_total"] == 130
+    assert owed(own) == 0
+
+
+@pytest.mark.stack_only
+def test_what_waited_at_an_orderly_stop_is_sent_for_the_first_time(own, topic):
+    """Receive Maximum 3: of who is away, and of who is there and acknowledges nothing."""
+    maximum = ("receive_maximum", 3)
+    clients = {name: come(own, name, 5, maximum) for name in ("away", "here")}
+    for number, client in enumerate(clients.values()):
+        client.subscribe(topic, options=1, props=[("subscription_id", number + 1)])
+    properties = [("message_expiry", 600), ("user_property", ("a", "b"))]
+    publish(own, topic, texts(10), props=properties)
+    first = {name: client.messages(3) for name, client in clients.items()}
+    clients["away"].reset()
+    # It waits for who is there; the second signal makes an end of that.
+    pid = own.pid("daemon")
+    os.kill(pid, signal.SIGTERM)
+    assert not eventually(lambda: not own.is_alive("daemon"), 1)
+    os.kill(pid, signal.SIGTERM)
+    assert eventually(lambda: not own.is_alive("daemon"), own.seconds(5))
+    own.tool("start", "daemon")
+    for number, (name, sent) in enumerate(first.items()):
+        client = come_back(own, name, 5, maximum)
+        again = client.messages(3)
+        assert [(m.payload, m.pid, m.dup) for m in again] == [
+            (m.payload, m.pid, True) for m in sent]
+        assert not client.rest(0.2)
+        acknowledge(client, again)
+        client.auto_ack = True
+        rest = client.messages(7)
+        assert [(m.payload, m.dup) for m in rest] == [(text, False) for text in texts(7, 3)]
+        for message in rest:
+            found = dict(message.props)
+            assert 0 < found.pop("message_expiry") <= 600
+            assert found == {"user_property": ("a", "b"), "subscription_id": number + 1}
+        assert not client.rest(0.2)
+        client.leave()
+
+
+@pytest.mark.stack_only
+def test_what_is_owed_survives_more_than_one_stop(own, topic):
+    """Whoever comes late, with another version; a session that is wiped is owed nothing."""
+    large = b"x" * 300000
+    clients = [come(own, "late", 4), come(own, "wiped", 5)]
+    for client in clients:
+        client.subscribe(topic, options=1)
+    publish(own, topic, [b"m0", large, b"m2"])
+    sent = clients[0].messages(3)
+    clients[1].messages(3)
+    for client in clients:
+        client.reset()
+    restart(own)
+    restart(own)
+    client = own.client("wiped", 5, clean=True)
+    assert not client.rest(0.3)
+    client.leave()
+    assert own.counters()["deliveries_dropped_total"]["session_ended"] == 3
+    restart(own)
+    client = come_back(own, "late", 5)
+    again = client.messages(3)
+    assert [(m.payload, m.pid, m.dup) for m in again] == [
+        (text, m.pid, True) for text, m in zip((b"m0", large, b"m2"), sent)]
+    acknowledge(client, again)
+    assert eventually(lambda: owed(own) == 0)
+    client.leave()
+    restart(own)
+    client = come_back(own, "late", 4)
+    assert not client.rest(0.3)
+    client.leave()

@@ -110,3 +110,36 @@ size_t publish_v4(uint8_t *out, const char *topic, uint8_t flags, const void *da
 	return mqtt_publish_encode(MQTT_VERSION_3_1_1, &publish, mqtt_bytes(data, length), out,
 		length + strlen(topic) + 16);
 }
+
+void connect_session(struct bed *bed, unsigned i, enum mqtt_version version, bool clean,
+	bool present, struct mqtt_bytes properties)
+{
+	const struct mqtt_connect connect = {
+		.version = version,
+		.clean_start = clean,
+		.keep_alive = 600,
+		.client_id = mqtt_bytes("k", 1),
+		.properties = properties,
+	};
+	uint8_t packet[64], connack[] = {0x20, 3, present, 0, 0};
+	const uint8_t *got;
+	size_t length = mqtt_connect_encode(&connect, packet, sizeof(packet));
+
+	connack[1] = version == MQTT_VERSION_5 ? 3 : 2;
+	bed_open(bed, i);
+	client_sends(bed, i, packet, length);
+	broker_sends(bed, i, connack, 2u + connack[1]);
+	got_take(&bed->up[i], &got);
+	assert_true(got_take(&bed->down[i], &got) >= 2u + connack[1]);
+	bed->down[i].got_read -= bed->down[i].got_length - (2u + connack[1]); // what came behind
+}
+
+void resume_v4(struct bed *bed, unsigned i)
+{
+	connect_session(bed, i, MQTT_VERSION_3_1_1, false, true, mqtt_bytes(NULL, 0));
+}
+
+void resume_v5(struct bed *bed, unsigned i, const void *properties, size_t length)
+{
+	connect_session(bed, i, MQTT_VERSION_5, false, true, mqtt_bytes(properties, length));
+}

@@ -32,3 +32,11 @@ void subscribe_v4(struct bed *bed, unsigned i, const char *filter, uint8_t qos);
 void subscribe_v5(struct bed *bed, unsigned i, const char *filter, uint8_t qos, uint8_t id);
 // A v3.1.1 PUBLISH, identifier 0x7777 above QoS 0; returns its length.
 size_t publish_v4(uint8_t *out, const char *topic, uint8_t flags, const void *data, size_t length);
+
+// Connects client i as "k", to a session that stays; `properties` of v5, raw.
+void connect_session(struct bed *bed, unsigned i, enum mqtt_version version, bool clean,
+	bool present, struct mqtt_bytes properties);
+#define EXPIRY "\x11\x00\x00\x01\x2c" // 300 s
+// With Session Present 1; what the client gets behind the CONNACK has not been read.
+void resume_v4(struct bed *bed, unsigned i);
+void resume_v5(struct bed *bed, unsigned i, const void *properties, size_t length);

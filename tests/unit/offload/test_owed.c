@@ -10,47 +10,11 @@
 
 #define PUBLISHER 1
 
-// Connects client i as "k", to a session that stays; `properties` of v5, raw.
-static void connect_kept(struct bed *bed, unsigned i, enum mqtt_version version, bool clean,
-	bool present, struct mqtt_bytes properties)
-{
-	const struct mqtt_connect connect = {
-		.version = version,
-		.clean_start = clean,
-		.keep_alive = 600,
-		.client_id = mqtt_bytes("k", 1),
-		.properties = properties,
-	};
-	uint8_t packet[64], connack[] = {0x20, 3, present, 0, 0};
-	const uint8_t *got;
-	size_t length = mqtt_connect_encode(&connect, packet, sizeof(packet));
-
-	connack[1] = version == MQTT_VERSION_5 ? 3 : 2;
-	bed_open(bed, i);
-	client_sends(bed, i, packet, length);
-	broker_sends(bed, i, connack, 2u + connack[1]);
-	got_take(&bed->up[i], &got);
-	assert_true(got_take(&bed->down[i], &got) >= 2u + connack[1]);
-	bed->down[i].got_read -= bed->down[i].got_length - (2u + connack[1]); // what came behind
-}
-
-static void resume_v4(struct bed *bed, unsigned i)
-{
-	connect_kept(bed, i, MQTT_VERSION_3_1_1, false, true, mqtt_bytes(NULL, 0));
-}
-
-#define EXPIRY "\x11\x00\x00\x01\x2c" // 300 s
-
-static void resume_v5(struct bed *bed, unsigned i, const void *properties, size_t length)
-{
-	connect_kept(bed, i, MQTT_VERSION_5, false, true, mqtt_bytes(properties, length));
-}
-
 // A session that stays, with a subscription to a; and a publisher.
 static void begin_v4(struct bed *bed)
 {
 	bed_start(bed);
-	connect_kept(bed, 0, MQTT_VERSION_3_1_1, false, false, mqtt_bytes(NULL, 0));
+	connect_session(bed, 0, MQTT_VERSION_3_1_1, false, false, mqtt_bytes(NULL, 0));
 	subscribe_v4(bed, 0, "a", 1);
 	connect_v4(bed, PUBLISHER);
 }
@@ -58,7 +22,7 @@ static void begin_v4(struct bed *bed)
 static void begin_v5(struct bed *bed)
 {
 	bed_start(bed);
-	connect_kept(bed, 0, MQTT_VERSION_5, false, false, mqtt_bytes(EXPIRY, 5));
+	connect_session(bed, 0, MQTT_VERSION_5, false, false, mqtt_bytes(EXPIRY, 5));
 	subscribe_v5(bed, 0, "a", 1, 0);
 	connect_v5(bed, PUBLISHER);
 }
@@ -121,7 +85,7 @@ static void order_of_sending_again(void **state)
 	struct bed *bed = bed_new(state);
 
 	bed_start(bed);
-	connect_kept(bed, 0, MQTT_VERSION_5, false, false, mqtt_bytes(EXPIRY "\x21\x00\x01", 8));
+	connect_session(bed, 0, MQTT_VERSION_5, false, false, mqtt_bytes(EXPIRY "\x21\x00\x01", 8));
 	subscribe_v5(bed, 0, "a", 1, 0);
 	connect_v4(bed, PUBLISHER);
 	publish(bed, '1');
@@ -191,7 +155,7 @@ static void a_session_that_is_not_present_owes_nothing(void **state)
 	publish(bed, '1');
 	client_gets(bed, 0, BYTES(FIRST("\x00", "1")));
 	bed_close(bed, 0);
-	connect_kept(bed, 0, MQTT_VERSION_3_1_1, true, false, mqtt_bytes(NULL, 0));
+	connect_session(bed, 0, MQTT_VERSION_3_1_1, true, false, mqtt_bytes(NULL, 0));
 	client_gets(bed, 0, BYTES(""));
 	assert_int_equal(bed->offload->owed_count, 0);
 	assert_int_equal(bed_counters(bed)->dropped[OFFLOAD_DROP_SESSION], 1);
@@ -625,7 +589,7 @@ static void twin_leave_or_come(struct twin *twin)
 	twin->broker_id = 0; // it sends it again
 	if (!twin->online)
 		return;
-	// The question whether it has caught up was read by connect_kept().
+	// The question whether it has caught up was read by connect_session().
 	twin_client_reads(twin);
 	twin_broker_sends(twin);
 	broker_sends(twin->bed, twin->at, BYTES("\xd0\x00"));
@@ -665,7 +629,7 @@ static void every_message_arrives_in_order_whatever_happens(void **state)
 	bed_start(bed);
 	counters = bed_counters(bed);
 	random_init(&twin->rng, 5);
-	connect_kept(bed, 2, MQTT_VERSION_3_1_1, false, false, mqtt_bytes(NULL, 0));
+	connect_session(bed, 2, MQTT_VERSION_3_1_1, false, false, mqtt_bytes(NULL, 0));
 	subscribe_v4(bed, 2, "a", 1);
 	connect_v4(bed, PUBLISHER);
 	twin->online = true;
