@@ -404,7 +404,8 @@ static int wait_frame(
 	return 0;
 }
 
-// The broker has nothing more to say: what it sent goes out whatever the window says.
+// The broker has nothing more to say: what it sent goes out whatever the window says. Only who has
+// left gets no more than it asked for ([MQTT-3.3.4-9]): it waits for nothing any more.
 static void windowed_flush(struct client *client)
 {
 	list_for_each_safe (link, &client->windowed) {
@@ -412,6 +413,8 @@ static void windowed_flush(struct client *client)
 		struct tcp_piece pieces[DELIVERY_PIECES_MAX];
 
 		if (delivery->kind != DELIVERY_BROKER)
+			continue;
+		if (delivery->qos > 0 && !window_broker_take(client, delivery->id) && client->left)
 			continue;
 		if (tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, 0, pieces)) !=
 			-ENOMEM)

@@ -123,6 +123,7 @@ struct client {
 	enum client_state state;
 	enum mqtt_version version;
 	bool clean, bridge;
+	bool left;	    // it has said goodbye
 	bool has_will;	    // which the broker publishes unless it says goodbye
 	bool unknown;	    // counted as unknown in the map
 	bool gone;	    // the client's direction has ended

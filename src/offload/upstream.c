@@ -149,6 +149,7 @@ bool upstream_disconnect(struct client *client, const struct mqtt_frame *frame)
 		return false;
 	if (client->session != NULL)
 		session_goodbye(client->session);
+	client->left = true;
 	client->has_will &= disconnect.reason != 0; // [MQTT-3.14.4-3]; 4: with its will
 	if (disconnect.has_session_expiry)
 		client_set_expiry(client, disconnect.session_expiry);

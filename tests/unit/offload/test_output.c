@@ -79,6 +79,31 @@ static void receive_maximum_counts_both_senders(void **state)
 	assert_null(bed->clients[0]->identifiers);
 }
 
+// The broker's PUBLISH waits behind ours; when the client leaves, it still does not fit.
+static void receive_maximum_holds_for_who_leaves(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 1);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	client_sends(bed, 1, BYTES(CAPTURED));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x00\x00hi"));
+	broker_sends(bed, 0,
+		BYTES("\x32\x06\x00\x01"
+		      "b\x00\x05\x00"
+		      "\x30\x04\x00\x01"
+		      "b\x00"));
+	client_sends(bed, 0, BYTES("\xe0\x00"));
+	broker_ends(bed, 0);
+	client_gets(bed, 0,
+		BYTES("\x30\x04\x00\x01"
+		      "b\x00"));
+}
+
 static void brokers_identifier_that_is_taken_waits(void **state)
 {
 	struct bed *bed = bed_new(state);
@@ -317,6 +342,7 @@ int test_output(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(receive_maximum_counts_both_senders, bed_end),
+		cmocka_unit_test_teardown(receive_maximum_holds_for_who_leaves, bed_end),
 		cmocka_unit_test_teardown(brokers_identifier_that_is_taken_waits, bed_end),
 		cmocka_unit_test_teardown(long_packets_are_never_interrupted, bed_end),
 		cmocka_unit_test_teardown(a_packet_that_breaks_off_stays_broken, bed_end),
