@@ -148,7 +148,7 @@ def test_a_host_that_forgets_us_finds_us_again(bed):
 @pytest.mark.stack_only
 @pytest.mark.good_wires("who looks for a second owner asks once")
 def test_a_second_owner_of_our_address_is_told_or_logged(own):
-    bed = own("--ipv6")
+    bed = own("--ipv6", "--timeout", 15)
     # Another host's probe (DAD) for our address is answered: it stays ours.
     bed.run("ip", "address", "add", f"{bed.host}/64", "dev", "eth0")
     assert eventually(lambda: "dadfailed" in bed.run("ip", "-6", "address").stdout)

@@ -32,7 +32,17 @@ def is_gone(sock):
 
 
 def test_a_crowd_is_served_through_cookies(bed):
-    before = bed.counters()
+    """Now and then the broker's kernel is so quick that the backlog never fills: then once more."""
+    accepted = "tcp_syn_cookies_accepted_total"
+    before = bed.counters()[accepted]
+    for _ in range(10):
+        serve_crowd(bed)
+        if bed.counters()[accepted] > before:
+            return
+    pytest.fail("ten crowds were served without a cookie")
+
+
+def serve_crowd(bed):
     os.kill(bed.pid("broker"), signal.SIGSTOP)  # the kernel still answers for it
     try:
         clients = bed.strangers([f"crowd{number}" for number in range(CROWD)])
@@ -45,9 +55,6 @@ def test_a_crowd_is_served_through_cookies(bed):
     for index in range(20):
         publisher.publish("crowd/x", str(index).encode(), qos=1)
     assert subscriber.payloads(20) == [str(index).encode() for index in range(20)]
-    after = bed.counters()
-    accepted = "tcp_syn_cookies_accepted_total"
-    assert after[accepted] > before[accepted]
     for client in clients:
         client.leave()
 
