@@ -13,6 +13,7 @@ from test_storm import ADDRESSES, AT_ONCE, Bystanders, enough_files  # noqa: F40
 
 CLIENTS = 10000
 BYTES_A_CLIENT = 4096  # both halves of TCP, flow, session, one subscription
+BYTES_OF_FEW = 12288  # what is taken once, buffers on their way above all, weighs more among few
 
 
 def up_options(_mode):
@@ -61,7 +62,7 @@ def test_idle_clients_are_cheap(bed, count):
         print(f"{count} idle clients: {bytes_each:.0f} bytes each; of {len(latency)} messages beside "
               f"them half took {latency[len(latency) // 2] * 1000:.1f} ms, the last "
               f"{latency[-1] * 1000:.1f} ms")
-        assert bytes_each < BYTES_A_CLIENT
+        assert bytes_each < (BYTES_A_CLIENT if count == CLIENTS else BYTES_OF_FEW)
         clients[0].publish(f"idle/{clients[-1].client_id}/command", b"wake up", 1)
         assert clients[-1].payloads(1) == [b"wake up"]
     finally:
