@@ -81,7 +81,7 @@ static void print_brokers(FILE *out, const Offramp__V1__StatusResponse *status)
 
 	table_init(&table, broker_columns, COUNT(broker_columns));
 	for (size_t i = 0; i < status->n_brokers; i++) {
-		const Offramp__V1__Broker *broker = status->brokers[i];
+		const Offramp__V1__BrokerStatus *broker = status->brokers[i];
 
 		table_text(&table, broker->name);
 		table_text(&table, broker->listen);
@@ -130,7 +130,7 @@ static void json_brokers(struct json *json, const Offramp__V1__StatusResponse *s
 {
 	json_array_begin(json, "brokers");
 	for (size_t i = 0; i < status->n_brokers; i++) {
-		const Offramp__V1__Broker *broker = status->brokers[i];
+		const Offramp__V1__BrokerStatus *broker = status->brokers[i];
 
 		json_object_begin(json, NULL);
 		json_text(json, "name", broker->name);

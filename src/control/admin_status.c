@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 struct broker_row {
-	Offramp__V1__Broker message;
+	Offramp__V1__BrokerStatus message;
 	char listen[NET_ENDPOINT_STRLEN], address[NET_ENDPOINT_STRLEN];
 };
 
@@ -48,9 +48,9 @@ static void brokers_run(struct mailbox_message *message, void *worker)
 
 static void broker_fill(struct broker_row *row, const struct offload_broker_status *status)
 {
-	Offramp__V1__Broker *m = &row->message;
+	Offramp__V1__BrokerStatus *m = &row->message;
 
-	offramp__v1__broker__init(m);
+	offramp__v1__broker_status__init(m);
 	m->name = (char *)status->name;
 	m->listen = (char *)net_endpoint_format(&status->listen, row->listen);
 	m->address = (char *)net_endpoint_format(&status->address, row->address);
@@ -63,7 +63,7 @@ static void broker_fill(struct broker_row *row, const struct offload_broker_stat
 // A broker is what all workers say of it together.
 static void broker_merge(struct broker_row *row, const struct offload_broker_status *status)
 {
-	Offramp__V1__Broker *m = &row->message;
+	Offramp__V1__BrokerStatus *m = &row->message;
 
 	if (!status->map_complete && m->map_complete) {
 		m->map_complete = false;

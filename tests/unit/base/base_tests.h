@@ -17,6 +17,7 @@ int test_base_histogram(void);
 int test_base_list(void);
 int test_base_log(void);
 int test_base_mailbox(void);
+int test_base_marker(void);
 int test_base_payload(void);
 int test_base_random(void);
 int test_base_slab(void);

@@ -56,6 +56,7 @@ int main(void)
 	failed += test_base_slab();
 	failed += test_base_sum();
 	failed += test_base_wheel();
+	failed += test_base_marker();
 	failed += test_base_payload();
 	failed += test_base_mailbox();
 	failed += test_base_crossing();
