@@ -6,15 +6,8 @@
 
 #pragma once
 
-#include "control/control.h"
+#include "control/control_state.h"
 #include "control/rpc.h"
-
-struct rpc_server;
-
-struct control {
-	struct control_source source;
-	struct rpc_server *server;
-};
 
 // A worker that has not looked into its mailbox for so long hangs.
 #define ADMIN_WORKER_TIMEOUT_MS 1000

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The control side's start and end, and the table of everything it serves.
+// The control side's start and end: sockets, and the server that answers there.
 
 #include "control/control.h"
 
 #include "base/log.h"
-#include "control/admin.h"
 #include "control/config.h"
+#include "control/control_state.h"
+#include "control/rpc.h"
+#include "control/services.h"
 #include "control/socket.h"
-#include "offramp/v1/admin.pb-c.h"
 
 #include <grpc/support/log.h>
 
@@ -20,31 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define UNARY_AGE_MAX_S	 10
-#define STREAM_AGE_MAX_S 60
-
-#define UNARY(method, message, function)                                     \
-	{                                                                    \
-		.path = "/offramp.v1.Admin/" #method, .request = &(message), \
-		.age_max_s = UNARY_AGE_MAX_S, .next = (function),            \
-	}
-#define STREAM(method, message, size, function)                                                    \
-	{                                                                                          \
-		.path = "/offramp.v1.Admin/" #method, .request = &(message), .state_size = (size), \
-		.age_max_s = STREAM_AGE_MAX_S, .next = (function),                                 \
-	}
-
-static const struct rpc_method methods[] = {
-	UNARY(Status, offramp__v1__status_request__descriptor, admin_status_next),
-	UNARY(Counters, offramp__v1__counters_request__descriptor, admin_counters_next),
-	UNARY(Drain, offramp__v1__drain_request__descriptor, admin_drain_next),
-	STREAM(Connections, offramp__v1__connections_request__descriptor,
-		ADMIN_CONNECTIONS_STATE_SIZE, admin_connections_next),
-	STREAM(Subscriptions, offramp__v1__subscriptions_request__descriptor,
-		ADMIN_SUBSCRIPTIONS_STATE_SIZE, admin_subscriptions_next),
-	{.path = NULL},
-};
 
 // gRPC's own complaints, in our log.
 static void grpc_log(gpr_log_func_args *args)
@@ -76,6 +52,14 @@ static const char *start_error(int err)
 static int serve(struct control *control, const char *path)
 {
 	char address[256];
+	struct rpc_endpoint endpoint = {.address = address, .services = UINT32_MAX};
+	struct rpc_server_config config = {
+		.services = control->services,
+		.services_count = services_list(control, control->services),
+		.endpoints = &endpoint,
+		.endpoints_count = 1,
+	};
+	unsigned failed;
 	mode_t before;
 	int err;
 
@@ -85,7 +69,7 @@ static int serve(struct control *control, const char *path)
 	snprintf(address, sizeof(address), "unix:%s", path);
 	gpr_set_log_function(grpc_log);
 	before = umask(0117);
-	err = rpc_server_start(address, methods, control, &control->server);
+	err = rpc_server_start(&config, &control->server, &failed);
 	umask(before);
 	return err;
 }

@@ -2,16 +2,18 @@
 // Copyright (c) The Offramp Authors
 //
 // The gRPC server's thread: one completion queue, a fixed number of places for calls.
-// One place at a time waits for the next call; with all taken, the core lets further
-// calls wait for their deadline. The last places only refuse, so a crowd is told.
+// Each endpoint has one place that waits for its next call; with all taken, the core lets
+// further calls wait for their deadline. Each service has so many calls at once and no
+// more; the last places only refuse, so a crowd is told, and is a crowd of one service.
 
 #include "control/rpc.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "control/rpc_call.h"
+#include "control/rpc_listener.h"
 
 #include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
 
 #include <errno.h>
@@ -21,107 +23,176 @@
 #include <string.h>
 #include <time.h>
 
-#define CALLS	      32 // places
-#define CALLS_RUNNING 24 // with more, a call is refused at once
-#define STREAMS_MAX   16 // calls of one connection
-#define REQUEST_MAX   65536
-#define SWEEP_S	      1 // how often ages are looked at
+#define REFUSING      8 // places for calls that are only refused
+#define REFUSED_AGE_S 1
 #define STOP_GRACE_MS 500
 
 struct rpc_server {
-	const struct rpc_method *methods;
-	void *ctx;
-	grpc_server *grpc;
+	const struct rpc_service *services;
+	unsigned services_count;
 	grpc_completion_queue *queue;
 	pthread_t thread;
-	struct rpc_tag shutdown;
+	struct rpc_listener listeners[RPC_ENDPOINTS_MAX];
+	unsigned listeners_count;
 	// The thread's own.
-	struct rpc_call *waiting; // asked the core for the next call; NULL: none is free
-	unsigned running;
+	unsigned *running;     // calls of each service
+	unsigned listening;    // listeners that have not shut down
+	uint64_t attention_us; // no call expires or wakes up before; UINT64_MAX: none ever
 	bool stopping;
-	struct rpc_call calls[CALLS];
+	unsigned places;
+	struct rpc_call calls[];
 };
-
-static gpr_timespec seconds_from_now(unsigned s)
-{
-	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(s, GPR_TIMESPAN));
-}
 
 // --- calls ---------------------------------------------------------------------------------------
 
-static bool place_free(const struct rpc_server *server, const struct rpc_call *call)
-{
-	return call != server->waiting && call->grpc == NULL; // the core writes that of `waiting`
-}
-
-// Asks for the next call, when there is a place for it.
-static void request_call(struct rpc_server *server)
+// Asks for the endpoint's next call, when there is a place for it.
+static void request_call(struct rpc_server *server, struct rpc_listener *listener)
 {
 	struct rpc_call *call = server->calls;
 	grpc_call_error err;
 
-	if (server->waiting || server->stopping)
+	if (listener->waiting || server->stopping)
 		return;
-	while (call < server->calls + CALLS && !place_free(server, call))
+	while (call < server->calls + server->places && call->listener)
 		call++;
-	if (call == server->calls + CALLS)
+	if (call == server->calls + server->places)
 		return;
 	memset(call, 0, sizeof(*call));
 	for (unsigned i = 0; i < RPC_TAGS; i++)
 		call->tags[i] = (struct rpc_tag){.kind = i, .call = call};
+	call->expires_us = UINT64_MAX;
+	call->wake_us = UINT64_MAX;
 	grpc_call_details_init(&call->details);
 	grpc_metadata_array_init(&call->metadata);
-	err = grpc_server_request_call(server->grpc, &call->grpc, &call->details, &call->metadata,
+	call->listener = listener;
+	err = grpc_server_request_call(listener->grpc, &call->grpc, &call->details, &call->metadata,
 		server->queue, server->queue, &call->tags[RPC_TAG_ACCEPT]);
 	ASSERT(err == GRPC_CALL_OK);
-	server->waiting = call;
+	listener->waiting = call;
 }
 
-static const struct rpc_method *method_find(const struct rpc_server *server, grpc_slice path)
+static const struct rpc_method *method_find(const struct rpc_service *service, grpc_slice path)
 {
-	for (const struct rpc_method *m = server->methods; m->path; m++)
+	for (const struct rpc_method *m = service->methods; m->path; m++)
 		if (grpc_slice_str_cmp(path, m->path) == 0)
 			return m;
 	return NULL;
 }
 
+// Which method is it, and may it be called here and now?
+static grpc_status_code call_admit(
+	struct rpc_server *server, struct rpc_call *call, const char **ret_details)
+{
+	const struct rpc_method *method = NULL;
+	unsigned i;
+
+	for (i = 0; i < server->services_count; i++) {
+		method = method_find(&server->services[i], call->details.method);
+		if (method)
+			break;
+	}
+	*ret_details = "no such method in this version of offrampd";
+	if (!method)
+		return GRPC_STATUS_UNIMPLEMENTED;
+	*ret_details = "this service is not served at this address";
+	if (!(call->listener->services & 1u << i))
+		return GRPC_STATUS_PERMISSION_DENIED;
+	*ret_details = "too many calls at once";
+	if (server->running[i] >= server->services[i].calls_max)
+		return GRPC_STATUS_RESOURCE_EXHAUSTED;
+	server->running[i]++;
+	call->service = &server->services[i];
+	call->method = method;
+	return GRPC_STATUS_OK;
+}
+
+static void attend_until(struct rpc_server *server, uint64_t us)
+{
+	if (us < server->attention_us)
+		server->attention_us = us;
+}
+
 static void accept_call(struct rpc_server *server, struct rpc_call *call, bool ok)
 {
-	const struct rpc_method *method;
+	struct rpc_listener *listener = call->listener;
+	grpc_status_code status;
+	const char *details;
+	unsigned age_s;
 
-	server->waiting = NULL;
+	listener->waiting = NULL;
 	if (!ok) { // shutting down
 		grpc_call_details_destroy(&call->details);
 		grpc_metadata_array_destroy(&call->metadata);
-		call->grpc = NULL;
-		server->stopping = true;
+		call->listener = NULL;
 		return;
 	}
-	server->running++;
-	method = method_find(server, call->details.method);
-	call->expires = seconds_from_now(method ? method->age_max_s : SWEEP_S);
-	if (!method)
-		rpc_call_begin(call, NULL, NULL, GRPC_STATUS_UNIMPLEMENTED,
-			"no such method in this version of offrampd");
-	else if (server->running > CALLS_RUNNING)
-		rpc_call_begin(
-			call, NULL, NULL, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many calls at once");
-	else
-		rpc_call_begin(call, method, server->ctx, GRPC_STATUS_OK, NULL);
-	request_call(server);
+	call->accepted = true;
+	status = call_admit(server, call, &details);
+	age_s = call->method ? call->method->age_max_s : REFUSED_AGE_S;
+	if (age_s)
+		call->expires_us = clock_now_us() + age_s * US_IN_S;
+	rpc_call_begin(call, status, details);
+	attend_until(server, call->expires_us);
+	request_call(server, listener);
 }
 
-// A peer that stopped reading keeps its place no longer than its method allows.
-static void cancel_aged(struct rpc_server *server)
+static void end_call(struct rpc_server *server, struct rpc_call *call)
 {
-	gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+	if (call->service)
+		server->running[call->service - server->services]--;
+	call->listener = NULL;
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		request_call(server, &server->listeners[i]);
+}
 
-	for (struct rpc_call *call = server->calls; call < server->calls + CALLS; call++)
-		if (call != server->waiting && call->grpc && gpr_time_cmp(call->expires, now) < 0)
-			grpc_call_cancel(call->grpc, NULL);
+void rpc_call_wake(struct rpc_call *call, uint64_t after_us)
+{
+	uint64_t us = clock_now_us() + after_us;
+
+	if (us < call->wake_us)
+		call->wake_us = us;
+	attend_until(call->listener->server, us);
+}
+
+bool rpc_call_serves(const struct rpc_call *call, const char *service)
+{
+	const struct rpc_server *server = call->listener->server;
+
+	for (unsigned i = 0; i < server->services_count; i++)
+		if (strcmp(server->services[i].name, service) == 0)
+			return call->listener->services & 1u << i;
+	return false;
+}
+
+// A peer that stopped reading keeps its place no longer than its method allows; who asked to be
+// woken is.
+static void attend(struct rpc_server *server, uint64_t now_us)
+{
+	server->attention_us = UINT64_MAX;
+	for (struct rpc_call *call = server->calls; call < server->calls + server->places; call++) {
+		if (!call->listener || !call->accepted)
+			continue;
+		if (call->expires_us <= now_us) {
+			rpc_call_cancel(
+				call, GRPC_STATUS_DEADLINE_EXCEEDED, "the call has taken too long");
+			call->expires_us = UINT64_MAX;
+		}
+		if (call->wake_us <= now_us)
+			rpc_call_resume(call);
+		attend_until(server, call->expires_us);
+		attend_until(server, call->wake_us);
+	}
 }
 
 // --- thread --------------------------------------------------------------------------------------
+
+static void stop_calls(struct rpc_server *server)
+{
+	server->stopping = true;
+	for (struct rpc_call *call = server->calls; call < server->calls + server->places; call++)
+		if (call->listener && call->accepted)
+			rpc_call_stop(call);
+}
 
 static void handle(struct rpc_server *server, struct rpc_tag *tag, bool ok)
 {
@@ -130,69 +201,76 @@ static void handle(struct rpc_server *server, struct rpc_tag *tag, bool ok)
 	switch (tag->kind) {
 	case RPC_TAG_SHUTDOWN:
 		// Every call has ended: nothing is put on the queue any more.
-		server->stopping = true;
-		grpc_completion_queue_shutdown(server->queue);
+		if (--server->listening == 0)
+			grpc_completion_queue_shutdown(server->queue);
 		break;
 	case RPC_TAG_ACCEPT:
+		if (!ok && !server->stopping)
+			stop_calls(server);
 		accept_call(server, call, ok);
 		break;
 	default:
-		if (!rpc_call_event(call, tag->kind, ok))
-			break;
-		call->grpc = NULL;
-		server->running--;
-		request_call(server);
+		if (rpc_call_event(call, tag->kind, ok))
+			end_call(server, call);
+		else
+			attend_until(server, call->expires_us);
 		break;
 	}
+}
+
+static gpr_timespec attention(const struct rpc_server *server)
+{
+	uint64_t now_us = clock_now_us(), at_us = server->attention_us;
+
+	if (at_us == UINT64_MAX)
+		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+		gpr_time_from_micros(at_us > now_us ? (int64_t)(at_us - now_us) : 0, GPR_TIMESPAN));
 }
 
 static void *thread_main(void *arg)
 {
 	struct rpc_server *server = arg;
 
-	request_call(server);
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		request_call(server, &server->listeners[i]);
 	for (;;) {
-		gpr_timespec until = server->running ? seconds_from_now(SWEEP_S)
-						     : gpr_inf_future(GPR_CLOCK_MONOTONIC);
-		grpc_event event = grpc_completion_queue_next(server->queue, until, NULL);
+		grpc_event event =
+			grpc_completion_queue_next(server->queue, attention(server), NULL);
+		uint64_t now_us;
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		if (event.type == GRPC_OP_COMPLETE)
 			handle(server, event.tag, event.success);
-		if (server->running)
-			cancel_aged(server);
+		now_us = clock_now_us();
+		if (server->attention_us <= now_us)
+			attend(server, now_us);
 	}
 }
 
-static int listen_on(struct rpc_server *server, const char *address)
-{
-	grpc_arg settings[] = {
-		{.type = GRPC_ARG_INTEGER,
-			.key = GRPC_ARG_MAX_CONCURRENT_STREAMS,
-			.value.integer = STREAMS_MAX},
-		{.type = GRPC_ARG_INTEGER,
-			.key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-			.value.integer = REQUEST_MAX},
-	};
-	grpc_channel_args args = {sizeof(settings) / sizeof(settings[0]), settings};
-	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
-	int bound;
+// --- start and end -------------------------------------------------------------------------------
 
-	server->queue = grpc_completion_queue_create_for_next(NULL);
-	server->grpc = grpc_server_create(&args, NULL);
-	grpc_server_register_completion_queue(server->grpc, server->queue, NULL);
-	bound = grpc_server_add_http2_port(server->grpc, address, credentials);
-	grpc_server_credentials_release(credentials);
-	return bound ? 0 : -EADDRNOTAVAIL;
+static void shutdown_listeners(struct rpc_server *server)
+{
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		grpc_server_shutdown_and_notify(
+			server->listeners[i].grpc, server->queue, &server->listeners[i].shutdown);
+}
+
+static void cancel_calls(struct rpc_server *server)
+{
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		grpc_server_cancel_all_calls(server->listeners[i].grpc);
 }
 
 static void server_free(struct rpc_server *server)
 {
-	if (server->grpc)
-		grpc_server_destroy(server->grpc);
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		grpc_server_destroy(server->listeners[i].grpc);
 	if (server->queue)
 		grpc_completion_queue_destroy(server->queue);
+	free(server->running);
 	free(server);
 	grpc_shutdown_blocking();
 }
@@ -200,35 +278,85 @@ static void server_free(struct rpc_server *server)
 // A server whose thread never ran: its shutdown is awaited here.
 static void server_abandon(struct rpc_server *server)
 {
-	grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->shutdown);
-	grpc_server_cancel_all_calls(server->grpc);
-	grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+	const gpr_timespec forever = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+
+	shutdown_listeners(server);
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		grpc_completion_queue_next(server->queue, forever, NULL);
 	grpc_completion_queue_shutdown(server->queue);
-	while (grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
-			.type != GRPC_QUEUE_SHUTDOWN)
+	while (grpc_completion_queue_next(server->queue, forever, NULL).type != GRPC_QUEUE_SHUTDOWN)
 		;
 	server_free(server);
 }
 
-int rpc_server_start(const char *address, const struct rpc_method *methods, void *ctx,
-	struct rpc_server **ret_server)
+static uint32_t request_max(const struct rpc_server_config *config, uint32_t services)
 {
-	struct rpc_server *server = calloc(1, sizeof(*server));
+	uint32_t max = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (services & 1u << i && config->services[i].request_max > max)
+			max = config->services[i].request_max;
+	return max;
+}
+
+static int listen_all(
+	struct rpc_server *server, const struct rpc_server_config *config, unsigned *ret_endpoint)
+{
+	server->queue = grpc_completion_queue_create_for_next(NULL);
+	for (unsigned i = 0; i < config->endpoints_count; i++) {
+		struct rpc_listener *listener = &server->listeners[i];
+		int err = rpc_listener_init(listener, &config->endpoints[i],
+			request_max(config, config->endpoints[i].services), server->queue);
+
+		listener->server = server;
+		server->listeners_count++;
+		*ret_endpoint = i;
+		if (err)
+			return err;
+	}
+	server->listening = server->listeners_count;
+	return 0;
+}
+
+static struct rpc_server *server_create(const struct rpc_server_config *config)
+{
+	unsigned places = REFUSING + config->endpoints_count;
+	struct rpc_server *server;
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		places += config->services[i].calls_max;
+	server = calloc(1, sizeof(*server) + places * sizeof(server->calls[0]));
+	if (!server)
+		return NULL;
+	server->running = calloc(config->services_count, sizeof(*server->running));
+	if (!server->running) {
+		free(server);
+		return NULL;
+	}
+	server->services = config->services;
+	server->services_count = config->services_count;
+	server->places = places;
+	server->attention_us = UINT64_MAX;
+	return server;
+}
+
+int rpc_server_start(const struct rpc_server_config *config, struct rpc_server **ret_server,
+	unsigned *ret_endpoint)
+{
+	struct rpc_server *server = server_create(config);
 	sigset_t all, before;
 	int err;
 
 	if (!server)
 		return -ENOMEM;
-	server->methods = methods;
-	server->ctx = ctx;
-	server->shutdown.kind = RPC_TAG_SHUTDOWN;
 	// The core's own threads and ours take no signals: they are the daemon's main thread's.
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	grpc_init();
-	err = listen_on(server, address);
+	err = listen_all(server, config, ret_endpoint);
 	if (!err) {
-		grpc_server_start(server->grpc);
+		for (unsigned i = 0; i < server->listeners_count; i++)
+			grpc_server_start(server->listeners[i].grpc);
 		err = -pthread_create(&server->thread, NULL, thread_main, server);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -247,13 +375,13 @@ void rpc_server_stop(struct rpc_server *server)
 
 	if (!server)
 		return;
-	grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->shutdown);
+	shutdown_listeners(server);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += STOP_GRACE_MS * 1000000l;
 	until.tv_sec += until.tv_nsec / 1000000000l;
 	until.tv_nsec %= 1000000000l;
 	if (pthread_timedjoin_np(server->thread, NULL, &until) != 0) {
-		grpc_server_cancel_all_calls(server->grpc);
+		cancel_calls(server);
 		pthread_join(server->thread, NULL);
 	}
 	server_free(server);

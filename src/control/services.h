@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The one list of everything that control serves. A service's methods are a table
+// beside their functions; here it gets its name, its limits, and its word in
+// control.listen[].services. Private to control.
+
+#pragma once
+
+#include <stdint.h>
+
+#include "control/rpc.h"
+
+#define SERVICES_MAX 16
+
+// Method tables; each ends with a NULL path, the `ctx` of all is the struct control.
+extern const struct rpc_method admin_methods[]; // admin.c
+
+// Fills in all services; returns how many. `ret_services` has room for SERVICES_MAX.
+unsigned services_list(void *ctx, struct rpc_service *ret_services);
