@@ -184,6 +184,8 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 	};
 	config_resolve_numbers(
 		document, CONFIG_SECTION_BROKER, config_path(path, "brokers[%u]", i), raw, broker);
+	config_resolve_numbers(document, CONFIG_SECTION_PROOF,
+		config_path(path, "brokers[%u].proof", i), &raw->proof, &broker->proof);
 	config_resolve_numbers(document, CONFIG_SECTION_CLIENT,
 		config_path(path, "brokers[%u].client", i), &raw->client, &broker->client);
 	resolve_capture(document, &raw->capture, i, &broker->capture);

@@ -57,6 +57,13 @@ static const struct config_number capture_numbers[] = {
 	CAPTURE(hold, hold_us, DURATION, 0, 1 * S, 60 * MIN),
 };
 
+#define PROOF(member, field, kind, ...) \
+	NUMBER(raw_proof, member, offload_proof_config, field, kind, __VA_ARGS__)
+static const struct config_number proof_numbers[] = {
+	PROOF(ttl, ttl_us, DURATION, 100 * MS, 30 * S, 60 * MIN),
+	PROOF(lease, lease_us, DURATION, 50 * MS, 500 * MS, 60 * S),
+};
+
 #define CLIENT(member, kind, ...) \
 	NUMBER(raw_client, member, offload_client_config, member, kind, __VA_ARGS__)
 static const struct config_number client_numbers[] = {
@@ -116,6 +123,7 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 	[CONFIG_SECTION_IMPAIR] = SECTION("ports[].impair", impair_numbers),
 	[CONFIG_SECTION_BROKER] = SECTION("brokers[]", broker_numbers),
 	[CONFIG_SECTION_CAPTURE] = SECTION("brokers[].capture", capture_numbers),
+	[CONFIG_SECTION_PROOF] = SECTION("brokers[].proof", proof_numbers),
 	[CONFIG_SECTION_CLIENT] = SECTION("brokers[].client", client_numbers),
 	[CONFIG_SECTION_WORKERS] = SECTION("workers", workers_numbers),
 	[CONFIG_SECTION_MEMORY] = SECTION("memory", memory_numbers),

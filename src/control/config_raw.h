@@ -47,6 +47,10 @@ struct raw_capture {
 	unsigned pass_count;
 };
 
+struct raw_proof {
+	char *ttl, *lease;
+};
+
 struct raw_client {
 	char *queue_messages, *queue_bytes, *queued_qos1, *inflight, *subscriptions,
 		*pending_messages;
@@ -61,6 +65,7 @@ struct raw_broker {
 	enum offload_fence fence;
 	enum proof_overlap overlap;
 	struct raw_capture capture;
+	struct raw_proof proof;
 	struct raw_client client;
 };
 
@@ -137,6 +142,7 @@ enum config_section_id {
 	CONFIG_SECTION_IMPAIR,	   // raw_impair → impair_config
 	CONFIG_SECTION_BROKER,	   // raw_broker → offload_broker_config
 	CONFIG_SECTION_CAPTURE,	   // raw_capture → offload_capture_config
+	CONFIG_SECTION_PROOF,	   // raw_proof → offload_proof_config
 	CONFIG_SECTION_CLIENT,	   // raw_client → offload_client_config
 	CONFIG_SECTION_WORKERS,	   // raw_workers → config
 	CONFIG_SECTION_MEMORY,	   // raw_memory → config_memory

@@ -36,12 +36,14 @@ static const cyaml_strval_t hugepages[] = {
 	{"off", CONFIG_HUGEPAGES_OFF},
 };
 static const cyaml_strval_t knowledges[] = {
-	{"none", OFFLOAD_KNOWLEDGE_NONE},
+	{"broker", OFFLOAD_KNOWLEDGE_BROKER},
 	{"wire", OFFLOAD_KNOWLEDGE_WIRE},
+	{"none", OFFLOAD_KNOWLEDGE_NONE},
 };
 static const cyaml_strval_t authorizations[] = {
-	{"none", OFFLOAD_AUTHORIZATION_NONE},
+	{"broker", OFFLOAD_AUTHORIZATION_BROKER},
 	{"open", OFFLOAD_AUTHORIZATION_OPEN},
+	{"none", OFFLOAD_AUTHORIZATION_NONE},
 };
 static const cyaml_strval_t fences[] = {
 	{"ping", OFFLOAD_FENCE_PING},
@@ -123,6 +125,12 @@ static const cyaml_schema_field_t capture_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t proof_fields[] = {
+	OPTIONAL_TEXT(struct raw_proof, ttl),
+	OPTIONAL_TEXT(struct raw_proof, lease),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t client_fields[] = {
 	OPTIONAL_TEXT(struct raw_client, queue_messages),
 	OPTIONAL_TEXT(struct raw_client, queue_bytes),
@@ -144,6 +152,7 @@ static const cyaml_schema_field_t broker_fields[] = {
 	CHOICE(struct raw_broker, overlap, overlaps),
 	OPTIONAL_TEXT(struct raw_broker, connect_timeout),
 	CYAML_FIELD_MAPPING("capture", OPTIONAL, struct raw_broker, capture, capture_fields),
+	CYAML_FIELD_MAPPING("proof", OPTIONAL, struct raw_broker, proof, proof_fields),
 	CYAML_FIELD_MAPPING("client", OPTIONAL, struct raw_broker, client, client_fields),
 	CYAML_FIELD_END,
 };

@@ -185,7 +185,8 @@ static int start_ports(struct daemon *daemon)
 static void recall(struct daemon *daemon, unsigned broker)
 {
 	uint8_t *kept = memory_kept(daemon->memory, broker);
-	bool distrusted = *kept != 0;
+	bool wire = daemon->config->brokers[broker].knowledge == OFFLOAD_KNOWLEDGE_WIRE;
+	bool distrusted = wire && *kept != 0;
 
 	if (distrusted)
 		log_warning("broker",

@@ -23,11 +23,12 @@ void offload_config_init(struct offload_config *config)
 void offload_broker_config_init(struct offload_broker_config *broker)
 {
 	*broker = (struct offload_broker_config){
-		.knowledge = OFFLOAD_KNOWLEDGE_NONE,
-		.authorization = OFFLOAD_AUTHORIZATION_NONE,
+		.knowledge = OFFLOAD_KNOWLEDGE_BROKER,
+		.authorization = OFFLOAD_AUTHORIZATION_BROKER,
 		.fence = OFFLOAD_FENCE_PING,
 		.overlap = PROOF_OVERLAP_MOSQUITTO,
 		.capture = {.enabled = true, .qos = 2, .max_size = 1100 << 10, .hold_us = US_IN_S},
+		.proof = {.ttl_us = 30 * US_IN_S, .lease_us = 500 * US_IN_MS},
 		.client =
 			{
 				.queue_messages = 16384,

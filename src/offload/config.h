@@ -12,14 +12,17 @@
 #include "net/address.h"
 #include "proof/overlap.h"
 
-enum offload_knowledge {	// how the map of subscriptions is known to be complete
-	OFFLOAD_KNOWLEDGE_NONE, // nothing is declared: everything passes
-	OFFLOAD_KNOWLEDGE_WIRE, // the operator declares that every client comes through Offramp
+enum offload_knowledge {	  // how the map of subscriptions is known to be complete
+	OFFLOAD_KNOWLEDGE_BROKER, // the broker tells (offload/notice.h); until it does, everything
+				  // passes
+	OFFLOAD_KNOWLEDGE_WIRE,	  // the operator declares that every client comes through Offramp
+	OFFLOAD_KNOWLEDGE_NONE,	  // nothing is declared: everything passes
 };
 
 enum offload_authorization {
-	OFFLOAD_AUTHORIZATION_NONE, // nothing is declared: everything passes
-	OFFLOAD_AUTHORIZATION_OPEN, // the operator declares that the broker has no ACLs
+	OFFLOAD_AUTHORIZATION_BROKER, // the broker has let the client write or read the topic
+	OFFLOAD_AUTHORIZATION_OPEN,   // the operator declares that the broker has no ACLs
+	OFFLOAD_AUTHORIZATION_NONE,   // nothing is declared: everything passes
 };
 
 enum offload_fence {
@@ -34,6 +37,11 @@ struct offload_capture_config {
 	uint64_t hold_us;  // a topic that changed path stays with the broker at least so long; 1 s
 	const char *const *pass; // topic filters whose messages always pass (bridges, rules)
 	unsigned pass_count;
+};
+
+struct offload_proof_config {
+	uint64_t ttl_us;   // what was proven holds so long; 30 s
+	uint64_t lease_us; // so long after the broker's last word what it told is relied on; 500 ms
 };
 
 struct offload_client_config {	 // bounds of one client
@@ -57,6 +65,7 @@ struct offload_broker_config {
 	enum offload_fence fence;
 	enum proof_overlap overlap;
 	struct offload_capture_config capture;
+	struct offload_proof_config proof;
 	struct offload_client_config client;
 	uint64_t connect_timeout_us; // the broker's leg must stand within this; 10 s
 };

@@ -13,12 +13,14 @@
 #include "offload/state.h"
 
 static const char *const knowledge_names[] = {
-	[OFFLOAD_KNOWLEDGE_NONE] = "none",
+	[OFFLOAD_KNOWLEDGE_BROKER] = "broker",
 	[OFFLOAD_KNOWLEDGE_WIRE] = "wire",
+	[OFFLOAD_KNOWLEDGE_NONE] = "none",
 };
 static const char *const authorization_names[] = {
-	[OFFLOAD_AUTHORIZATION_NONE] = "none",
+	[OFFLOAD_AUTHORIZATION_BROKER] = "broker",
 	[OFFLOAD_AUTHORIZATION_OPEN] = "open",
+	[OFFLOAD_AUTHORIZATION_NONE] = "none",
 };
 
 // Copies text, with "…" where it is cut (never inside a character).
@@ -165,26 +167,32 @@ unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cur
 
 // --- brokers -------------------------------------------------------------------------------------
 
-static const char *map_reason(const struct broker *broker)
+static const char *map_reason(const struct offload *offload, const struct broker *broker)
 {
 	if (!broker->config->capture.enabled)
 		return "capture.enabled is false";
 	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_NONE)
-		return "knowledge is not declared: set knowledge: wire if every client comes through "
+		return "knowledge: none: set knowledge: wire if every client comes through "
 		       "Offramp";
 	if (broker->config->authorization == OFFLOAD_AUTHORIZATION_NONE)
-		return "authorization is not declared: set authorization: open if the broker has "
+		return "authorization: none: set authorization: open if the broker has "
 		       "no ACLs";
-	if (broker->distrust != NULL)
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_WIRE && broker->distrust != NULL)
 		return broker->distrust;
-	if (!session_map_complete(broker->map))
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_WIRE &&
+		!session_map_complete(broker->map))
 		return "the broker serves clients whose subscriptions Offramp has not followed";
-	return NULL;
+	if (!stream_wanted(broker))
+		return NULL;
+	if (offload->peers != NULL)
+		return "what the broker tells serves one worker: set knowledge: wire and "
+		       "authorization: open, or workers.cores to one";
+	return stream_reason(broker);
 }
 
-bool broker_map_complete(const struct broker *broker)
+bool broker_map_complete(const struct offload *offload, const struct broker *broker)
 {
-	return map_reason(broker) == NULL;
+	return map_reason(offload, broker) == NULL;
 }
 
 unsigned offload_brokers_list(
@@ -201,8 +209,8 @@ unsigned offload_brokers_list(
 			.address = broker->config->address,
 			.knowledge = knowledge_names[broker->config->knowledge],
 			.authorization = authorization_names[broker->config->authorization],
-			.map_complete = broker_map_complete(broker),
-			.map_reason = map_reason(broker),
+			.map_complete = broker_map_complete(offload, broker),
+			.map_reason = map_reason(offload, broker),
 			.reachable = broker->reachable,
 			.connections = broker->connections,
 			.subscriptions = slab_used(broker->map->subscriptions),

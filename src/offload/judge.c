@@ -17,11 +17,22 @@ static enum proof_reason judge_broker(const struct broker *broker)
 		return PROOF_DISABLED;
 	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_NONE)
 		return PROOF_MAP_UNKNOWN;
-	if (broker->distrust != NULL || !session_map_complete(broker->map))
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_WIRE &&
+		(broker->distrust != NULL || !session_map_complete(broker->map)))
 		return PROOF_MAP_INCOMPLETE;
 	if (broker->config->authorization == OFFLOAD_AUTHORIZATION_NONE)
 		return PROOF_UNAUTHORIZED;
 	return PROOF_CAPTURE;
+}
+
+// What the broker tells.
+static enum proof_reason judge_stream(const struct client *client)
+{
+	if (!stream_wanted(client->broker))
+		return PROOF_CAPTURE;
+	if (client->offload->peers != NULL)
+		return PROOF_WORKERS;
+	return client->broker->stream.live ? PROOF_UNPROVEN : PROOF_STREAM;
 }
 
 // What the packet and its sender say.
@@ -145,6 +156,8 @@ enum proof_reason judge_publish(const struct client *client, const struct mqtt_f
 
 	if (reason == PROOF_CAPTURE)
 		reason = judge_broker(client->broker);
+	if (reason == PROOF_CAPTURE)
+		reason = judge_stream(client);
 	if (reason != PROOF_CAPTURE)
 		return reason;
 	route = proof_route_find(client->broker->routes, publish->topic);

@@ -62,6 +62,7 @@ static int broker_create(struct offload *offload, struct broker *broker,
 	int rc;
 
 	list_init(&broker->told);
+	stream_init(&broker->stream);
 	map.joins = config->overlap == PROOF_OVERLAP_ONE;
 	if (!alone)
 		map.replica = (struct replica_config){
@@ -172,6 +173,7 @@ void offload_advance(struct offload *offload, uint64_t now_us)
 {
 	offload->now_us = now_us;
 	offload->work = 0;
+	streams_advance(offload);
 	offload->share_bytes = offload->payload_bytes / 1000 *
 			       (1000 - payload_pool_pressure(offload->payloads)) / CLIENT_SHARE;
 }
@@ -304,7 +306,7 @@ void offload_counters_update(struct offload *offload)
 
 		subscriptions += slab_used(broker->map->subscriptions);
 		offline += broker->map->offline;
-		complete &= broker_map_complete(broker);
+		complete &= broker_map_complete(offload, broker);
 		proof_routes_usage(broker->routes, &routes);
 		made += routes.made;
 		confirmed += routes.confirmed;

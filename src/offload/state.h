@@ -13,6 +13,7 @@
 #include "offload/counters.h"
 #include "offload/offload.h"
 #include "offload/reader.h"
+#include "offload/stream.h"
 #include "offload/wills.h"
 #include "proof/fence.h"
 #include "proof/route.h"
@@ -29,6 +30,7 @@ struct broker {
 	struct proof_routes *routes;
 	const char *distrust; // why the operator's declaration does not hold; NULL: it does
 	struct wills wills;
+	struct broker_stream stream;
 	bool reachable;
 	uint32_t connections;
 	struct list told; // changes that other workers do not know yet (offload/peers.c)
@@ -238,4 +240,4 @@ bool offload_tight(const struct offload *offload);
 // The longest packet that is gathered now: all that may be captured, less when memory runs short.
 uint32_t offload_gather_max(const struct offload *offload, const struct broker *broker);
 // Everything that capture asks of a broker's map and the operator's declarations holds.
-bool broker_map_complete(const struct broker *broker);
+bool broker_map_complete(const struct offload *offload, const struct broker *broker);

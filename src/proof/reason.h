@@ -20,9 +20,17 @@ enum proof_reason {
 	PROOF_DOLLAR_TOPIC,   // $SYS and its like
 	PROOF_TOPIC_ALIAS,    // v5: the broker must learn the alias
 	PROOF_TOO_LARGE,      // above capture.max_size, or above what the broker said it takes
+	PROOF_STREAM,	      // the broker is to tell, and does not, or its lease has ended
+	PROOF_WORKERS,	      // the broker is to tell, which serves one worker
 	PROOF_MAP_UNKNOWN,    // knowledge is not declared
 	PROOF_MAP_INCOMPLETE, // the broker serves clients that Offramp has not followed
 	PROOF_UNAUTHORIZED,   // authorization is not declared
+	PROOF_UNPROVEN,	      // the broker is being asked by this message, or was by an earlier one
+	PROOF_REFRESH,	      // what was proven ends soon: this message renews it
+	PROOF_UNKNOWN_READER, // the broker has other readers of the topic than the map
+	PROOF_UNWRITTEN,      // the broker did not let its publisher write to the topic
+	PROOF_UNREAD,	      // whether a subscriber may read the topic has not come out
+	PROOF_UNJOINED,	      // the broker has not said yet which of its clients the publisher is
 	PROOF_OPERATOR,	      // capture.pass
 	PROOF_BRIDGE,	      // from or to a bridge
 	PROOF_SHARE,	      // a shared subscription matches

@@ -107,7 +107,7 @@ static void a_good_file_is_resolved(void **state)
 	assert_int_equal(broker->sources_count, 1); // the gateway is on the second port
 	assert_string_equal(net_address_format(&broker->sources[0], text), "198.19.0.1");
 	assert_int_equal(broker->knowledge, OFFLOAD_KNOWLEDGE_WIRE);
-	assert_int_equal(broker->authorization, OFFLOAD_AUTHORIZATION_NONE);
+	assert_int_equal(broker->authorization, OFFLOAD_AUTHORIZATION_BROKER);
 	assert_int_equal(broker->fence, OFFLOAD_FENCE_NONE);
 	assert_int_equal(broker->connect_timeout_us, 3000000);
 	assert_true(broker->capture.enabled);
@@ -217,8 +217,10 @@ static void defaults_are_safe(void **state)
 
 	(void)state;
 	assert_int_equal(load(least, &config, &errors), 0);
-	assert_int_equal(config->brokers[0].knowledge, OFFLOAD_KNOWLEDGE_NONE);
-	assert_int_equal(config->brokers[0].authorization, OFFLOAD_AUTHORIZATION_NONE);
+	assert_int_equal(config->brokers[0].knowledge, OFFLOAD_KNOWLEDGE_BROKER);
+	assert_int_equal(config->brokers[0].authorization, OFFLOAD_AUTHORIZATION_BROKER);
+	assert_int_equal(config->brokers[0].proof.ttl_us, 30000000);
+	assert_int_equal(config->brokers[0].proof.lease_us, 500000);
 	assert_int_equal(config->brokers[0].fence, OFFLOAD_FENCE_PING);
 	assert_int_equal(config->idle, CONFIG_IDLE_ADAPTIVE);
 	assert_int_equal(config->workers, 1);

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What a broker tells is taken here.
+
+#include "offload/notice.h"
+
+#include "offload/state.h"
+#include "offload/stream.h"
+
+static const char never[] = "the broker has not told anything yet: its plugin is not connected";
+
+void stream_init(struct broker_stream *stream)
+{
+	*stream = (struct broker_stream){.down = never, .epoch = 1};
+}
+
+bool stream_wanted(const struct broker *broker)
+{
+	return broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER ||
+	       broker->config->authorization == OFFLOAD_AUTHORIZATION_BROKER;
+}
+
+static void epoch_begin(struct broker *broker)
+{
+	broker->stream.epoch++;
+}
+
+static bool leased(const struct broker_stream *stream, uint64_t now_us)
+{
+	return now_us < __atomic_load_n(stream->told.lease_until_us, __ATOMIC_ACQUIRE);
+}
+
+static void stream_look(struct offload *offload, struct broker *broker)
+{
+	struct broker_stream *stream = &broker->stream;
+	bool live = stream->up && (!stream->told.complete || stream->snapshot_over) &&
+		    leased(stream, offload->now_us);
+
+	// A lease that was missed ends all proofs, also when it is prolonged later.
+	if (stream->live && !live)
+		epoch_begin(broker);
+	stream->live = live;
+}
+
+void streams_advance(struct offload *offload)
+{
+	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+		stream_look(offload, &offload->brokers[i]);
+}
+
+const char *stream_reason(const struct broker *broker)
+{
+	const struct broker_stream *stream = &broker->stream;
+
+	if (!stream->up)
+		return stream->down;
+	if (stream->told.complete && !stream->snapshot_over)
+		return "the broker is telling what it has";
+	if (!stream->live)
+		return "the broker has said nothing for longer than proof.lease";
+	return NULL;
+}
+
+void offload_stream_up(
+	struct offload *offload, unsigned broker, const struct offload_stream *stream)
+{
+	struct broker *b = &offload->brokers[broker];
+
+	b->stream.told = *stream;
+	b->stream.up = true;
+	b->stream.snapshot_over = false;
+	b->stream.live = false;
+	epoch_begin(b);
+	stream_look(offload, b);
+}
+
+void offload_stream_down(struct offload *offload, unsigned broker, const char *why)
+{
+	struct broker *b = &offload->brokers[broker];
+
+	b->stream.down = why;
+	if (!b->stream.up)
+		return;
+	b->stream.up = b->stream.live = false;
+	b->stream.told.lease_until_us = NULL;
+	epoch_begin(b);
+}
+
+void offload_notice_snapshot_end(struct offload *offload, unsigned broker)
+{
+	offload->brokers[broker].stream.snapshot_over = true;
+	stream_look(offload, &offload->brokers[broker]);
+}
+
+void offload_notice_joined(struct offload *offload, unsigned broker, uint64_t nonce, uint64_t key)
+{
+}
+
+void offload_notice_session(struct offload *offload, unsigned broker, uint64_t key,
+	struct mqtt_bytes client_id, enum offload_session_state state)
+{
+}
+
+void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,
+	struct mqtt_bytes client_id, struct mqtt_bytes filter)
+{
+}
+
+void offload_notice_unsubscribed(struct offload *offload, unsigned broker, uint64_t key,
+	struct mqtt_bytes client_id, struct mqtt_bytes filter)
+{
+}
+
+void offload_notice_published(
+	struct offload *offload, unsigned broker, const struct offload_published *published)
+{
+}
+
+void offload_notice_revoked(struct offload *offload, unsigned broker)
+{
+	epoch_begin(&offload->brokers[broker]);
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A broker's stream as verdicts see it: is it in step, and since when. An *epoch* is a
+// time in which nothing has ended all proofs at once: a stream that comes or goes, a
+// lease that is missed, rights that change begin another one, and what was proven in
+// an earlier one is void.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "offload/notice.h"
+
+struct broker_stream {
+	struct offload_stream told;
+	bool up;
+	bool snapshot_over; // with told.complete: all that the broker has is known
+	bool live;	    // up, in step, and the lease holds in this turn
+	const char *down;   // why it is not up
+	uint64_t epoch;	    // from 1 on
+};
+
+struct broker;
+struct offload;
+
+void stream_init(struct broker_stream *stream);
+// The broker is to tell something.
+bool stream_wanted(const struct broker *broker);
+// The turn has begun: do the leases hold?
+void streams_advance(struct offload *offload);
+// Why nothing can be proven now, one line; NULL: it can be.
+const char *stream_reason(const struct broker *broker);
