@@ -26,7 +26,7 @@ enum marker_kind {
 	MARKER_JOIN = 1, // token: the nonce of this connection
 	MARKER_ASK,	 // tell of the next PUBLISH of this connection, under this token
 	MARKER_END,	 // the broker has routed it by now
-	MARKER_SKIP,	 // the next PUBLISH is not for joined clients, `except` aside
+	MARKER_SKIP,	 // the next PUBLISH, of QoS 0 or 1, is not for joined clients but `except`
 };
 
 struct marker {
