@@ -103,10 +103,22 @@ static void call_close(struct call *call)
 	grpc_completion_queue_destroy(call->queue);
 }
 
-static void send_request(struct call *call)
+static grpc_byte_buffer *request_pack(const ProtobufCMessage *message)
 {
-	grpc_slice empty = grpc_empty_slice();
-	grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&empty, 1);
+	grpc_slice slice =
+		grpc_slice_malloc(message ? protobuf_c_message_get_packed_size(message) : 0);
+	grpc_byte_buffer *buffer;
+
+	if (message)
+		protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+	buffer = grpc_raw_byte_buffer_create(&slice, 1);
+	grpc_slice_unref(slice);
+	return buffer;
+}
+
+static void send_request(struct call *call, const ProtobufCMessage *message)
+{
+	grpc_byte_buffer *request = request_pack(message);
 	grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 	grpc_op send[4] = {
 		{.op = GRPC_OP_SEND_INITIAL_METADATA},
@@ -163,7 +175,7 @@ static bool receive_all(struct call *call,
 	return ok;
 }
 
-bool client_call(const char *socket, const char *path,
+bool client_call(const char *socket, const char *path, const ProtobufCMessage *request,
 	bool (*message)(void *ctx, const uint8_t *bytes, size_t length), void *ctx, char *error,
 	size_t error_size)
 {
@@ -180,7 +192,7 @@ bool client_call(const char *socket, const char *path,
 	gpr_set_log_function(quiet);
 	grpc_init();
 	call_open(&call, socket, path);
-	send_request(&call);
+	send_request(&call, request);
 	ok = receive_all(&call, message, ctx);
 	if (!ok) {
 		snprintf(error, error_size,

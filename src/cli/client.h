@@ -5,13 +5,15 @@
 
 #pragma once
 
+#include <protobuf-c/protobuf-c.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-// Calls `path` ("/offramp.v1.Admin/Status") with an empty request; `message` is given each message
-// of the answer, one or many, and returns false when it cannot read it. What went wrong is written
-// into `error` and false returned.
-bool client_call(const char *socket, const char *path,
+// Calls `path` ("/offramp.v1.Admin/Status") with the request (NULL: an empty one); `message` is
+// given each message of the answer, one or many, and returns false when it cannot read it. What
+// went wrong is written into `error` and false returned.
+bool client_call(const char *socket, const char *path, const ProtobufCMessage *request,
 	bool (*message)(void *ctx, const uint8_t *bytes, size_t length), void *ctx, char *error,
 	size_t error_size);

@@ -5,6 +5,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "offramp/v1/admin.pb-c.h"
 
 #include <argp.h>
 #include <err.h>
@@ -20,21 +21,39 @@ static const struct command *const commands[] = {
 	&command_connections,
 	&command_subscriptions,
 	&command_counters,
+	&command_filters,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+#define FILTERS_MAX 256 // added or removed by one call
 
 struct options {
 	const char *socket;
 	const struct command *command;
 	bool json;
+	bool changes; // an option of `change` was given
+	Offramp__V1__ChangeFiltersRequest change;
+	char *add[FILTERS_MAX], *remove[FILTERS_MAX];
 };
 
-enum { OPTION_JSON = 256, OPTION_SOCKET };
+enum {
+	OPTION_JSON = 256,
+	OPTION_SOCKET,
+	OPTION_BROKER,
+	OPTION_ADD,
+	OPTION_REMOVE,
+	OPTION_CAPTURE,
+};
 
 static const struct argp_option option_table[] = {
 	{"json", OPTION_JSON, NULL, 0, "one JSON document instead of a table", 0},
 	{"socket", OPTION_SOCKET, "PATH", 0,
 		"the daemon's socket (default: $OFFRAMP_SOCKET, or " SOCKET_DEFAULT ")", 0},
+	{0, 0, NULL, 0, "With filters, until the daemon's next start:", 1},
+	{"add", OPTION_ADD, "FILTER", 0, "messages of these topics pass to the broker", 1},
+	{"remove", OPTION_REMOVE, "FILTER", 0, "take such a filter away", 1},
+	{"capture", OPTION_CAPTURE, "on|off", 0, "off: all messages pass to the broker", 1},
+	{"broker", OPTION_BROKER, "NAME", 0, "of which broker, where there are several", 1},
 	{0},
 };
 
@@ -48,6 +67,48 @@ static void usage_error(const struct argp_state *state, const char *what)
 		strcat(choices, commands[i]->name);
 	}
 	argp_error(state, "%s; valid choices: %s", what, choices);
+}
+
+static void list_append(char **list, size_t *count, char *text, const struct argp_state *state)
+{
+	if (*count == FILTERS_MAX)
+		argp_error(state, "more than %u filters", FILTERS_MAX);
+	else
+		list[(*count)++] = text;
+}
+
+static Offramp__V1__Switch switch_parse(const char *text, const struct argp_state *state)
+{
+	if (strcmp(text, "on") == 0)
+		return OFFRAMP__V1__SWITCH__SWITCH_ON;
+	if (strcmp(text, "off") != 0)
+		argp_error(state, "--capture: valid choices: on, off");
+	return OFFRAMP__V1__SWITCH__SWITCH_OFF;
+}
+
+static error_t change_parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+	Offramp__V1__ChangeFiltersRequest *change = &options->change;
+
+	switch (key) {
+	case OPTION_BROKER:
+		change->broker = arg;
+		return 0;
+	case OPTION_ADD:
+		list_append(options->add, &change->n_add, arg, state);
+		break;
+	case OPTION_REMOVE:
+		list_append(options->remove, &change->n_remove, arg, state);
+		break;
+	case OPTION_CAPTURE:
+		change->capture = switch_parse(arg, state);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	options->changes = true;
+	return 0;
 }
 
 static error_t option_parse(int key, char *arg, struct argp_state *state)
@@ -73,8 +134,15 @@ static error_t option_parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_NO_ARGS:
 		usage_error(state, "a command is missing");
 		return EINVAL;
+	case ARGP_KEY_END:
+		if ((options->changes || *options->change.broker) && !options->command->change_path)
+			argp_error(state,
+				"%s changes nothing: it takes none of --add, --remove, "
+				"--capture, --broker",
+				options->command->name);
+		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return change_parse(key, arg, state);
 	}
 }
 
@@ -126,7 +194,9 @@ static int run_command(const struct options *options)
 	table_init(&output->table, command->columns, command->columns_count);
 	if (command->list && options->json)
 		json_array_begin(&output->json, NULL);
-	ok = client_call(options->socket, command->path, message, &run, error, sizeof(error));
+	ok = client_call(options->socket, options->changes ? command->change_path : command->path,
+		options->changes ? &options->change.base : NULL, message, &run, error,
+		sizeof(error));
 	if (command->list && options->json)
 		json_array_end(&output->json);
 	if (command->columns && !options->json)
@@ -157,8 +227,11 @@ int main(int argc, char **argv)
 	const char *environment = getenv("OFFRAMP_SOCKET");
 	struct options options = {
 		.socket = environment && *environment ? environment : SOCKET_DEFAULT,
+		.change = OFFRAMP__V1__CHANGE_FILTERS_REQUEST__INIT,
 	};
 
+	options.change.add = options.add;
+	options.change.remove = options.remove;
 	argp_err_exit_status = EXIT_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
 		return EXIT_USAGE;

@@ -23,7 +23,8 @@ struct output {
 
 struct command {
 	const char *name, *summary;
-	const char *path; // of the gRPC method
+	const char *path;	 // of the gRPC method
+	const char *change_path; // with options that change something: of that; NULL: none do
 	const struct table_column *columns;
 	unsigned columns_count;
 	bool list; // of messages, each a part of the list; otherwise there is one message
@@ -32,4 +33,4 @@ struct command {
 };
 
 extern const struct command command_status, command_counters, command_connections,
-	command_subscriptions;
+	command_subscriptions, command_filters;

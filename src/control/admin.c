@@ -25,6 +25,14 @@
 const struct rpc_method admin_methods[] = {
 	UNARY(Status, offramp__v1__status_request__descriptor, admin_status_next),
 	UNARY(Counters, offramp__v1__counters_request__descriptor, admin_counters_next),
+	UNARY(Filters, offramp__v1__filters_request__descriptor, admin_filters_next),
+	{
+		.path = "/offramp.v1.Admin/ChangeFilters",
+		.request = &offramp__v1__change_filters_request__descriptor,
+		.age_max_s = UNARY_AGE_MAX_S,
+		.open = admin_change_filters_open,
+		.next = admin_filters_next,
+	},
 	UNARY(Drain, offramp__v1__drain_request__descriptor, admin_drain_next),
 	STREAM(Connections, offramp__v1__connections_request__descriptor,
 		ADMIN_CONNECTIONS_STATE_SIZE, admin_connections_next),

@@ -16,6 +16,9 @@
 void admin_status_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_counters_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_drain_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_filters_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_change_filters_open(
+	void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
 
 // Bytes of state that the streams need; admin_lists.c asserts them.
 #define ADMIN_CONNECTIONS_STATE_SIZE   (96 * 1024)

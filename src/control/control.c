@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control_state.h"
+#include "control/filters.h"
 #include "control/rpc.h"
 #include "control/services.h"
 #include "control/socket.h"
@@ -83,9 +84,12 @@ int control_start(const struct control_source *source, struct control **ret_cont
 	if (!control)
 		return -ENOMEM;
 	control->source = *source;
-	err = serve(control, path);
+	err = filters_create(&control->source, &control->filters);
+	if (!err)
+		err = serve(control, path);
 	if (err) {
 		log_error("control", "control socket %s: %s", path, start_error(err));
+		filters_destroy(control->filters);
 		free(control);
 		return err;
 	}
@@ -100,5 +104,12 @@ void control_stop(struct control *control)
 		return;
 	rpc_server_stop(control->server);
 	unlink(control->source.config->control_socket);
+}
+
+void control_destroy(struct control *control)
+{
+	if (!control)
+		return;
+	filters_destroy(control->filters);
 	free(control);
 }

@@ -42,3 +42,5 @@ struct control_source {
 int control_start(const struct control_source *source, struct control **ret_control);
 // Ends calls under way, joins threads, removes the socket. Accepts NULL.
 void control_stop(struct control *control);
+// After control_stop(), when no worker runs any more: frees what they were given. Accepts NULL.
+void control_destroy(struct control *control);

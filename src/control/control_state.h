@@ -13,4 +13,5 @@ struct control {
 	struct control_source source;
 	struct rpc_service services[SERVICES_MAX];
 	struct rpc_server *server;
+	struct filters *filters;
 };

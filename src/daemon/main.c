@@ -446,6 +446,7 @@ static void daemon_stop(struct daemon *daemon)
 		stop_workers(daemon);
 	for (unsigned i = 0; i < workers; i++)
 		worker_end(daemon->workers[i]);
+	control_destroy(daemon->control);
 	steering_destroy(daemon->steering);
 	crossing_destroy(daemon->changes);
 	crossing_destroy(daemon->parcels);

@@ -169,8 +169,10 @@ unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cur
 
 static const char *map_reason(const struct offload *offload, const struct broker *broker)
 {
-	if (!broker->config->capture.enabled)
-		return "capture.enabled is false";
+	if (!broker->capture)
+		return broker->config->capture.enabled
+			       ? "capture was turned off: offramp filters --capture on"
+			       : "capture.enabled is false";
 	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_NONE)
 		return "knowledge: none: set knowledge: wire if every client comes through "
 		       "Offramp";

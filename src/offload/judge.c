@@ -13,7 +13,7 @@
 // What the operator declared, and whether it holds.
 static enum proof_reason judge_broker(const struct broker *broker)
 {
-	if (!broker->config->capture.enabled)
+	if (!broker->capture)
 		return PROOF_DISABLED;
 	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_NONE)
 		return PROOF_MAP_UNKNOWN;

@@ -73,6 +73,7 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		};
 
 	broker->config = config;
+	broker->capture = config->capture.enabled;
 	broker->reachable = true;
 	memcpy(map.hash_key, alone ? (const void *)key : limits->peers.hash_key,
 		sizeof(map.hash_key));
@@ -145,6 +146,17 @@ void offload_destroy(struct offload *offload)
 	slab_destroy(offload->clients);
 	rte_free(offload->brokers);
 	rte_free(offload);
+}
+
+// --- what the operator turns
+// ----------------------------------------------------------------------
+
+void offload_filters_set(
+	struct offload *offload, unsigned broker, const struct offload_filters *filters)
+{
+	ASSERT(broker < offload->config.brokers_count);
+	offload->brokers[broker].capture = filters->capture;
+	proof_routes_set_pass(offload->brokers[broker].routes, filters->pass, filters->pass_count);
 }
 
 // --- memory --------------------------------------------------------------------------------------

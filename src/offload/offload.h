@@ -117,6 +117,16 @@ void offload_broker_remember(struct offload *offload, unsigned broker, uint8_t *
 // No session outlives its connection at this broker: a restart of Offramp forgets nothing.
 bool offload_broker_forgetful(const struct offload *offload, unsigned broker);
 
+// What the operator turns while it runs: is anything captured, and what passes always? Takes effect
+// at once; the filters must live until they are replaced.
+struct offload_filters {
+	bool capture;
+	const char *const *pass;
+	unsigned pass_count;
+};
+void offload_filters_set(
+	struct offload *offload, unsigned broker, const struct offload_filters *filters);
+
 // What an earlier run owed to persistent sessions (offload/ledger.h), shared by the workers; before
 // they run. Taken up as their clients come back.
 void offload_recall(struct offload *offload, struct ledger *ledger);

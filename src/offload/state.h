@@ -26,6 +26,7 @@
 
 struct broker {
 	const struct offload_broker_config *config;
+	bool capture; // as the operator has it now; config says how it was at the start
 	struct session_map *map;
 	struct proof_routes *routes;
 	const char *distrust; // why the operator's declaration does not hold; NULL: it does

@@ -78,6 +78,14 @@ void proof_routes_destroy(struct proof_routes *table)
 	rte_free(table);
 }
 
+void proof_routes_set_pass(struct proof_routes *table, const char *const *pass, unsigned pass_count)
+{
+	table->config.pass = pass;
+	table->config.pass_count = pass_count;
+	list_for_each (link, &table->used)
+		container_of(link, struct proof_route, link)->version = 0;
+}
+
 // The route holds for the map as it is now.
 static bool route_confirm(struct proof_routes *table, struct proof_route *route)
 {
@@ -300,13 +308,14 @@ static void route_make(
 	route->heard = route->kept = false;
 	route->serial = ++table->serial;
 	table->usage.made++;
-	if (operator_passes(table, topic))
-		route->reason = PROOF_OPERATOR;
-	else if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
+	if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
 		route->reason = PROOF_LEVELS;
 	else if (table->map->replica != NULL)
 		route_look_elsewhere(table, route, topic);
-	// What another worker has captured is delivered whatever has come up here since.
+	if (route->reason != PROOF_NO_MEMORY && operator_passes(table, topic))
+		route->reason = PROOF_OPERATOR;
+	// What another worker has captured is delivered whatever has come up here since: the
+	// operator's filters, too, reach one worker before another.
 	if (route->reason != PROOF_CAPTURE && table->map->replica == NULL) {
 		route_drop_targets(route);
 		return;

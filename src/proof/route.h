@@ -65,6 +65,11 @@ int proof_routes_create(const struct proof_routes_config *config, struct session
 	struct payload_pool *payloads, struct proof_routes **ret_table);
 void proof_routes_destroy(struct proof_routes *table); // accepts NULL
 
+// From now on these filters pass, and no others; the array must live as long as the table, or until
+// it is replaced.
+void proof_routes_set_pass(
+	struct proof_routes *table, const char *const *pass, unsigned pass_count);
+
 // The route of a valid topic, made anew when the map has changed for it. Valid until the next call:
 // targets' owners may be gone by then. NULL when memory ran out (the message passes).
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);

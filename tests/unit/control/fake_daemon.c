@@ -15,6 +15,7 @@
 #include "control/config.h"
 #include "control/control.h"
 #include "offload/inspect.h"
+#include "offload/offload.h"
 #include "port/port.h"
 
 #include <rte_eal.h>
@@ -34,7 +35,7 @@
 struct offload {
 	unsigned index;
 	uint64_t connections, subscriptions;
-	uint64_t counters[4]; // captured qos 0, 1; connections; slices
+	uint64_t counters[5]; // captured qos 0, 1; connections; slices; filters
 };
 
 static const char *const qos_values[] = {"0", "1"};
@@ -42,6 +43,7 @@ static const struct counter_family families[] = {
 	{"publish_captured_total", "Captured.", "qos", qos_values, 2, COUNTER_MONOTONIC},
 	{"connections", "Clients.", NULL, NULL, 1, COUNTER_GAUGE},
 	{"slices_total", "Slices fetched.", NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"filters", "What a worker was given last.", NULL, NULL, 1, COUNTER_GAUGE},
 };
 
 static void slice_counted(const struct offload *offload)
@@ -130,6 +132,14 @@ unsigned offload_brokers_list(
 	return 1;
 }
 
+// What a worker has been given can be read from its counters.
+void offload_filters_set(
+	struct offload *offload, unsigned broker, const struct offload_filters *filters)
+{
+	counter_set_to(&offload->counters[4 + broker],
+		(filters->capture ? 1000 : 0) + filters->pass_count);
+}
+
 // --- ports ---------------------------------------------------------------------------------------
 
 struct port {
@@ -211,9 +221,9 @@ static void worker_start(struct worker *worker, unsigned index, char **argv,
 		.index = index,
 		.connections = strtoul(argv[2], NULL, 10),
 		.subscriptions = strtoul(argv[3], NULL, 10),
-		.counters = {100 + index, 10, 5, 0},
+		.counters = {100 + index, 10, 5, 0, 0},
 	};
-	worker->set = (struct counter_set){families, 3, worker->offload.counters};
+	worker->set = (struct counter_set){families, 4, worker->offload.counters};
 	worker->state = state;
 	pthread_create(&worker->thread, NULL, worker_main, worker);
 	*ret_control_worker =
@@ -271,6 +281,7 @@ int main(int argc, char **argv)
 		pthread_join(workers[i].thread, NULL);
 		mailbox_destroy(workers[i].mailbox);
 	}
+	control_destroy(err ? NULL : control);
 	config_free(config);
 	rte_eal_cleanup();
 	if (!err)

@@ -34,7 +34,11 @@ pb = importlib.import_module("offramp.v1.admin_pb2")
 CONFIG = """
 mode: stack
 ports: [{{name: clients, device: a, addresses: [198.18.0.1/16, 198.19.0.1/24]}}]
-brokers: [{{name: mosquitto, listen: "198.18.0.1:1883", address: "198.19.0.2:1883"}}]
+brokers:
+  - name: mosquitto
+    listen: "198.18.0.1:1883"
+    address: "198.19.0.2:1883"
+    capture: {{pass: ["bridge/#", cfg]}}
 control: {{socket: {socket}}}
 """
 
@@ -237,9 +241,12 @@ class Commands(WithDaemon):
             result = self.daemon.run(*args)
             self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn(
-            "valid choices: status, connections, subscriptions, counters",
+            "valid choices: status, connections, subscriptions, counters, filters",
             self.daemon.run("nonsense").stderr,
         )
+        for args in (["status", "--add", "a"], ["counters", "--broker", "mosquitto"],
+                     ["filters", "--capture", "maybe"], ["filters", "--add"]):
+            self.assertEqual(self.daemon.run(*args).returncode, 2)
 
     def test_the_socket_may_come_from_the_environment(self):
         result = subprocess.run(
@@ -249,6 +256,66 @@ class Commands(WithDaemon):
             check=False,
         )
         self.assertEqual(result.returncode, 0)
+
+
+class Filters(WithDaemon):
+    def given(self):
+        """The sum of what the two workers have: 1000 for capture, 1 for each filter."""
+        return self.daemon.json("counters")["filters"]
+
+    def test_filters_are_listed_changed_and_handed_to_every_worker(self):
+        expect = {"broker": "mosquitto", "capture": True, "pass": ["bridge/#", "cfg"]}
+        self.assertEqual(self.daemon.json("filters"), [expect])
+        result = self.daemon.json("filters", "--add", "a/+", "--add", "a/+", "--remove", "cfg",
+                                  "--remove", "never", "--broker", "mosquitto")
+        self.assertEqual(result, [expect | {"pass": ["bridge/#", "a/+"]}])
+        self.assertEqual(self.given(), 2 * 1002)
+        result = self.daemon.json("filters", "--capture", "off", "--add", "b")
+        self.assertEqual(result, [expect | {"capture": False, "pass": ["bridge/#", "a/+", "b"]}])
+        self.assertEqual(self.given(), 2 * 3)
+        text = self.daemon.run("filters").stdout
+        self.assertRegex(text, r"(?m)^mosquitto +off +a/\+$")
+        result = self.daemon.json("filters", "--capture", "on", "--add", "cfg", "--remove", "a/+",
+                                  "--remove", "b")
+        self.assertEqual(result, [expect])
+        self.assertEqual(self.given(), 2 * 1002)
+
+    def test_what_is_wrong_changes_nothing(self):
+        before = self.daemon.json("filters")
+        for add, message in (
+            ("a/#/b", "'a/#/b' is not a topic filter"),
+            ("", "'' is not a topic filter"),
+            ("$share/g/t", "'$share/g/t' is not a topic filter"),
+        ):
+            result = self.daemon.run("filters", "--add", "good", "--add", add)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(message, result.stderr)
+        result = self.daemon.run("filters", "--add", "a", "--broker", "nobody")
+        self.assertIn("no broker is named 'nobody'", result.stderr)
+        self.assertEqual(self.daemon.json("filters"), before)
+
+    def test_their_number_is_bounded(self):
+        with self.daemon.channel() as channel:
+            request = pb.ChangeFiltersRequest(add=[f"many/{i}" for i in range(255)])
+            with self.assertRaises(grpc.RpcError) as caught:
+                unary(channel, "ChangeFilters", request.SerializeToString())
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            full = pb.ChangeFiltersRequest(add=[f"many/{i}" for i in range(254)])
+            answer = unary(channel, "ChangeFilters", full.SerializeToString())
+            broker = pb.FiltersResponse.FromString(answer).brokers[0]
+            self.assertEqual(len(getattr(broker, "pass")), 256)
+            back = pb.ChangeFiltersRequest(remove=full.add)
+            unary(channel, "ChangeFilters", back.SerializeToString())
+
+    def test_a_hanging_worker_is_told_and_the_change_can_be_repeated(self):
+        self.daemon.say("hang")
+        result = self.daemon.run("filters", "--add", "later")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("worker 0 does not answer", result.stderr)
+        self.daemon.say("go")
+        self.daemon.json("filters", "--add", "later")
+        self.assertEqual(self.given(), 2 * 1003)
+        self.daemon.json("filters", "--remove", "later")
 
 
 class WithoutDaemon(unittest.TestCase):

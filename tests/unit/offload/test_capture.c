@@ -267,6 +267,31 @@ static void what_must_pass_passes_as_it_came(void **state)
 	client_gets(bed, 0, BYTES(""));
 }
 
+// Turned off, everything passes; turned on, it is captured again once the fence has shown that
+// nothing is on its way.
+static void the_operator_turns_capture_off_and_on(void **state)
+{
+	static const char *const pass[] = {"a/#"};
+	static const char publish[] = "\x30\x07\x00\x03"
+				      "a/bhi";
+	struct bed *bed = *state;
+
+	client_sends(bed, 2, BYTES(publish));
+	client_gets(bed, 0, BYTES(publish));
+	offload_filters_set(bed->offload, 0, &(struct offload_filters){.capture = false});
+	client_sends(bed, 2, BYTES(publish));
+	broker_gets(bed, 2, BYTES(publish));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_DISABLED], 1);
+	offload_filters_set(bed->offload, 0, &(struct offload_filters){true, pass, 1});
+	client_sends(bed, 2, BYTES(publish));
+	broker_gets(bed, 2, BYTES(publish));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_OPERATOR], 1);
+	client_gets(bed, 0, BYTES(""));
+	offload_filters_set(bed->offload, 0, &(struct offload_filters){.capture = true});
+	client_sends(bed, 2, BYTES(publish));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_FENCE], 1);
+}
+
 // Access rules that Offramp does not know, clients that it does not see: the broker decides.
 static void what_the_operator_does_not_promise_passes(void **state)
 {
@@ -360,6 +385,8 @@ int test_capture(void)
 		cmocka_unit_test_setup_teardown(every_split_gives_the_same, four_clients, bed_end),
 		cmocka_unit_test_setup_teardown(
 			what_must_pass_passes_as_it_came, four_clients, bed_end),
+		cmocka_unit_test_setup_teardown(
+			the_operator_turns_capture_off_and_on, four_clients, bed_end),
 		cmocka_unit_test_teardown(what_the_operator_does_not_promise_passes, bed_end),
 		cmocka_unit_test_teardown(what_v5_forbids_passes, bed_end),
 		cmocka_unit_test_teardown(expiry_counts_down_while_waiting, bed_end),

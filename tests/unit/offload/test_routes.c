@@ -232,6 +232,27 @@ static void a_subscription_with_another_qos_is_an_overlap(void **state)
 	assert_int_equal(find(f, "t")->targets, 1);
 }
 
+// The operator's filters change while routes are remembered.
+static void the_operators_filters_take_effect_at_once(void **state)
+{
+	static const char *const other[] = {"t/+", "#"};
+	struct fixture *f = *state;
+
+	subscribe(f, connect(f, 0, MQTT_VERSION_3_1_1, 0, false), "#", 0, 0, 0);
+	assert_int_equal(find(f, "op/1")->reason, PROOF_OPERATOR);
+	assert_int_equal(find(f, "t/1")->targets, 1);
+	proof_routes_set_pass(f->routes, other, 1);
+	assert_int_equal(find(f, "t/1")->reason, PROOF_OPERATOR);
+	assert_int_equal(find(f, "t/1")->targets, 0);
+	assert_int_equal(find(f, "op/1")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "op/1")->targets, 1);
+	proof_routes_set_pass(f->routes, other, 2);
+	assert_int_equal(find(f, "op/1")->reason, PROOF_OPERATOR);
+	proof_routes_set_pass(f->routes, NULL, 0);
+	assert_int_equal(find(f, "op/1")->reason, PROOF_CAPTURE);
+	assert_int_equal(find(f, "t/1")->reason, PROOF_CAPTURE);
+}
+
 static void reasons_to_pass(void **state)
 {
 	struct fixture *f = *state;
@@ -521,6 +542,7 @@ int test_routes(void)
 		ROUTES_TEST(each_subscription_always, setup_each),
 		ROUTES_TEST(overlaps_of_one_client_pass, setup_pass),
 		ROUTES_TEST(a_subscription_with_another_qos_is_an_overlap, setup_pass),
+		ROUTES_TEST(the_operators_filters_take_effect_at_once, setup),
 		ROUTES_TEST(reasons_to_pass, setup),
 		ROUTES_TEST(pending_counts_for_the_whole_client, setup),
 		ROUTES_TEST(routes_follow_the_map, setup),
