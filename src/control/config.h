@@ -21,6 +21,8 @@
 #include "port/port.h"
 #include "tcp/tcp.h"
 
+#define CONFIG_ENDPOINTS_MAX 15
+
 struct payload_pool_config;
 
 enum config_mode { // how clients meet their broker; monitor and socket will stand beside
@@ -39,6 +41,14 @@ enum config_idle {	      // what a worker does when nothing arrives
 enum config_hugepages {
 	CONFIG_HUGEPAGES_AUTO, // used when there are enough
 	CONFIG_HUGEPAGES_OFF,
+};
+
+enum config_service { // what may be served at an endpoint of control
+	CONFIG_SERVICE_ADMIN,
+	CONFIG_SERVICE_BROKER,
+	CONFIG_SERVICE_EXHOOK,
+	CONFIG_SERVICE_HEALTH,
+	CONFIG_SERVICES,
 };
 
 struct config_port {
@@ -61,6 +71,21 @@ struct config_keep_alive {
 	uint64_t idle_us; // 0: off
 	uint64_t interval_us;
 	uint32_t probes;
+};
+
+struct config_tls { // PEM texts, each its file
+	char *certificate, *key;
+	char *client_ca; // NULL: clients need no certificate
+};
+
+// Where control is served beside its own socket.
+struct config_endpoint {
+	const char *address; // as in the file
+	const char *path;    // of a unix socket; NULL: TCP
+	struct net_endpoint tcp;
+	uint32_t group;		// of a unix socket; UINT32_MAX: the daemon's own
+	struct config_tls *tls; // NULL: none
+	uint32_t services;	// bit i: enum config_service i
 };
 
 struct config {
@@ -89,6 +114,8 @@ struct config {
 
 	const char *secret_file;    // NULL: none
 	const char *control_socket; // absolute path
+	struct config_endpoint *endpoints;
+	unsigned endpoints_count; // CONFIG_ENDPOINTS_MAX at most
 	enum log_level log_level;
 };
 
@@ -100,6 +127,7 @@ int config_load(const char *file, struct config **ret_config, FILE *errors);
 void config_free(struct config *config); // accepts NULL
 
 const char *config_mode_name(enum config_mode mode); // as in the file
+const char *config_service_name(enum config_service service);
 
 // --- for the daemon ------------------------------------------------------------------------------
 // What a function fills in points into `config` (and into the arrays given), so both must outlive

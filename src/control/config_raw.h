@@ -92,8 +92,21 @@ struct raw_tcp {
 	struct raw_keep_alive keep_alive;
 };
 
+struct raw_tls {
+	char *certificate, *key, *client_ca;
+};
+
+struct raw_endpoint {
+	char *address, *group;
+	struct raw_tls *tls;
+	enum config_service *services;
+	unsigned services_count;
+};
+
 struct raw_control {
 	char *socket;
+	struct raw_endpoint *listen;
+	unsigned listen_count;
 };
 
 struct raw_log {

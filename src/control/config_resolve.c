@@ -9,8 +9,6 @@
 #include "base/crossing.h"
 #include "control/config_document.h"
 
-#include <sys/un.h>
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -170,12 +168,6 @@ static void resolve_tcp(
 static void resolve_files(
 	struct config_document *document, const struct raw_config *raw, struct config *config)
 {
-	config->control_socket = raw->control.socket ? raw->control.socket : CONFIG_SOCKET_DEFAULT;
-	if (config->control_socket[0] != '/' ||
-		strlen(config->control_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		config_document_error(document, "control.socket",
-			"'%s' cannot be used; valid choices: an absolute path of at most %zu bytes",
-			config->control_socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	config->secret_file = raw->secret_file;
 	if (raw->secret_file && raw->secret_file[0] != '/')
 		config_document_error(document, "secret_file",
@@ -202,6 +194,8 @@ int config_resolve(
 		err = config_resolve_network(document, raw, ret_config);
 	if (!err)
 		err = config_resolve_brokers(document, raw, ret_config);
+	if (!err)
+		err = config_resolve_control(document, &raw->control, ret_config);
 	if (!err && config_document_errors(document))
 		err = -EINVAL;
 	return err;
@@ -213,6 +207,9 @@ void config_unresolve(struct config *config)
 		free(config->ports[i].addresses);
 	for (unsigned i = 0; i < config->brokers_count; i++)
 		free((void *)config->brokers[i].sources);
+	for (unsigned i = 0; i < config->endpoints_count; i++)
+		config_tls_destroy(config->endpoints[i].tls);
+	free(config->endpoints);
 	free(config->ports);
 	free(config->routes);
 	free(config->neighbours);

@@ -39,6 +39,14 @@ int config_resolve_network(
 int config_resolve_brokers(
 	struct config_document *document, const struct raw_config *raw, struct config *config);
 
+// control.listen. -ENOMEM or 0.
+int config_resolve_control(
+	struct config_document *document, const struct raw_control *raw, struct config *config);
+// Reads and checks the files of a `tls` section, which stands at `path`. -ENOMEM or 0.
+int config_tls_create(struct config_document *document, const char *path, const struct raw_tls *raw,
+	struct config_tls **ret_tls);
+void config_tls_destroy(struct config_tls *tls); // accepts NULL
+
 // The port of which `address` is an address; NULL when it is not ours.
 const struct config_port *config_port_of_address(
 	const struct config *config, const struct net_address *address);

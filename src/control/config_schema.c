@@ -66,6 +66,16 @@ static const cyaml_strval_t log_levels[] = {
 	{"debug", LOG_LEVEL_DEBUG},
 };
 
+static const cyaml_strval_t services[] = {
+	{"admin", CONFIG_SERVICE_ADMIN},
+	{"broker", CONFIG_SERVICE_BROKER},
+	{"exhook", CONFIG_SERVICE_EXHOOK},
+	{"health", CONFIG_SERVICE_HEALTH},
+};
+static const cyaml_schema_value_t service_entry = {
+	CYAML_VALUE_ENUM(CYAML_FLAG_STRICT, enum config_service, services, COUNT(services)),
+};
+
 static const cyaml_strval_t directions[] = {
 	{"both", RAW_DIRECTION_BOTH},
 	{"rx", RAW_DIRECTION_RX},
@@ -202,8 +212,27 @@ static const cyaml_schema_field_t tcp_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t tls_fields[] = {
+	TEXT(struct raw_tls, certificate),
+	TEXT(struct raw_tls, key),
+	OPTIONAL_TEXT(struct raw_tls, client_ca),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t endpoint_fields[] = {
+	TEXT(struct raw_endpoint, address),
+	OPTIONAL_TEXT(struct raw_endpoint, group),
+	CYAML_FIELD_MAPPING_PTR("tls", OPTIONAL, struct raw_endpoint, tls, tls_fields),
+	LIST(struct raw_endpoint, services, 0, &service_entry, 1),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t endpoint_entry = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_endpoint, endpoint_fields),
+};
+
 static const cyaml_schema_field_t control_fields[] = {
 	OPTIONAL_TEXT(struct raw_control, socket),
+	LIST(struct raw_control, listen, OPTIONAL, &endpoint_entry, 0),
 	CYAML_FIELD_END,
 };
 
@@ -239,4 +268,9 @@ const char *config_mode_name(enum config_mode mode)
 		if (modes[i].val == mode)
 			return modes[i].str;
 	return "";
+}
+
+const char *config_service_name(enum config_service service)
+{
+	return services[service].str;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The control side: a gRPC server (offramp.v1.Admin) on threads of its own, off the
-// workers' cores. It reads counters directly (they have single writers) and asks
+// The control side: a gRPC server (services.c lists what it serves) on threads of its
+// own, off the workers' cores. It reads counters directly (they have single writers) and asks
 // workers through their mailboxes. Nothing here is on a packet's way.
 
 #pragma once
@@ -37,10 +37,12 @@ struct control_source {
 	void *ctx;
 };
 
-// Starts the server on config's control socket. Threads it starts inherit the caller's CPU affinity
-// and signal mask: set both before. Negative errno after one logged line.
+// Starts the server on config's control socket and endpoints. Threads it starts inherit the
+// caller's CPU affinity and signal mask: set both before. Negative errno after one logged line.
 int control_start(const struct control_source *source, struct control **ret_control);
-// Ends calls under way, joins threads, removes the socket. Accepts NULL.
+// An orderly stop has begun: who asks for the daemon's health is told so. Any thread.
+void control_draining(struct control *control);
+// Ends calls under way, joins threads, removes the sockets. Accepts NULL.
 void control_stop(struct control *control);
 // After control_stop(), when no worker runs any more: frees what they were given. Accepts NULL.
 void control_destroy(struct control *control);

@@ -6,12 +6,20 @@
 
 #pragma once
 
+#include <stdatomic.h>
+
 #include "control/control.h"
 #include "control/services.h"
 
+struct descriptors;
+struct filters;
+
 struct control {
 	struct control_source source;
+	struct descriptors *descriptors;
+	atomic_bool draining; // set by the main thread
 	struct rpc_service services[SERVICES_MAX];
+	unsigned services_count;
 	struct rpc_server *server;
 	struct filters *filters;
 };

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -107,6 +108,19 @@ static void block_signals(struct daemon *daemon)
 	sigaddset(&daemon->signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &daemon->signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+}
+
+// Each client of control is a file, and the gRPC core stops listening when there is none left.
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning(
+			"daemon", "the limit of open files cannot be raised: %s", strerror(errno));
 }
 
 // What the operator vouches for is said aloud.
@@ -388,6 +402,7 @@ static void drain(struct daemon *daemon)
 
 	log_info("daemon", "stopping: delivering what is owed to clients");
 	sd_notify(0, "STOPPING=1");
+	control_draining(daemon->control);
 	order_workers(daemon, WORKER_DRAIN);
 	while (!all_drained(daemon) && clock_now_us() < until_us) {
 		int signal = sigtimedwait(&daemon->signals, NULL, &tick);
@@ -479,6 +494,7 @@ int main(int argc, char **argv)
 	}
 	log_set_level(daemon.config->log_level);
 	block_signals(&daemon);
+	raise_file_limit();
 	rc = daemon_start(&daemon);
 	if (rc == 0) {
 		log_info("daemon", "ready");

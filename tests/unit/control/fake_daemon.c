@@ -7,7 +7,8 @@
 //   fake-daemon CONFIG CONNECTIONS SUBSCRIPTIONS
 //
 // Says "ready", then obeys lines on stdin: "hang" (workers stop answering), "go",
-// end of file (orderly stop, says "stopped"). Says "drain" when asked to drain.
+// "drain" (an orderly stop has begun), end of file (the stop, says "stopped"). Says "drain" when
+// asked to drain.
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -242,13 +243,16 @@ static void drain(void *ctx)
 	say("drain");
 }
 
-static void obey(atomic_int *state)
+static void obey(struct control *control, atomic_int *state)
 {
 	char line[32];
 
 	say("ready");
 	while (fgets(line, sizeof(line), stdin)) {
-		atomic_store(state, line[0]);
+		if (line[0] == 'd')
+			control_draining(control);
+		else
+			atomic_store(state, line[0]);
 		say("ok");
 	}
 }
@@ -273,7 +277,7 @@ int main(int argc, char **argv)
 	int err = control_start(&source, &control);
 
 	if (!err) {
-		obey(&state);
+		obey(control, &state);
 		control_stop(control);
 	}
 	atomic_store(&state, 's');

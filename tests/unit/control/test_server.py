@@ -8,87 +8,19 @@ Two clients that know nothing of each other: our own, on C-core, and Debian's
 python3-grpcio with messages made by protoc.
 """
 
-import importlib
-import json
 import os
-import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
 import grpc
 
-FAKE_DAEMON, OFFRAMP, PROTO = sys.argv[1:4]
+from fake import FOLDER, OFFRAMP, Daemon, messages
 
-FOLDER = tempfile.TemporaryDirectory(prefix="offramp-test-")
-subprocess.run(
-    ["protoc", f"-I{PROTO}", f"--python_out={FOLDER.name}", "offramp/v1/admin.proto"], check=True
-)
-sys.path.insert(0, FOLDER.name)
-pb = importlib.import_module("offramp.v1.admin_pb2")
-
-CONFIG = """
-mode: stack
-ports: [{{name: clients, device: a, addresses: [198.18.0.1/16, 198.19.0.1/24]}}]
-brokers:
-  - name: mosquitto
-    listen: "198.18.0.1:1883"
-    address: "198.19.0.2:1883"
-    capture: {{pass: ["bridge/#", cfg]}}
-control: {{socket: {socket}}}
-"""
-
-
-class Daemon:
-    def __init__(self, name="a", connections=130, subscriptions=64):
-        self.socket = f"{FOLDER.name}/{name}/offramp.sock"
-        self.config = f"{FOLDER.name}/{name}.yaml"
-        with open(self.config, "w", encoding="utf-8") as out:
-            out.write(CONFIG.format(socket=self.socket))
-        self.process = subprocess.Popen(
-            [FAKE_DAEMON, self.config, str(connections), str(subscriptions)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.ready = self.process.stdout.readline() == "ready\n"
-
-    def say(self, word):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "ok\n"
-
-    def stop(self):
-        out, err = self.process.communicate(timeout=10)
-        return out, err, self.process.returncode
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate(timeout=10)
-
-    def run(self, *args):
-        return subprocess.run(
-            [OFFRAMP, "--socket", self.socket, *args],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    def json(self, *args):
-        result = self.run(*args, "--json")
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    def channel(self):
-        # Every channel a connection of its own, with windows of 64 KiB.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
-        return grpc.insecure_channel(f"unix:{self.socket}", options)
+pb = messages("offramp/v1/admin")
 
 
 def unary(channel, name, request=b"", timeout=10):
