@@ -32,6 +32,11 @@ def build_directory():
     return os.path.abspath(os.environ.get("OFFRAMP_BUILD") or os.path.join(REPOSITORY, "build"))
 
 
+def read_text(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 class Bed:
     def __init__(self, name):
         self.name = name
@@ -78,8 +83,12 @@ class Bed:
     # Up and down
 
     def up(self, mode, io, port, broker="mosquitto", config=None, clients=0, seconds=None,
-           impair=None, ipv6=False, workers=1):
-        """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says."""
+           impair=None, ipv6=False, workers=1, plugin=None, settings=None):
+        """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says.
+
+        `plugin` is the ACL answer of the plugin that mosquitto is to load; `settings` the path of
+        lines for its configuration.
+        """
         self.clean()
         os.makedirs(self.directory)
         self.state = {
@@ -92,32 +101,42 @@ class Bed:
         hosts.create(self.name, mode)
         self.add_client_addresses(clients)
         self._raise_file_limit()
-        recipe = self._recipe(broker)
+        recipe = self._recipe(broker, plugin, settings)
         self.state["commands"]["broker"] = {"argv": recipe.argv, "cwd": recipe.cwd}
         self.state["seconds"] = seconds = seconds or recipe.serves_within_s
         if mode != "direct":
             entry = {"name": recipe.name, **recipe.keys}
             self.state["commands"]["daemon"] = self._daemon_command(
-                entry, config, impair, workers)
+                entry, config, impair, workers, plugin)
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
         self._wait_for_clients(deadline)
 
-    def _recipe(self, broker):
+    def _recipe(self, broker, acl, settings):
+        if (acl or settings) and broker != "mosquitto":
+            raise BedError("--plugin and --settings are for mosquitto")
         if broker in brokers.NAMES:
-            return brokers.prepare(broker, brokers.Place(self.directory, self.state["port"]))
+            return brokers.prepare(broker, brokers.Place(
+                self.directory, self.state["port"], self._plugin(acl) if acl else None,
+                read_text(settings) if settings else ""))
         command = broker.replace("{port}", str(self.state["port"]))
         command = command.replace("{address}", self.state["broker_address"])
         return brokers.command(command)
 
-    def _daemon_command(self, broker, config, impair, workers):
+    def _plugin(self, acl):
+        path = os.path.join(self.state["build"], "mosquitto_offramp.so")
+        if not os.access(path, os.R_OK):
+            raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
+        return brokers.Plugin(path, f"unix:{self.control_socket}", acl)
+
+    def _daemon_command(self, broker, config, impair, workers, plugin):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["io"], self.state["port"],
                               self.control_socket, broker, config, impair, self.state["ipv6"],
-                              workers)
+                              workers, "broker" if plugin else None)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

@@ -10,12 +10,13 @@ from . import hosts
 
 
 def daemon(directory, io, port, control_socket, broker, overlay_path=None, impair=None,
-           ipv6=False, workers=1):
+           ipv6=False, workers=1, proof=None):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
     `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
     the defaults. `impair` is what each of its ports does to packets (ports[].impair). It has addresses of both
-    families; `ipv6` says which of them clients and broker are met at.
+    families; `ipv6` says which of them clients and broker are met at. `proof` is where knowledge and
+    authorization come from; None: the test hosts are declared.
     """
     cores = sorted(os.sched_getaffinity(0))
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
@@ -35,9 +36,9 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
              "listen": hosts.endpoint(hosts.listen_address(ipv6), port),
              "address": hosts.endpoint(hosts.broker_address("stack", ipv6), port),
              "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE],
-             # The test hosts are declared: every client comes this way, and there are no ACLs.
-             "knowledge": "wire",
-             "authorization": "open",
+             # Declared: every client comes this way, and there are no ACLs.
+             "knowledge": proof or "wire",
+             "authorization": proof or "open",
              **broker},
         ],
         "workers": {"cores": worker_cores(cores, workers), "control_core": cores[0],

@@ -10,9 +10,9 @@ host, so any number of testbeds run it at once, beside a service of the system's
 import os
 
 from . import aedes, ejabberd, mosquitto, rabbitmq
-from .recipe import BrokerError, Place, Recipe
+from .recipe import BrokerError, Place, Plugin, Recipe
 
-__all__ = ["BrokerError", "NAMES", "Place", "command", "prepare"]
+__all__ = ["BrokerError", "NAMES", "Place", "Plugin", "command", "prepare"]
 
 _RECIPES = {"mosquitto": mosquitto, "rabbitmq": rabbitmq, "ejabberd": ejabberd, "aedes": aedes}
 NAMES = tuple(_RECIPES)

@@ -13,11 +13,22 @@ class BrokerError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Plugin:
+    """That a mosquitto is to load: the shared object, the daemon's address, its ACL answer."""
+
+    path: str
+    address: str
+    acl: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Place:
     """Where a broker is to run: a directory for its files, and its port, of both families."""
 
     directory: str
     port: int
+    plugin: Plugin = None
+    settings: str = ""  # of the broker's own, beside those of the recipe
 
     def path(self, *names):
         return os.path.join(self.directory, *names)
