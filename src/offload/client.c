@@ -226,20 +226,25 @@ static void up_flush(struct client *client)
 	mqtt_framer_fini(framer);
 }
 
+static void down_raw(struct client *client, struct mqtt_bytes bytes)
+{
+	const struct mqtt_stream stream = {.bytes = bytes};
+
+	client_raw_answered(client, bytes);
+	output_broker_stream(client, &stream);
+}
+
 static void down_flush(struct client *client)
 {
 	struct mqtt_framer *framer = &client->down.framer;
-	struct mqtt_stream stream = {.bytes = {framer->head, framer->head_length}};
 	struct mqtt_frame part = {.parts_count = 0};
 
 	if (header_begun(framer))
-		output_broker_stream(client, &stream);
+		down_raw(client, mqtt_bytes(framer->head, framer->head_length));
 	else if (!mqtt_framer_spill(framer, &part))
 		return;
-	for (unsigned i = 0; i < part.parts_count; i++) {
-		stream.bytes = mqtt_bytes(part.parts[i]->data, part.parts[i]->length);
-		output_broker_stream(client, &stream);
-	}
+	for (unsigned i = 0; i < part.parts_count; i++)
+		down_raw(client, mqtt_bytes(part.parts[i]->data, part.parts[i]->length));
 	mqtt_framer_fini(framer);
 }
 
@@ -259,13 +264,40 @@ void client_set_broken(struct client *client)
 	client_set_raw(client);
 }
 
+enum { // client->refusal: what is to come of a CONNACK that refuses (3.2)
+	REFUSAL_TYPE,
+	REFUSAL_LENGTH,
+	REFUSAL_FLAGS,
+	REFUSAL_REASON,
+	REFUSAL_WHOLE, // the broker serves nobody here
+};
+
+// What follows a byte of it; REFUSAL_TYPE: it is none.
+static uint8_t refusal_next(uint8_t at, uint8_t byte)
+{
+	switch (at) {
+	case REFUSAL_TYPE:
+		return byte == MQTT_CONNACK << 4 ? REFUSAL_LENGTH : REFUSAL_TYPE;
+	case REFUSAL_LENGTH:
+		return byte & 0x80 ? REFUSAL_LENGTH : REFUSAL_FLAGS;
+	case REFUSAL_FLAGS: // [MQTT-3.2.2-6]: no session
+		return byte == 0 ? REFUSAL_REASON : REFUSAL_TYPE;
+	case REFUSAL_REASON:
+		return byte != 0 ? REFUSAL_WHOLE : REFUSAL_TYPE;
+	default:
+		return REFUSAL_WHOLE;
+	}
+}
+
 void client_raw_answered(struct client *client, struct mqtt_bytes bytes)
 {
-	bool refusal =
-		bytes.length >= 4 && bytes.data[0] >> 4 == MQTT_CONNACK && bytes.data[3] != 0;
-
-	if (!refusal)
-		client_set_unknown(client);
+	for (uint32_t i = 0; i < bytes.length && client->refusal < REFUSAL_WHOLE; i++) {
+		client->refusal = refusal_next(client->refusal, bytes.data[i]);
+		if (client->refusal == REFUSAL_TYPE) {
+			client_set_unknown(client);
+			return;
+		}
+	}
 }
 
 void client_set_unknown(struct client *client)

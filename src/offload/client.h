@@ -26,8 +26,8 @@ void client_set_raw(struct client *client);
 // No packet can follow in one direction (MQTT 4.13): its bytes pass. Before the CONNACK the client
 // is raw; later the other direction goes on as it was, for what is on its way there is still owed.
 void client_set_broken(struct client *client);
-// The broker has answered such a client: unless it was a refusal, the broker serves a client whose
-// subscriptions nobody sees.
+// The broker has answered such a client, with these bytes of its stream: unless they are a refusal,
+// the broker serves a client whose subscriptions nobody sees.
 void client_raw_answered(struct client *client, struct mqtt_bytes bytes);
 // The broker may know more of its subscriptions than the map does.
 void client_set_unknown(struct client *client);

@@ -135,6 +135,7 @@ struct client {
 	bool resumed;	    // its session was there before
 	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
+	uint8_t refusal;    // raw: how much of one the broker has sent (client_raw_answered())
 	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
 	uint16_t receive_maximum; // the client's

@@ -177,6 +177,46 @@ static void no_mqtt_passes_both_ways_and_stops_capture(void **state)
 	broker_gets(bed, 1, BYTES(""));
 }
 
+// Who is refused is not served, in however many pieces the broker says so; anything else may be the
+// beginning of a session.
+static void a_refusal_does_not_stop_capture(void **state)
+{
+	static const char broken[] = "\x10\x06\x00\x04MQTX";
+	static const struct {
+		const char *answer;
+		size_t length;
+		bool refusal;
+	} cases[] = {
+		{BYTES("\x20\x02\x00\x01"), true},
+		{BYTES("\x20\x02\x00\x05goodbye"), true},
+		{BYTES("\x20\x80\x01\x00\x84"), true},
+		{BYTES("\x20\x80\x01\x01\x00"), false}, // a session is present
+		{BYTES("\x20\x02\x00\x00"), false},
+		{BYTES("\x2f\x02\x00\x01"), false},
+		{BYTES("HTTP/1.1 400\r\n"), false},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (unsigned dribble = 0; dribble < 2; dribble++) {
+			struct bed *bed = bed_new(state);
+
+			bed_start(bed);
+			bed_open(bed, 0);
+			client_sends(bed, 0, BYTES(broken));
+			broker_gets(bed, 0, BYTES(broken));
+			if (dribble)
+				broker_dribbles(bed, 0, cases[i].answer, cases[i].length);
+			else
+				broker_sends(bed, 0, cases[i].answer, cases[i].length);
+			client_gets(bed, 0, cases[i].answer, cases[i].length);
+			assert_int_equal(session_map_complete(bed->offload->brokers[0].map),
+				cases[i].refusal);
+			bed_end(state);
+		}
+	}
+	bed_start(bed_new(state));
+}
+
 // A broker that speaks first: what looked like the beginning of a packet is not lost.
 static void bytes_held_as_a_packet_go_on_when_it_is_none(void **state)
 {
@@ -450,6 +490,7 @@ int test_upstream(void)
 		cmocka_unit_test_teardown(a_quiet_client_has_its_turn, bed_end),
 		cmocka_unit_test_teardown(malformed_packets_pass_verbatim, bed_end),
 		cmocka_unit_test_teardown(no_mqtt_passes_both_ways_and_stops_capture, bed_end),
+		cmocka_unit_test_teardown(a_refusal_does_not_stop_capture, bed_end),
 		cmocka_unit_test_teardown(bytes_held_as_a_packet_go_on_when_it_is_none, bed_end),
 		cmocka_unit_test_teardown(
 			garbage_of_a_client_does_not_spoil_the_other_direction, bed_end),
