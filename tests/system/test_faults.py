@@ -314,7 +314,7 @@ def test_the_same_port_again_at_once(bed):
         client.connect()
         client.ping()
         assert time.monotonic() - started < bed.seconds(0.8)
-        client.send(b"\x00\x00")  # the broker closes
+        client.send(mqtt.packet(mqtt.PUBLISH, 6, mqtt.data("a")))  # QoS 3: the broker closes
         client.wait_closed()
         client.close()
 
