@@ -181,6 +181,7 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 		.authorization = raw->authorization,
 		.fence = raw->fence,
 		.overlap = raw->overlap,
+		.topics = raw->topics,
 	};
 	config_resolve_numbers(
 		document, CONFIG_SECTION_BROKER, config_path(path, "brokers[%u]", i), raw, broker);

@@ -64,6 +64,7 @@ struct raw_broker {
 	enum offload_authorization authorization;
 	enum offload_fence fence;
 	enum proof_overlap overlap;
+	enum offload_topics topics;
 	struct raw_capture capture;
 	struct raw_proof proof;
 	struct raw_client client;

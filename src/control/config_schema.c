@@ -55,6 +55,10 @@ static const cyaml_strval_t overlaps[] = {
 	{"each", PROOF_OVERLAP_EACH},
 	{"pass", PROOF_OVERLAP_PASS},
 };
+static const cyaml_strval_t topics[] = {
+	{"mqtt", OFFLOAD_TOPICS_MQTT},
+	{"amqp", OFFLOAD_TOPICS_AMQP},
+};
 static const cyaml_strval_t congestions[] = {
 	{"cubic", TCP_CONGESTION_CUBIC},
 	{"newreno", TCP_CONGESTION_NEWRENO},
@@ -160,6 +164,7 @@ static const cyaml_schema_field_t broker_fields[] = {
 	CHOICE(struct raw_broker, authorization, authorizations),
 	CHOICE(struct raw_broker, fence, fences),
 	CHOICE(struct raw_broker, overlap, overlaps),
+	CHOICE(struct raw_broker, topics, topics),
 	OPTIONAL_TEXT(struct raw_broker, connect_timeout),
 	CYAML_FIELD_MAPPING("capture", OPTIONAL, struct raw_broker, capture, capture_fields),
 	CYAML_FIELD_MAPPING("proof", OPTIONAL, struct raw_broker, proof, proof_fields),

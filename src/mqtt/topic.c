@@ -104,6 +104,21 @@ bool mqtt_filter_matches(struct mqtt_bytes filter, struct mqtt_bytes topic)
 	}
 }
 
+bool mqtt_topic_from_amqp(struct mqtt_bytes text, uint8_t *out)
+{
+	if (memchr(text.data, '.', text.length) == NULL &&
+		memchr(text.data, '*', text.length) == NULL)
+		return false;
+	for (uint32_t i = 0; i < text.length; i++)
+		out[i] = text.data[i] == '.' ? '/' : text.data[i];
+	// Inside a level '*' is a character like others.
+	for (uint32_t i = 0; i < text.length; i++)
+		if (out[i] == '*' && (i == 0 || out[i - 1] == '/') &&
+			(i + 1 == text.length || out[i + 1] == '/'))
+			out[i] = '+';
+	return true;
+}
+
 unsigned mqtt_topic_levels(struct mqtt_bytes topic)
 {
 	unsigned levels = 1;

@@ -32,5 +32,9 @@ bool mqtt_filter_matches(struct mqtt_bytes filter, struct mqtt_bytes topic);
 // Splits "$share/{name}/{filter}"; false when the filter is not a share.
 bool mqtt_filter_share(
 	struct mqtt_bytes filter, struct mqtt_bytes *ret_name, struct mqtt_bytes *ret_filter);
+// A broker that routes by AMQP's topics also reads '.' as '/', and a level '*' as '+'. Writes the
+// legal topic or filter as it does so, into as many bytes; false (nothing written): it holds
+// neither character.
+bool mqtt_topic_from_amqp(struct mqtt_bytes text, uint8_t *out);
 // Number of levels ("a//b" has 3).
 unsigned mqtt_topic_levels(struct mqtt_bytes topic);

@@ -30,6 +30,11 @@ enum offload_fence {
 	OFFLOAD_FENCE_NONE, // it proves nothing: a changed topic waits out capture.hold
 };
 
+enum offload_topics {
+	OFFLOAD_TOPICS_MQTT, // levels are parted by '/', and that is all
+	OFFLOAD_TOPICS_AMQP, // by '.' too, and a level '*' is '+' (RabbitMQ)
+};
+
 struct offload_capture_config {
 	bool enabled;	   // true; false: everything passes (reason "disabled")
 	uint16_t qos;	   // the highest QoS captured; 2
@@ -64,6 +69,7 @@ struct offload_broker_config {
 	enum offload_authorization authorization;
 	enum offload_fence fence;
 	enum proof_overlap overlap;
+	enum offload_topics topics;
 	struct offload_capture_config capture;
 	struct offload_proof_config proof;
 	struct offload_client_config client;

@@ -31,6 +31,7 @@ const char *const proof_reason_names[PROOF_REASONS] = {
 	[PROOF_OPERATOR] = "operator",
 	[PROOF_BRIDGE] = "bridge",
 	[PROOF_SHARE] = "share",
+	[PROOF_AMQP] = "amqp_topic",
 	[PROOF_PERSISTENT] = "persistent_session",
 	[PROOF_OFFLINE] = "offline_session",
 	[PROOF_UNSUBSCRIBING] = "unsubscribing",

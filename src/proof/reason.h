@@ -34,6 +34,7 @@ enum proof_reason {
 	PROOF_OPERATOR,	      // capture.pass
 	PROOF_BRIDGE,	      // from or to a bridge
 	PROOF_SHARE,	      // a shared subscription matches
+	PROOF_AMQP,	      // the topic, or a filter that matches, is written in AMQP's way
 	PROOF_PERSISTENT,     // a persistent session gets it at QoS 2, or waits for a SUBACK
 	PROOF_OFFLINE,	      // an offline session gets it above QoS 0, or one whose backlog the
 		       // broker has not sent yet

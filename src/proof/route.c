@@ -154,6 +154,8 @@ static bool route_stands(struct proof_route *route, uint16_t standing)
 {
 	if (standing & STANDING_SHARE)
 		route->reason = PROOF_SHARE;
+	if (standing & STANDING_AMQP)
+		route->reason = PROOF_AMQP;
 	if (standing & STANDING_BRIDGE)
 		route->reason = PROOF_BRIDGE;
 	if (standing & STANDING_UNCERTAIN)
@@ -297,6 +299,14 @@ static bool operator_passes(const struct proof_routes *table, struct mqtt_bytes 
 	return false;
 }
 
+// The broker hands it on under another topic.
+static bool is_renamed(const struct proof_routes *table, struct mqtt_bytes topic)
+{
+	uint8_t read[65535];
+
+	return table->map->config.amqp && mqtt_topic_from_amqp(topic, read);
+}
+
 static void route_make(
 	struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
 {
@@ -312,6 +322,8 @@ static void route_make(
 		route->reason = PROOF_LEVELS;
 	else if (table->map->replica != NULL)
 		route_look_elsewhere(table, route, topic);
+	if (route->reason != PROOF_NO_MEMORY && is_renamed(table, topic))
+		route->reason = PROOF_AMQP;
 	if (route->reason != PROOF_NO_MEMORY && operator_passes(table, topic))
 		route->reason = PROOF_OPERATOR;
 	// What another worker has captured is delivered whatever has come up here since: the
@@ -326,6 +338,10 @@ static void route_make(
 
 uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic)
 {
+	uint8_t read[65535];
+
+	if (table->map->config.amqp && mqtt_topic_from_amqp(topic, read))
+		topic.data = read;
 	return siphash_2_4(table->map->config.hash_key, topic.data, topic.length);
 }
 

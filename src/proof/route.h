@@ -90,7 +90,8 @@ bool proof_one_copy(enum proof_overlap overlap, enum mqtt_version version);
 // in the order of mqtt_trie_match().
 bool proof_takes_highest(enum proof_overlap overlap);
 
-// The hash by which routes (and fences) know a topic.
+// The hash by which routes (and fences) know a topic. Topics that the broker takes for the same
+// have the same one.
 uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic);
 
 static inline struct proof_target *proof_route_target(const struct proof_route *route, uint32_t i)

@@ -39,7 +39,8 @@ enum {				      // what a subscription means to a message that matches; flags
 	STANDING_JOINED = 1 << 7, // may have to be joined with others of its client into one copy
 	STANDING_HEARD = 1 << 8,  // a subscription, whether or not its client is there
 	STANDING_UNCERTAIN = 1 << 9, // no message may be captured: nobody knows whether it was made
-	STANDING_KINDS = 10,
+	STANDING_AMQP = 1 << 10,     // … only the broker knows under which topic it gets them
+	STANDING_KINDS = 11,
 };
 
 struct replica_config {

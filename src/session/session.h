@@ -33,6 +33,9 @@ struct session_map_config {
 	// A subscription that is made again with another QoS stands beside the older one, which is
 	// not replaced: for brokers that keep both.
 	bool keep_other_qos;
+	// The broker routes by AMQP's topics: a filter written in its way is kept as the broker
+	// reads it, and messages that match pass.
+	bool amqp;
 	uint8_t hash_key[16];
 	// Where there are several workers; their number is 0 or 1 otherwise.
 	struct replica_config replica;
@@ -107,13 +110,14 @@ struct subscription {
 	struct mqtt_trie_entry entry;
 	struct list link; // in its session, in the order of SUBSCRIBEs
 	struct session *session;
-	uint64_t filter_hash;			    // of the filter as sent, share name included
-	uint32_t id;				    // subscription identifier, 0: none
-	uint16_t packet_id, index;		    // of the SUBSCRIBE and of the filter in it
+	uint64_t filter_hash;	   // of the filter as the broker reads it, share name included
+	uint32_t id;		   // subscription identifier, 0: none
+	uint16_t packet_id, index; // of the SUBSCRIBE and of the filter in it
 	uint16_t unsubscribe_id, unsubscribe_index; // of the UNSUBSCRIBE under way; id 0: none
 	uint8_t qos;				    // requested while pending, then granted
 	uint8_t state;
 	bool no_local, share;
+	bool amqp;	   // the client wrote it in AMQP's way
 	uint16_t standing; // as counted in `shared`
 	struct replica_filter *shared;
 };
@@ -185,7 +189,7 @@ bool session_is_unsubscribing(const struct session *session, struct mqtt_bytes t
 void session_unsubscribed(struct session_map *map, struct session *session, uint16_t packet_id,
 	struct mqtt_bytes codes, void (*removed)(void *ctx, struct subscription *sub), void *ctx);
 
-// The filter as the client sent it, without the share prefix, cut at `size`.
+// The filter as the broker reads it, without the share prefix, cut at `size`.
 uint32_t subscription_filter(const struct subscription *sub, uint8_t *out, uint32_t size);
 
 // --- moving to another worker --------------------------------------------------------------------

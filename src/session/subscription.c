@@ -41,6 +41,8 @@ uint16_t subscription_standing(const struct session_map *map, const struct subsc
 
 	if (sub->share)
 		return STANDING_SHARE;
+	if (sub->amqp)
+		return STANDING_AMQP;
 	if (session->bridge)
 		return STANDING_BRIDGE;
 	if (sub->state == SUBSCRIPTION_UNCERTAIN)
@@ -111,8 +113,13 @@ void session_settle_pending(struct session_map *map, struct session *session)
 	session->goodbye = false;
 }
 
+// Two filters that the broker reads alike are one.
 static uint64_t filter_hash(const struct session_map *map, struct mqtt_bytes filter)
 {
+	uint8_t read[65535];
+
+	if (map->config.amqp && mqtt_topic_from_amqp(filter, read))
+		filter.data = read;
 	return siphash_2_4(map->config.hash_key, filter.data, filter.length);
 }
 
@@ -152,11 +159,17 @@ int session_subscribe(struct session_map *map, struct session *session, uint16_t
 {
 	struct mqtt_bytes plain = filter->filter, name;
 	bool share = mqtt_filter_share(filter->filter, &name, &plain);
-	struct subscription *sub = subscription_make(map, session, plain);
+	uint8_t read[65535];
+	bool amqp = map->config.amqp && mqtt_topic_from_amqp(plain, read);
+	struct subscription *sub;
 
+	if (amqp)
+		plain.data = read;
+	sub = subscription_make(map, session, plain);
 	if (sub == NULL)
 		return -ENOSPC;
 	sub->share = share;
+	sub->amqp = amqp;
 	sub->filter_hash = filter_hash(map, filter->filter);
 	sub->id = subscription_id;
 	sub->packet_id = packet_id;
@@ -277,7 +290,7 @@ struct written {
 	uint8_t flags;
 };
 
-enum { WRITTEN_NO_LOCAL = 1, WRITTEN_SHARE = 2, WRITTEN_UNCERTAIN = 4 };
+enum { WRITTEN_NO_LOCAL = 1, WRITTEN_SHARE = 2, WRITTEN_UNCERTAIN = 4, WRITTEN_AMQP = 8 };
 
 static bool subscription_write(const struct subscription *sub, uint8_t *out, uint32_t size)
 {
@@ -286,7 +299,8 @@ static bool subscription_write(const struct subscription *sub, uint8_t *out, uin
 		.id = sub->id,
 		.qos = sub->qos,
 		.flags = (sub->no_local ? WRITTEN_NO_LOCAL : 0) | (sub->share ? WRITTEN_SHARE : 0) |
-			 (sub->state == SUBSCRIPTION_UNCERTAIN ? WRITTEN_UNCERTAIN : 0),
+			 (sub->state == SUBSCRIPTION_UNCERTAIN ? WRITTEN_UNCERTAIN : 0) |
+			 (sub->amqp ? WRITTEN_AMQP : 0),
 	};
 	uint32_t length;
 
@@ -346,6 +360,7 @@ bool session_read(
 		sub->qos = written.qos;
 		sub->no_local = written.flags & WRITTEN_NO_LOCAL;
 		sub->share = written.flags & WRITTEN_SHARE;
+		sub->amqp = written.flags & WRITTEN_AMQP;
 		if (written.flags & WRITTEN_UNCERTAIN)
 			sub->state = SUBSCRIPTION_UNCERTAIN;
 		subscription_changed(map, sub);

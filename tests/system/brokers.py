@@ -37,6 +37,7 @@ class Broker:
     obeys_maximum_packet: bool = True
     retained_once: bool = True  # what is retained just after a SUBACK is not sent twice
     wildcards_spare_dollar: bool = True  # [MQTT-4.7.2-1]
+    amqp_topics: bool = False  # '.' is '/', and a level '*' is '+'
     topic_levels: int = 1000
     # Of what is malformed, by its name in test_publish.py: what it does not mind, and what it closes
     # for too late or waits after.
@@ -60,11 +61,12 @@ BROKERS = {broker.name: broker for broker in (
     Broker("mosquitto"),
     Broker("rabbitmq", versions=(3, 4), counts=False, max_qos=1, shares=False, overlap="qos",
            resubscribing_replaces=False, keeps_qos0_session=False, orderly_will=False,
-           wildcards_spare_dollar=False,
+           wildcards_spare_dollar=False, amqp_topics=True,
            tolerates=frozenset({"wildcard in the topic", "hash in the topic", "empty topic",
                                 "U+0000 in the topic", "broken UTF-8", "identifier 0",
                                 "a second CONNECT"}),
-           answers_late=frozenset({"a CONNACK", "remaining length of five bytes"})),
+           answers_late=frozenset({"a CONNACK", "remaining length of five bytes",
+                                   "packet type 0"})),
     Broker("ejabberd", versions=(4, 5), login=("somebody", "secret"), counts=False, shares=False,
            dollar_topics=False, sys_refusal=0x90, overlap="each", obeys_maximum_packet=False,
            retained_once=False, waits_after=frozenset({"http", "ssh"})),

@@ -496,6 +496,44 @@ def test_wildcards(bed, make, topic, pattern, name, matches):
     assert len(got) == (matches or spared and not bed.broker.wildcards_spare_dollar)
 
 
+def delivered_as(bed, name):
+    return name.replace(".", "/").replace("*", "+") if bed.broker.amqp_topics else name
+
+
+@pytest.mark.parametrize("pattern,name,in_mqtt,in_amqp", [
+    ("{}/a.b", "{}/a.b", True, True), ("{}/a.b", "{}/a/b", False, True),
+    ("{}/a/b", "{}/a.b", False, True), ("{}/+", "{}/a.b", True, False),
+    ("{}/*", "{}/*", True, True), ("{}/*", "{}/a", False, True),
+    ("{}/*.b", "{}/a/b", False, True), ("{}/*.b", "{}/b", False, False),
+    ("{}/a*", "{}/a*", True, True), ("{}/a*", "{}/ab", False, False),
+])
+def test_characters_of_amqp(bed, make, topic, pattern, name, in_mqtt, in_amqp):
+    """Characters like others; or the broker takes '.' for '/', and a level '*' for '+'."""
+    publisher, subscriber = make(), make()
+    subscriber.subscribe(pattern.format(topic), options=1)
+    name = name.format(topic)
+    publisher.publish(name, b"x", 1)
+    got = [found.topic for found in subscriber.rest(0.5)]
+    assert got == [delivered_as(bed, name)] * (in_amqp if bed.broker.amqp_topics else in_mqtt)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_topics_that_are_one_in_amqp_are_in_order(bed, make, topic, qos):
+    publisher, subscriber = make(), make()
+    subscriber.subscribe(f"{topic}/a", options=qos)
+    count = 20
+    with bed.watch() as watch:
+        for number, text in enumerate(texts(count)):
+            publisher.publish(f"{topic}{'/.'[number % 2]}a", text, qos)
+        if bed.broker.amqp_topics:
+            assert subscriber.payloads(count) == texts(count)
+        else:
+            assert subscriber.payloads(count // 2) == texts(count)[::2]
+        assert not subscriber.rest(0.3)
+        if bed.is_stack and bed.broker.amqp_topics:
+            assert watch.passed_by_reason() == {"amqp_topic": count // 2, "fence": count // 2 - 1}
+
+
 # Subscriptions
 
 @pytest.mark.parametrize("filters,first", [
@@ -815,6 +853,7 @@ def test_a_persistent_session_with_qos_0_loses_what_came_meanwhile(bed, make, to
     ("flags of SUBSCRIBE", mqtt.packet(mqtt.SUBSCRIBE, 0, b"\0\1" + mqtt.data("a") + b"\0")),
     ("a CONNACK", mqtt.packet(mqtt.CONNACK, 0, b"\0\0")),
     ("remaining length of five bytes", b"\x30\xff\xff\xff\xff\x01"),
+    ("packet type 0", b"\x00\x00"),
 ])
 def test_the_broker_answers_what_is_malformed(bed, make, name, raw):
     """With a close, after what was right before it has been delivered. Or it does not mind."""

@@ -222,6 +222,7 @@ static void defaults_are_safe(void **state)
 	assert_int_equal(config->brokers[0].proof.ttl_us, 30000000);
 	assert_int_equal(config->brokers[0].proof.lease_us, 500000);
 	assert_int_equal(config->brokers[0].fence, OFFLOAD_FENCE_PING);
+	assert_int_equal(config->brokers[0].topics, OFFLOAD_TOPICS_MQTT);
 	assert_int_equal(config->idle, CONFIG_IDLE_ADAPTIVE);
 	assert_int_equal(config->workers, 1);
 	assert_int_equal(config->worker_cores[0], 1);
@@ -231,6 +232,19 @@ static void defaults_are_safe(void **state)
 	config_free(config);
 	config_free(NULL);
 	free(errors);
+}
+
+static void a_broker_with_topics_of_its_own(void **state)
+{
+	char *text = replaced("fence: none", "topics: amqp"), *errors;
+	struct config *config;
+
+	(void)state;
+	assert_int_equal(load(text, &config, &errors), 0);
+	assert_int_equal(config->brokers[0].topics, OFFLOAD_TOPICS_AMQP);
+	config_free(config);
+	free(errors);
+	free(text);
 }
 
 static const char *source_root;
@@ -268,6 +282,8 @@ static const struct mistake mistakes[] = {
 		"24:9: bridge: 'learning' is not known; valid choices: none\n"},
 	{"fence: none", "fence: pong",
 		"17:12: brokers[0].fence: 'pong' is not known; valid choices: ping, none\n"},
+	{"fence: none", "topics: kafka",
+		"17:13: brokers[0].topics: 'kafka' is not known; valid choices: mqtt, amqp\n"},
 	{"mtu: 1400", "mttu: 1400",
 		"5:5: ports[0].mttu: no such key; valid choices: name, device, mtu, rx_ring, "
 		"tx_ring, addresses, impair\n"},
@@ -552,6 +568,7 @@ int test_config(const char *root)
 		cmocka_unit_test(a_good_file_is_resolved),
 		cmocka_unit_test(floors_get_their_structures),
 		cmocka_unit_test(defaults_are_safe),
+		cmocka_unit_test(a_broker_with_topics_of_its_own),
 		cmocka_unit_test(the_families_stand_side_by_side),
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),

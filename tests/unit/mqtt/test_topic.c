@@ -108,6 +108,35 @@ static void test_shares_fall_into_name_and_filter(void **state)
 	assert_false(mqtt_filter_share(bytes_of(""), &name, &filter));
 }
 
+static void test_amqp_topics_are_read_as_their_broker_does(void **state)
+{
+	static const struct {
+		const char *text, *read; // NULL: as it is
+	} rows[] = {
+		{"a", NULL},
+		{"a/+/#", NULL},
+		{"a.b", "a/b"},
+		{".a.", "/a/"},
+		{"a/b.c/d", "a/b/c/d"},
+		{"*", "+"},
+		{"*.*", "+/+"},
+		{"a/*", "a/+"},
+		{"*/a", "+/a"},
+		{"a.*.#", "a/+/#"},
+		{"a*", "a*"},
+		{"*a.**", "*a/**"},
+	};
+	uint8_t out[16];
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct mqtt_bytes text = bytes_of(rows[i].text);
+
+		assert_int_equal(mqtt_topic_from_amqp(text, out), rows[i].read != NULL);
+		if (rows[i].read != NULL)
+			assert_memory_equal(out, rows[i].read, text.length);
+	}
+}
+
 static void test_levels_are_counted_with_the_empty_ones(void **state)
 {
 	assert_int_equal(mqtt_topic_levels(bytes_of("a")), 1);
@@ -122,6 +151,7 @@ int test_mqtt_topic(void)
 		cmocka_unit_test(test_filters_hold_wildcards_only_alone_in_a_level),
 		cmocka_unit_test(test_filters_match_as_the_specification_shows),
 		cmocka_unit_test(test_shares_fall_into_name_and_filter),
+		cmocka_unit_test(test_amqp_topics_are_read_as_their_broker_does),
 		cmocka_unit_test(test_levels_are_counted_with_the_empty_ones),
 	};
 

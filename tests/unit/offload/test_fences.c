@@ -77,6 +77,12 @@ static void more_than_fit_block_everything(void **state)
 #define RETAINED           \
 	"\x31\x04\x00\x01" \
 	"aR"
+#define DOT                \
+	"\x30\x06\x00\x03" \
+	"a.b1"
+#define SLASH              \
+	"\x30\x06\x00\x03" \
+	"a/b2"
 #define ORDINARY           \
 	"\x30\x04\x00\x01" \
 	"a1"
@@ -271,6 +277,28 @@ static void without_pings_the_hold_time_does(void **state)
 	client_gets(bed, 0, BYTES(ORDINARY));
 }
 
+// A topic that the broker takes for another one's: one order for both.
+static void topics_of_amqp_are_in_order_with_those_they_are_read_as(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed->broker.fence = OFFLOAD_FENCE_NONE;
+	bed->broker.topics = OFFLOAD_TOPICS_AMQP;
+	bed_start(bed);
+	connect_v4(bed, 0);
+	connect_v4(bed, 1);
+	subscribe_v4(bed, 0, "a/b", 0);
+	client_sends(bed, 1, BYTES(SLASH));
+	client_gets(bed, 0, BYTES(SLASH));
+	client_sends(bed, 1, BYTES(DOT SLASH));
+	broker_gets(bed, 1, BYTES(DOT SLASH));
+	assert_int_equal(bed_counters(bed)->passed[PROOF_AMQP], 1);
+	assert_int_equal(bed_counters(bed)->passed[PROOF_FENCE], 1);
+	bed_wait(bed, 1100 * US_IN_MS);
+	client_sends(bed, 1, BYTES(SLASH));
+	client_gets(bed, 0, BYTES(SLASH));
+}
+
 // Back before its will has come out of the broker: what it publishes then is behind the will.
 static void a_will_comes_before_what_its_client_publishes_next(void **state)
 {
@@ -322,6 +350,8 @@ int test_fences(void)
 		cmocka_unit_test_teardown(a_publisher_is_not_held_for_nothing, bed_end),
 		cmocka_unit_test_teardown(a_publisher_that_goes_ends_its_fence, bed_end),
 		cmocka_unit_test_teardown(without_pings_the_hold_time_does, bed_end),
+		cmocka_unit_test_teardown(
+			topics_of_amqp_are_in_order_with_those_they_are_read_as, bed_end),
 	};
 
 	return cmocka_run_group_tests_name("fences", tests, NULL, NULL);

@@ -21,14 +21,15 @@ struct fixture {
 	char owners[SESSIONS];
 };
 
-static int setup_overlap(void **state, enum proof_overlap overlap)
+static int setup_broker(void **state, enum proof_overlap overlap, bool amqp)
 {
 	static const char *const pass[] = {"op/#"};
 	const struct payload_pool_config payloads = {{4095, 255, 63, 31}, -1};
 	const struct session_map_config map = {.sessions_max = SESSIONS,
 		.subscriptions_max = 2 * SESSIONS,
 		.subscriptions_per_session = 10,
-		.keep_other_qos = overlap == PROOF_OVERLAP_PASS};
+		.keep_other_qos = overlap == PROOF_OVERLAP_PASS,
+		.amqp = amqp};
 	const struct proof_routes_config routes = {
 		.slots = 4, .overlap = overlap, .pass = pass, .pass_count = 1};
 	struct fixture *f = malloc(sizeof(*f));
@@ -38,6 +39,16 @@ static int setup_overlap(void **state, enum proof_overlap overlap)
 	assert_int_equal(proof_routes_create(&routes, f->map, f->payloads, &f->routes), 0);
 	*state = f;
 	return 0;
+}
+
+static int setup_overlap(void **state, enum proof_overlap overlap)
+{
+	return setup_broker(state, overlap, false);
+}
+
+static int setup_amqp(void **state)
+{
+	return setup_broker(state, PROOF_OVERLAP_PASS, true);
 }
 
 static int setup(void **state)
@@ -251,6 +262,86 @@ static void the_operators_filters_take_effect_at_once(void **state)
 	proof_routes_set_pass(f->routes, NULL, 0);
 	assert_int_equal(find(f, "op/1")->reason, PROOF_CAPTURE);
 	assert_int_equal(find(f, "t/1")->reason, PROOF_CAPTURE);
+}
+
+static enum proof_reason reason_of(struct fixture *f, const char *topic)
+{
+	return find(f, topic)->reason;
+}
+
+// What is written in AMQP's way passes, and so does all that the broker takes for the same.
+static void topics_of_amqp_pass(void **state)
+{
+	struct fixture *f = *state;
+	struct session *plain = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+	struct session *amqp = connect(f, 1, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, plain, "#", 1, 0, 0);
+	assert_int_equal(reason_of(f, "a/b"), PROOF_CAPTURE);
+	assert_int_equal(reason_of(f, "a.b"), PROOF_AMQP);
+	assert_int_equal(reason_of(f, "a/*"), PROOF_AMQP);
+	assert_int_equal(reason_of(f, "a/*b"), PROOF_AMQP);
+	subscribe(f, amqp, "a.b", 1, 0, PENDING);
+	assert_int_equal(reason_of(f, "a/b"), PROOF_AMQP);
+	assert_int_equal(reason_of(f, "a/c"), PROOF_CAPTURE);
+	subscribe(f, amqp, "d.*/e.#", 1, 0, 0);
+	assert_int_equal(reason_of(f, "d/x/e"), PROOF_AMQP);
+	assert_int_equal(reason_of(f, "d/x/e/f/g"), PROOF_AMQP);
+	assert_int_equal(reason_of(f, "d/e"), PROOF_CAPTURE);
+	// One that orders another's messages is behind what it has sent there.
+	assert_int_equal(find(f, "a.b")->hash, find(f, "a/b")->hash);
+	assert_int_not_equal(find(f, "a/b")->hash, find(f, "a/c")->hash);
+}
+
+// A broker of MQTT's own kind tells them apart.
+static void topics_of_mqtt_hold_any_character(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, a, "a.b", 1, 0, 0);
+	subscribe(f, a, "*", 1, 0, 0);
+	assert_int_equal(find(f, "a.b")->targets, 1);
+	assert_int_equal(find(f, "a/b")->targets, 0);
+	assert_int_equal(find(f, "*")->targets, 1);
+	assert_int_equal(find(f, "x")->targets, 0);
+	assert_int_equal(reason_of(f, "*"), PROOF_CAPTURE);
+}
+
+// To the broker they are one subscription: the later replaces the earlier, either name ends it.
+static void subscriptions_read_alike_are_one(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+
+	subscribe(f, a, "a/+", 1, 0, 0);
+	subscribe(f, a, "a.*", 1, 0, 0);
+	assert_int_equal(reason_of(f, "a/b"), PROOF_AMQP);
+	assert_int_equal(a->subscriptions_count, 1);
+	subscribe(f, a, "a/+", 1, 0, 0);
+	assert_int_equal(reason_of(f, "a/b"), PROOF_CAPTURE);
+	assert_int_equal(find(f, "a/b")->targets, 1);
+	session_unsubscribe(f->map, a, 9, 0, mqtt_bytes("a.*", 3));
+	session_unsubscribed(f->map, a, 9, mqtt_bytes(NULL, 0), NULL, NULL);
+	assert_int_equal(find(f, "a/b")->targets, 0);
+}
+
+// The worker that a session moves to knows it as this one did.
+static void subscriptions_of_amqp_move(void **state)
+{
+	struct fixture *f = *state;
+	struct session *from = connect(f, 0, MQTT_VERSION_3_1_1, 0, false);
+	struct session *to = connect(f, 1, MQTT_VERSION_3_1_1, 0, false);
+	uint32_t cursor = 0, length;
+	uint8_t written[256];
+	bool more;
+
+	subscribe(f, from, "a.b", 1, 0, 0);
+	length = session_write(from, &cursor, written, sizeof(written), &more);
+	session_unbind(f->map, from, 0);
+	assert_int_equal(reason_of(f, "a/b"), PROOF_CAPTURE);
+	assert_true(session_read(f->map, to, written, length));
+	assert_int_equal(reason_of(f, "a/b"), PROOF_AMQP);
 }
 
 static void reasons_to_pass(void **state)
@@ -543,6 +634,10 @@ int test_routes(void)
 		ROUTES_TEST(overlaps_of_one_client_pass, setup_pass),
 		ROUTES_TEST(a_subscription_with_another_qos_is_an_overlap, setup_pass),
 		ROUTES_TEST(the_operators_filters_take_effect_at_once, setup),
+		ROUTES_TEST(topics_of_amqp_pass, setup_amqp),
+		ROUTES_TEST(topics_of_mqtt_hold_any_character, setup),
+		ROUTES_TEST(subscriptions_read_alike_are_one, setup_amqp),
+		ROUTES_TEST(subscriptions_of_amqp_move, setup_amqp),
 		ROUTES_TEST(reasons_to_pass, setup),
 		ROUTES_TEST(pending_counts_for_the_whole_client, setup),
 		ROUTES_TEST(routes_follow_the_map, setup),

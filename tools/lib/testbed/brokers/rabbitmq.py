@@ -51,4 +51,5 @@ def prepare(place):
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
     }
     return Recipe("rabbitmq", as_user(USER, environment, [SCRIPT]), serves_within_s=90,
-                  keys={"fence": "none", "overlap": "pass", "capture": {"qos": 1}})
+                  keys={"fence": "none", "overlap": "pass", "topics": "amqp",
+                        "capture": {"qos": 1}})
