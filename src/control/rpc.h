@@ -71,7 +71,10 @@ struct rpc_service {
 	const struct rpc_method *methods; // ends with a NULL path
 	void *ctx;			  // of its methods
 	unsigned calls_max;		  // at once; with more, one is refused
-	uint32_t request_max;		  // bytes of one message
+	void (*refused)(void *ctx);	  // one was; may be NULL
+	void (*tick)(void *ctx);	  // every tick_us, on the server's thread; may be NULL
+	uint64_t tick_us;
+	uint32_t request_max; // bytes of one message
 };
 
 // --- calls, on the server's thread ---------------------------------------------------------------
@@ -80,6 +83,10 @@ struct rpc_service {
 void rpc_call_wake(struct rpc_call *call, uint64_t after_us);
 // Ends it with the status, whether its client reads or not; close() follows.
 void rpc_call_cancel(struct rpc_call *call, grpc_status_code status, const char *details);
+#define RPC_PEER_SIZE 64
+// Who calls, as the core writes it: "ipv4:192.0.2.1:4711", "ipv6:%5B::1%5D:4711", "unix:"; cut when
+// longer. Returns `out`.
+const char *rpc_call_peer(const struct rpc_call *call, char out[RPC_PEER_SIZE]);
 // Is the service served where this call came in? By its name.
 bool rpc_call_serves(const struct rpc_call *call, const char *service);
 

@@ -24,6 +24,7 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
+#include <grpc/support/alloc.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +72,15 @@ struct rpc_call *rpc_reply_call(struct rpc_reply *reply)
 void rpc_call_cancel(struct rpc_call *call, grpc_status_code status, const char *details)
 {
 	grpc_call_cancel_with_status(call->grpc, status, details, NULL);
+}
+
+const char *rpc_call_peer(const struct rpc_call *call, char out[RPC_PEER_SIZE])
+{
+	char *peer = grpc_call_get_peer(call->grpc);
+
+	snprintf(out, RPC_PEER_SIZE, "%s", peer);
+	gpr_free(peer);
+	return out;
 }
 
 // --- batches -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-#define STREAMS_MAX   128 // calls of one connection
+#define STREAMS_MIN   128 // calls of one connection, however few a service takes: more are refused
 #define LOOKAHEAD     65536
 #define MEMORY_MAX    (64u << 20) // of all connections; with more, new ones are not taken
 #define HANDSHAKE_MS  10000
@@ -22,12 +22,13 @@
 		.type = GRPC_ARG_INTEGER, .key = (char *)(name), .value.integer = (number), \
 	}
 
-static grpc_server *server_create(uint32_t request_max)
+static grpc_server *server_create(const struct rpc_limits *limits)
 {
+	uint32_t streams = limits->streams_max < STREAMS_MIN ? STREAMS_MIN : limits->streams_max;
 	grpc_resource_quota *quota = grpc_resource_quota_create(NULL);
 	grpc_arg settings[] = {
-		SETTING(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
-		SETTING(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)request_max),
+		SETTING(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)streams),
+		SETTING(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)limits->request_max),
 		// What is compressed would be as large as it likes.
 		SETTING(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
 		SETTING(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
@@ -72,14 +73,14 @@ static grpc_server_credentials *credentials_create(const struct rpc_tls *tls)
 }
 
 int rpc_listener_init(struct rpc_listener *listener, const struct rpc_endpoint *endpoint,
-	uint32_t request_max, grpc_completion_queue *queue)
+	const struct rpc_limits *limits, grpc_completion_queue *queue)
 {
 	grpc_server_credentials *credentials;
 	int bound;
 
 	listener->services = endpoint->services;
 	listener->shutdown.kind = RPC_TAG_SHUTDOWN;
-	listener->grpc = server_create(request_max);
+	listener->grpc = server_create(limits);
 	grpc_server_register_completion_queue(listener->grpc, queue, NULL);
 	credentials = credentials_create(endpoint->tls);
 	if (!credentials)

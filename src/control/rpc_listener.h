@@ -17,7 +17,11 @@ struct rpc_listener {
 	struct rpc_call *waiting; // asked the core for the next call; NULL: none is free
 };
 
-// Binds; calls come from grpc_server_start() on. `request_max` is that of the services together.
-// -EADDRNOTAVAIL.
+struct rpc_limits {
+	uint32_t request_max; // bytes of a message
+	uint32_t streams_max; // calls of one connection
+};
+
+// Binds; calls come from grpc_server_start() on. -EADDRNOTAVAIL.
 int rpc_listener_init(struct rpc_listener *listener, const struct rpc_endpoint *endpoint,
-	uint32_t request_max, grpc_completion_queue *queue);
+	const struct rpc_limits *limits, grpc_completion_queue *queue);

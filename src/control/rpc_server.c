@@ -36,6 +36,7 @@ struct rpc_server {
 	unsigned listeners_count;
 	// The thread's own.
 	unsigned *running;     // calls of each service
+	uint64_t *ticks_us;    // when each service's tick is due; UINT64_MAX: never
 	unsigned listening;    // listeners that have not shut down
 	uint64_t attention_us; // no call expires or wakes up before; UINT64_MAX: none ever
 	bool stopping;
@@ -98,8 +99,11 @@ static grpc_status_code call_admit(
 	if (!(call->listener->services & 1u << i))
 		return GRPC_STATUS_PERMISSION_DENIED;
 	*ret_details = "too many calls at once";
-	if (server->running[i] >= server->services[i].calls_max)
+	if (server->running[i] >= server->services[i].calls_max) {
+		if (server->services[i].refused)
+			server->services[i].refused(server->services[i].ctx);
 		return GRPC_STATUS_RESOURCE_EXHAUSTED;
+	}
 	server->running[i]++;
 	call->service = &server->services[i];
 	call->method = method;
@@ -164,11 +168,25 @@ bool rpc_call_serves(const struct rpc_call *call, const char *service)
 	return false;
 }
 
+static void tick_services(struct rpc_server *server, uint64_t now_us)
+{
+	for (unsigned i = 0; i < server->services_count; i++) {
+		const struct rpc_service *service = &server->services[i];
+
+		if (server->ticks_us[i] <= now_us) {
+			service->tick(service->ctx);
+			server->ticks_us[i] = now_us + service->tick_us;
+		}
+		attend_until(server, server->ticks_us[i]);
+	}
+}
+
 // A peer that stopped reading keeps its place no longer than its method allows; who asked to be
 // woken is.
 static void attend(struct rpc_server *server, uint64_t now_us)
 {
 	server->attention_us = UINT64_MAX;
+	tick_services(server, now_us);
 	for (struct rpc_call *call = server->calls; call < server->calls + server->places; call++) {
 		if (!call->listener || !call->accepted)
 			continue;
@@ -271,6 +289,7 @@ static void server_free(struct rpc_server *server)
 	if (server->queue)
 		grpc_completion_queue_destroy(server->queue);
 	free(server->running);
+	free(server->ticks_us);
 	free(server);
 	grpc_shutdown_blocking();
 }
@@ -289,14 +308,22 @@ static void server_abandon(struct rpc_server *server)
 	server_free(server);
 }
 
-static uint32_t request_max(const struct rpc_server_config *config, uint32_t services)
+// The widest limits of the services there.
+static struct rpc_limits limits_of(const struct rpc_server_config *config, uint32_t services)
 {
-	uint32_t max = 0;
+	struct rpc_limits limits = {0};
 
-	for (unsigned i = 0; i < config->services_count; i++)
-		if (services & 1u << i && config->services[i].request_max > max)
-			max = config->services[i].request_max;
-	return max;
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct rpc_service *service = &config->services[i];
+
+		if (!(services & 1u << i))
+			continue;
+		if (service->request_max > limits.request_max)
+			limits.request_max = service->request_max;
+		if (service->calls_max > limits.streams_max)
+			limits.streams_max = service->calls_max;
+	}
+	return limits;
 }
 
 static int listen_all(
@@ -305,8 +332,9 @@ static int listen_all(
 	server->queue = grpc_completion_queue_create_for_next(NULL);
 	for (unsigned i = 0; i < config->endpoints_count; i++) {
 		struct rpc_listener *listener = &server->listeners[i];
-		int err = rpc_listener_init(listener, &config->endpoints[i],
-			request_max(config, config->endpoints[i].services), server->queue);
+		struct rpc_limits limits = limits_of(config, config->endpoints[i].services);
+		int err =
+			rpc_listener_init(listener, &config->endpoints[i], &limits, server->queue);
 
 		listener->server = server;
 		server->listeners_count++;
@@ -329,14 +357,20 @@ static struct rpc_server *server_create(const struct rpc_server_config *config)
 	if (!server)
 		return NULL;
 	server->running = calloc(config->services_count, sizeof(*server->running));
-	if (!server->running) {
+	server->ticks_us = calloc(config->services_count, sizeof(*server->ticks_us));
+	if (!server->running || !server->ticks_us) {
+		free(server->running);
+		free(server->ticks_us);
 		free(server);
 		return NULL;
 	}
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (!config->services[i].tick)
+			server->ticks_us[i] = UINT64_MAX;
 	server->services = config->services;
 	server->services_count = config->services_count;
 	server->places = places;
-	server->attention_us = UINT64_MAX;
+	server->attention_us = 0;
 	return server;
 }
 
