@@ -49,6 +49,8 @@ static void distribute(const struct client *publisher, enum mqtt_version version
 
 			rte_prefetch0(next);
 		}
+		if (target->flags & ROUTE_DENIED)
+			continue;
 		if (target->flags & ROUTE_PENDING) {
 			// The target stands for all of the client's subscriptions: No Local, too,
 			// is judged when it is released.
@@ -213,7 +215,7 @@ int capture_publish(struct client *client, const struct mqtt_frame *frame,
 		acknowledge(client, publish->packet_id, MQTT_PUBREC, 0);
 		return 1;
 	}
-	*ret_reason = judge_publish(client, frame, publish, &route);
+	*ret_reason = judge_publish(client, frame, publish, true, &route);
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
 	return publish->qos == 2 ? take(client, route, frame, publish, ret_reason)
@@ -226,7 +228,7 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 	const struct mqtt_publish *publish = &packet->publish;
 	struct proof_route *route;
 
-	*ret_reason = judge_publish(client, &packet->frame, publish, &route);
+	*ret_reason = judge_publish(client, &packet->frame, publish, false, &route);
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
 	*ret_reason = PROOF_FENCE;
@@ -267,20 +269,26 @@ static void capture_behind_all(struct client *client)
 		fences_passed_unknown(fences);
 }
 
-void capture_behind(struct client *client, uint64_t key)
+static void capture_behind_for(struct client *client, uint64_t key, uint64_t hold_us)
 {
 	struct fences *fences = fences_get(client);
 
 	if (fences != NULL)
-		fences_passed(fences, key, client->offload->now_us,
-			client->broker->config->capture.hold_us);
+		fences_passed(fences, key, client->offload->now_us, hold_us);
+}
+
+void capture_behind(struct client *client, uint64_t key)
+{
+	capture_behind_for(client, key, client->broker->config->capture.hold_us);
 }
 
 void capture_passed(
 	struct client *client, struct mqtt_bytes topic, uint8_t qos, enum proof_reason reason)
 {
 	const struct offload_broker_config *config = client->broker->config;
-	bool held = reason == PROOF_FENCE && config->fence == OFFLOAD_FENCE_PING;
+	bool pings = config->fence == OFFLOAD_FENCE_PING, held = reason == PROOF_FENCE && pings;
+	// What passes until the broker has answered is no mixed traffic.
+	uint64_t hold_us = pings && proof_reason_is_brief(reason) ? 0 : config->capture.hold_us;
 
 	client->passed++;
 	counter_inc(&client->offload->counters.passed[reason]);
@@ -291,6 +299,6 @@ void capture_passed(
 	if (topic.length == 0)
 		capture_behind_all(client);
 	else
-		capture_behind(
-			client, fence_key(proof_topic_hash(client->broker->routes, topic), qos));
+		capture_behind_for(client,
+			fence_key(proof_topic_hash(client->broker->routes, topic), qos), hold_us);
 }

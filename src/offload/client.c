@@ -6,7 +6,9 @@
 #include "offload/client.h"
 
 #include "offload/capture.h"
+#include "offload/evidence.h"
 #include "offload/fencing.h"
+#include "offload/markers.h"
 #include "offload/move.h"
 #include "offload/output.h"
 #include "offload/owed.h"
@@ -19,6 +21,7 @@ void client_connect(struct client *client, const struct mqtt_connect *connect)
 {
 	client->state = CLIENT_CONNECT;
 	client->connect_us = client->offload->now_us;
+	evidence_connect(client);
 	client->version = connect->version;
 	client->clean = connect->clean_start;
 	client->bridge = connect->bridge;
@@ -155,6 +158,9 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 		client_bind(client, connack, false);
 	else
 		move_arrived(client);
+	if (!client->resumed)
+		evidence_clean(client);
+	marker_join(client);
 	if (client->client_id != NULL)
 		wills_find(&client->broker->wills, client_hash(client), client->offload->now_us,
 			found_will, client);

@@ -12,6 +12,7 @@
 #include "offload/output.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
+#include "offload/probes.h"
 #include "offload/upstream.h"
 
 struct client *offload_client_open(struct offload *offload, unsigned broker, struct tcp_pcb *pcb,
@@ -26,7 +27,7 @@ struct client *offload_client_open(struct offload *offload, unsigned broker, str
 	client->pcb = pcb;
 	client->link = link;
 	client->link_ctx = link_ctx;
-	client->serial = ++offload->serial;
+	client->serial = client->identity = ++offload->serial;
 	client->receive_maximum = UINT16_MAX;
 	client->broker_qos = 2;
 	client->maximum_packet_size = client->broker_packet_size = UINT32_MAX;
@@ -37,6 +38,7 @@ struct client *offload_client_open(struct offload *offload, unsigned broker, str
 	list_init(&client->windowed);
 	list_init(&client->pending);
 	list_init(&client->unreleased);
+	list_init(&client->probes);
 	reader_init(&client->up, offload->payloads);
 	reader_init(&client->down, offload->payloads);
 	tcp_set_low_water(pcb, OFFLOAD_CLIENT_LOW_WATER);
@@ -123,6 +125,7 @@ void offload_client_close(struct client *client)
 	if (client->failed)
 		counter_inc(&offload->counters.aborted);
 	fencing_end(client);
+	probes_end_client(client);
 	pending_clear(client);
 	exact_clear(client);
 	output_clear(client);

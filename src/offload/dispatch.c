@@ -37,7 +37,7 @@ static const struct dispatch_row rows[MQTT_TYPES] = {
 	[MQTT_PINGREQ]     = {upstream_pingreq,    upstream_pingreq,     DOWN_BAD,               DOWN_BAD},
 	[MQTT_PINGRESP]    = {UP_BAD,              UP_BAD,               downstream_pingresp,    downstream_pingresp},
 	[MQTT_DISCONNECT]  = {upstream_disconnect, upstream_disconnect,  DOWN_BAD,               downstream_disconnect},
-	[MQTT_AUTH]        = {UP_BAD,              upstream_pass,        DOWN_BAD,               downstream_pass},
+	[MQTT_AUTH]        = {UP_BAD,              upstream_auth,        DOWN_BAD,               downstream_auth},
 };
 // clang-format on
 

@@ -12,6 +12,7 @@
 //   UNSUBACK    yes                     subscriptions
 //   PINGRESP    unless ours             fences
 //   DISCONNECT  yes                     the session's end
+//   AUTH        yes                     the client may be somebody else now
 //   others      yes                     -
 
 #include "offload/downstream.h"
@@ -20,6 +21,7 @@
 
 #include "offload/client.h"
 #include "offload/dispatch.h"
+#include "offload/evidence.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
 #include "offload/move.h"
@@ -73,7 +75,10 @@ bool downstream_publish(struct client *client, const struct mqtt_frame *frame)
 	if (mqtt_publish_decode(
 		    client->version, &frame->header, mqtt_frame_body(frame), &publish) != MQTT_OK)
 		return downstream_malformed(client, frame);
-	return output_broker_packet(client, frame, &publish) == 0;
+	if (output_broker_packet(client, frame, &publish) < 0)
+		return false;
+	evidence_delivered(client, &publish);
+	return true;
 }
 
 void downstream_acks_flush(struct client *client)
@@ -144,6 +149,14 @@ bool downstream_unsuback(struct client *client, const struct mqtt_frame *frame)
 	return true;
 }
 
+bool downstream_auth(struct client *client, const struct mqtt_frame *frame)
+{
+	if (!downstream_pass(client, frame))
+		return false;
+	evidence_identity(client);
+	return true;
+}
+
 bool downstream_pingresp(struct client *client, const struct mqtt_frame *frame)
 {
 	uint64_t what = pings_first(&client->pings);
@@ -193,6 +206,7 @@ static bool spill(struct client *client)
 		output_broker_stream(client, &stream);
 	}
 	reader_settle(&client->down);
+	evidence_unseen(client);
 	return !client->failed;
 }
 
@@ -232,7 +246,10 @@ static bool begin(
 	struct client *client, const struct mqtt_header *header, const struct mqtt_publish *publish)
 {
 	(void)header;
-	return output_broker_stream_begin(client, publish);
+	if (!output_broker_stream_begin(client, publish))
+		return false;
+	evidence_delivered(client, publish);
+	return true;
 }
 
 static void stream(struct client *client, const struct mqtt_stream *stream)

@@ -19,6 +19,7 @@ dispatch_handler downstream_suback;
 dispatch_handler downstream_unsuback;
 dispatch_handler downstream_pingresp;
 dispatch_handler downstream_disconnect;
+dispatch_handler downstream_auth;
 dispatch_handler downstream_pass;
 dispatch_handler downstream_malformed;
 

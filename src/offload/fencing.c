@@ -17,7 +17,7 @@
 #define FENCE_TIMEOUT_US (200 * US_IN_MS)
 
 // Below PING_FENCE the ring of pings means other things.
-static uint64_t next_epoch(struct offload *offload)
+uint64_t fencing_epoch(struct offload *offload)
 {
 	if (++offload->fence_epoch < PING_FENCE)
 		offload->fence_epoch = PING_FENCE;
@@ -47,6 +47,11 @@ static bool had_nothing_more(const struct client *client)
 	uint32_t under_way = client->ping_unacknowledged + came;
 
 	return client->windowed_broker == 0 && (under_way == 0 || under_way < client->broker_peak);
+}
+
+bool fencing_ask(struct client *client, uint64_t epoch)
+{
+	return client->ping_epoch >= epoch || (output_broker_settled(client) && ask(client, epoch));
 }
 
 void fencing_answered(struct client *client, uint64_t epoch)
@@ -84,7 +89,7 @@ void fencing_catch_up(struct client *client)
 	if (session == NULL || !session->behind)
 		return;
 	if (client->behind_epoch == 0) {
-		client->behind_epoch = next_epoch(client->offload);
+		client->behind_epoch = fencing_epoch(client->offload);
 		client->broker_publish_us = client->offload->now_us;
 	}
 	if (ping ? client->settled_epoch >= client->behind_epoch : silent(client))
@@ -97,7 +102,7 @@ bool fencing_begin(
 	struct client *client, uint64_t key, struct payload *topic, struct delivery *held)
 {
 	struct fence_run *fence = &client->fence;
-	uint64_t epoch = next_epoch(client->offload);
+	uint64_t epoch = fencing_epoch(client->offload);
 
 	if (!ask(client, epoch))
 		return false;
@@ -165,9 +170,7 @@ static void walk_ask(struct fence_walk *walk, const struct proof_route *route)
 	for (uint32_t i = walk->cursor; i < route->targets; i++) {
 		struct client *subscriber = proof_route_target(route, i)->owner;
 
-		if (subscriber->ping_epoch >= walk->epoch)
-			continue;
-		if (!output_broker_settled(subscriber) || !ask(subscriber, walk->epoch))
+		if (!fencing_ask(subscriber, walk->epoch))
 			walk->unsent = true;
 	}
 }
@@ -197,7 +200,7 @@ static bool walk_on(struct fence_walk *walk, const struct proof_route *route)
 
 static void walk_begin(struct fence_walk *walk, struct offload *offload)
 {
-	*walk = (struct fence_walk){.epoch = next_epoch(offload)};
+	*walk = (struct fence_walk){.epoch = fencing_epoch(offload)};
 }
 
 // --- at other workers ----------------------------------------------------------------------------

@@ -30,6 +30,10 @@ bool fencing_begin(
 void fencing_clear(struct client *client, uint64_t key);
 // The broker has answered a PINGREQ of ours.
 void fencing_answered(struct client *client, uint64_t epoch);
+// A question of somebody else's: a number for it, and put to a client whose answer can be of use.
+// False: not now. It is answered when client->settled_epoch has come so far.
+uint64_t fencing_epoch(struct offload *offload);
+bool fencing_ask(struct client *client, uint64_t epoch);
 // A resumed session: has the broker sent all that it had for it? Asks, and acts on the answer; call
 // it after whatever happened to the client.
 void fencing_catch_up(struct client *client);

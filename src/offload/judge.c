@@ -9,6 +9,7 @@
 #include "offload/output.h"
 #include "offload/owed.h"
 #include "offload/pending.h"
+#include "offload/proving.h"
 
 // What the operator declared, and whether it holds.
 static enum proof_reason judge_broker(const struct broker *broker)
@@ -32,7 +33,7 @@ static enum proof_reason judge_stream(const struct client *client)
 		return PROOF_CAPTURE;
 	if (client->offload->peers != NULL)
 		return PROOF_WORKERS;
-	return client->broker->stream.live ? PROOF_UNPROVEN : PROOF_STREAM;
+	return client->broker->stream.live ? PROOF_CAPTURE : PROOF_STREAM;
 }
 
 // What the packet and its sender say.
@@ -148,8 +149,8 @@ bool judge_pending(const struct proof_route *route)
 	return true;
 }
 
-enum proof_reason judge_publish(const struct client *client, const struct mqtt_frame *frame,
-	const struct mqtt_publish *publish, struct proof_route **ret_route)
+enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, bool may_ask, struct proof_route **ret_route)
 {
 	enum proof_reason reason = judge_packet(client, frame, publish);
 	struct proof_route *route;
@@ -170,6 +171,11 @@ enum proof_reason judge_publish(const struct client *client, const struct mqtt_f
 		return route->reason_qos1;
 	if (publish->qos > 1 && route->reason_qos2 != PROOF_CAPTURE)
 		return route->reason_qos2;
+	if (stream_wanted(client->broker)) {
+		reason = proving_judge(client, route, publish, may_ask);
+		if (reason != PROOF_CAPTURE)
+			return reason;
+	}
 	return judge_pending(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
 }
 

@@ -10,8 +10,9 @@
 
 // All that can be said of the packet, its sender, the broker and the topic. PROOF_CAPTURE with
 // *ret_route (valid until the next route is asked for), or why it must pass.
-enum proof_reason judge_publish(const struct client *client, const struct mqtt_frame *frame,
-	const struct mqtt_publish *publish, struct proof_route **ret_route);
+// `may_ask`: where the broker is to tell, the message may be one that asks (offload/proving.h).
+enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, bool may_ask, struct proof_route **ret_route);
 
 // May an earlier message of this topic and QoS still be on its way through the broker?
 enum judge_order {

@@ -5,8 +5,12 @@
 
 #include "offload/notice.h"
 
-#include "offload/state.h"
-#include "offload/stream.h"
+#include "offload/fencing.h"
+#include "offload/markers.h"
+#include "offload/probes.h"
+#include "offload/proving.h"
+#include "mqtt/topic.h"
+#include "session/keys.h"
 
 static const char never[] = "the broker has not told anything yet: its plugin is not connected";
 
@@ -21,9 +25,17 @@ bool stream_wanted(const struct broker *broker)
 	       broker->config->authorization == OFFLOAD_AUTHORIZATION_BROKER;
 }
 
-static void epoch_begin(struct broker *broker)
+// Nothing that was shown stands any more, and nothing on its way shows anything.
+static void epoch_begin(struct offload *offload, struct broker *broker)
 {
-	broker->stream.epoch++;
+	struct broker_stream *stream = &broker->stream;
+
+	probes_end_broker(offload, broker);
+	stream->epoch++;
+	stream->since_us = offload->now_us;
+	stream->fresh_from = fencing_epoch(offload);
+	if (stream->up)
+		markers_begin(broker);
 }
 
 static bool leased(const struct broker_stream *stream, uint64_t now_us)
@@ -39,7 +51,7 @@ static void stream_look(struct offload *offload, struct broker *broker)
 
 	// A lease that was missed ends all proofs, also when it is prolonged later.
 	if (stream->live && !live)
-		epoch_begin(broker);
+		epoch_begin(offload, broker);
 	stream->live = live;
 }
 
@@ -67,11 +79,15 @@ void offload_stream_up(
 {
 	struct broker *b = &offload->brokers[broker];
 
+	if (stream->instance == 0 || stream->instance != b->stream.instance)
+		session_keys_forget(b->map);
+	b->stream.instance = stream->instance;
+	b->stream.serial++;
 	b->stream.told = *stream;
 	b->stream.up = true;
 	b->stream.snapshot_over = false;
 	b->stream.live = false;
-	epoch_begin(b);
+	epoch_begin(offload, b);
 	stream_look(offload, b);
 }
 
@@ -84,7 +100,7 @@ void offload_stream_down(struct offload *offload, unsigned broker, const char *w
 		return;
 	b->stream.up = b->stream.live = false;
 	b->stream.told.lease_until_us = NULL;
-	epoch_begin(b);
+	epoch_begin(offload, b);
 }
 
 void offload_notice_snapshot_end(struct offload *offload, unsigned broker)
@@ -95,6 +111,7 @@ void offload_notice_snapshot_end(struct offload *offload, unsigned broker)
 
 void offload_notice_joined(struct offload *offload, unsigned broker, uint64_t nonce, uint64_t key)
 {
+	marker_joined(offload, &offload->brokers[broker], nonce, key);
 }
 
 void offload_notice_session(struct offload *offload, unsigned broker, uint64_t key,
@@ -102,22 +119,40 @@ void offload_notice_session(struct offload *offload, unsigned broker, uint64_t k
 {
 }
 
+// A change that the wire shows is no news; a client that comes another way, or whose wire-side
+// subscriptions are not all known, is.
+static void filter_changed(
+	struct offload *offload, struct broker *broker, uint64_t key, struct mqtt_bytes filter)
+{
+	const struct session *session = key != 0 ? session_by_key(broker->map, key) : NULL;
+	struct mqtt_bytes plain = filter, name;
+
+	if (session != NULL && session->owner != NULL && !session->unknown)
+		return;
+	mqtt_filter_share(filter, &name, &plain);
+	session_changes_add_filter(&broker->map->changes, plain);
+}
+
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,
 	struct mqtt_bytes client_id, struct mqtt_bytes filter)
 {
+	filter_changed(offload, &offload->brokers[broker], key, filter);
 }
 
 void offload_notice_unsubscribed(struct offload *offload, unsigned broker, uint64_t key,
 	struct mqtt_bytes client_id, struct mqtt_bytes filter)
 {
+	filter_changed(offload, &offload->brokers[broker], key, filter);
 }
 
 void offload_notice_published(
 	struct offload *offload, unsigned broker, const struct offload_published *published)
 {
+	if (published->token != 0)
+		probe_answered(offload, &offload->brokers[broker], published);
 }
 
 void offload_notice_revoked(struct offload *offload, unsigned broker)
 {
-	epoch_begin(&offload->brokers[broker]);
+	epoch_begin(offload, &offload->brokers[broker]);
 }

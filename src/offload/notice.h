@@ -26,7 +26,8 @@ struct offload_stream {
 	// On the clock of offload_advance(). Written by another thread, atomically; valid until
 	// offload_stream_down().
 	const uint64_t *lease_until_us;
-	// As Hello says.
+	// As Hello says. Another instance: keys mean something else.
+	uint64_t instance;
 	bool markers, split, complete;
 };
 

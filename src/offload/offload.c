@@ -11,18 +11,24 @@
 #include "base/random.h"
 #include "offload/downstream.h"
 #include "offload/fencing.h"
+#include "offload/markers.h"
 #include "offload/move.h"
 #include "offload/output.h"
 #include "offload/parcel.h"
 #include "offload/owed.h"
 #include "offload/pass.h"
 #include "offload/peers.h"
+#include "offload/probes.h"
 #include "offload/state.h"
 
 // Deliveries that may wait, all clients together: a few for everyone, and never less than this.
 #define DELIVERIES_MIN 65536u
 // Topics whose match is remembered, per broker.
-#define ROUTES 8192
+#define ROUTES 16384
+// What is remembered of rights: so many for each client to write, and a share of all subscriptions
+// to read, for most clients subscribe to one topic or few.
+#define WRITES_EACH 4
+#define READS_SHARE 2
 // Who waits for something that no event announces is looked at so often.
 #define RETRY_US	US_IN_MS
 #define EXPIRY_EVERY_US US_IN_S
@@ -40,6 +46,20 @@
 #define GATHER_MEDIUM 16384u
 // Control packets are gathered up to this even when nothing so long would be captured.
 #define GATHER_MIN 65536u
+
+// What has been seen of rights.
+static int grants_of_broker(struct offload *offload, struct broker *broker)
+{
+	int rc;
+
+	if (broker->config->authorization != OFFLOAD_AUTHORIZATION_BROKER)
+		return 0;
+	rc = grants_create("writes", offload->config.clients_max * WRITES_EACH, &broker->writes);
+	if (rc < 0)
+		return rc;
+	return grants_create(
+		"reads", offload->config.subscriptions_max / READS_SHARE, &broker->reads);
+}
 
 static int broker_create(struct offload *offload, struct broker *broker,
 	const struct offload_broker_config *config, struct random *rng)
@@ -84,6 +104,9 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		return rc;
 	broker->map->ended = owed_drop;
 	broker->map->ended_ctx = offload;
+	rc = grants_of_broker(offload, broker);
+	if (rc < 0)
+		return rc;
 	return proof_routes_create(&routes, broker->map, offload->payloads, &broker->routes);
 }
 
@@ -105,6 +128,7 @@ int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
 	list_init(&offload->kicked);
 	list_init(&offload->paused);
 	list_init(&offload->fencing);
+	offload->token_count = (uint32_t)random_next(rng);
 	offload->brokers = rte_zmalloc("brokers", config->brokers_count * sizeof(struct broker), 0);
 	if (offload->brokers == NULL)
 		goto err;
@@ -113,6 +137,9 @@ int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
 		goto err;
 	rc = slab_create("deliveries", deliveries > DELIVERIES_MIN ? deliveries : DELIVERIES_MIN,
 		sizeof(struct delivery), &offload->deliveries);
+	if (rc < 0)
+		goto err;
+	rc = probes_create(offload);
 	if (rc < 0)
 		goto err;
 	for (unsigned i = 0; i < config->brokers_count; i++) {
@@ -142,7 +169,10 @@ void offload_destroy(struct offload *offload)
 	for (unsigned i = 0; offload->brokers != NULL && i < offload->config.brokers_count; i++) {
 		proof_routes_destroy(offload->brokers[i].routes);
 		session_map_destroy(offload->brokers[i].map);
+		grants_destroy(offload->brokers[i].writes);
+		grants_destroy(offload->brokers[i].reads);
 	}
+	probes_destroy(offload);
 	slab_destroy(offload->deliveries);
 	slab_destroy(offload->clients);
 	rte_free(offload->brokers);
@@ -213,6 +243,8 @@ static void expire(struct offload *offload)
 
 void offload_run(struct offload *offload)
 {
+	markers_poll(offload);
+	probes_poll(offload);
 	fencing_poll(offload);
 	if (offload->peers != NULL)
 		parcels_poll(offload);
@@ -228,7 +260,8 @@ void offload_run(struct offload *offload)
 
 uint64_t offload_next_deadline(const struct offload *offload)
 {
-	bool polled = !list_empty(&offload->paused) || !list_empty(&offload->fencing);
+	bool polled = !list_empty(&offload->paused) || !list_empty(&offload->fencing) ||
+		      !list_empty(&offload->probes) || markers_polled(offload);
 
 	if (!list_empty(&offload->kicked))
 		return offload->now_us;

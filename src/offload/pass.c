@@ -35,6 +35,48 @@ int pass_packet(struct client *client, const struct mqtt_frame *frame)
 	return passed(client, client->link->send(client, pieces, count));
 }
 
+int pass_bytes(struct client *client, const uint8_t *bytes, unsigned length)
+{
+	return passed(client, client->link->send_copy(client, bytes, length));
+}
+
+// A payload of these bytes. NULL: no memory.
+static struct payload *payload_of(struct client *client, struct mqtt_bytes bytes)
+{
+	struct payload *payload = payload_alloc(client->offload->payloads, bytes.length);
+
+	if (payload == NULL)
+		return NULL;
+	memcpy(payload->data, bytes.data, bytes.length);
+	payload->length = bytes.length;
+	return payload;
+}
+
+int pass_between(struct client *client, struct mqtt_bytes before, const struct mqtt_frame *frame,
+	struct mqtt_bytes after)
+{
+	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX + 2];
+	struct payload *copy = NULL, *front = payload_of(client, before),
+		       *back = payload_of(client, after);
+	unsigned count = 0;
+	int rc = -ENOMEM;
+
+	if (front != NULL && back != NULL)
+		rc = frame_pieces(client->offload, frame, pieces + 1, &count, &copy);
+	if (rc == 0) {
+		pieces[0] = (struct tcp_piece){.payload = front, .length = front->length};
+		pieces[count + 1] = (struct tcp_piece){.payload = back, .length = back->length};
+		rc = passed(client, client->link->send(client, pieces, count + 2));
+	}
+	if (copy != NULL)
+		payload_put(copy);
+	if (front != NULL)
+		payload_put(front);
+	if (back != NULL)
+		payload_put(back);
+	return rc;
+}
+
 int pass_stream(struct client *client, struct mqtt_bytes bytes)
 {
 	int rc = passed(client, client->link->send_copy(client, bytes.data, bytes.length));

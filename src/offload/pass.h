@@ -12,6 +12,12 @@
 
 // A whole packet. -ENOMEM: nothing has happened. A broker that is gone takes everything.
 int pass_packet(struct client *client, const struct mqtt_frame *frame);
+// The same with other packets before and behind it, of which each may be empty: all of it or
+// nothing.
+int pass_between(struct client *client, struct mqtt_bytes before, const struct mqtt_frame *frame,
+	struct mqtt_bytes after);
+// A small packet of ours. Returns as pass_packet().
+int pass_bytes(struct client *client, const uint8_t *bytes, unsigned length);
 // Bytes of a packet that streams through, or of no packet. -ENOMEM: the client has failed.
 int pass_stream(struct client *client, struct mqtt_bytes bytes);
 // A small packet of ours. Returns as pass_packet().

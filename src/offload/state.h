@@ -16,6 +16,7 @@
 #include "offload/stream.h"
 #include "offload/wills.h"
 #include "proof/fence.h"
+#include "proof/grants.h"
 #include "proof/route.h"
 #include "session/acks.h"
 #include "session/aliases.h"
@@ -32,6 +33,9 @@ struct broker {
 	const char *distrust; // why the operator's declaration does not hold; NULL: it does
 	struct wills wills;
 	struct broker_stream stream;
+	// authorization: broker; NULL otherwise.
+	struct grants *writes, *reads;
+	uint64_t counting; // of the latest count of readers
 	bool reachable;
 	uint32_t connections;
 	struct list told; // changes that other workers do not know yet (offload/peers.c)
@@ -65,9 +69,12 @@ struct offload {
 	struct list kicked, paused;
 	struct list fencing; // publishers whose fence is under way
 	uint64_t fence_epoch;
-	uint64_t serial;    // of the latest client
-	uint64_t retry_us;  // memory was tight: look again then
-	uint64_t expiry_us; // next look at sessions' expiries
+	uint64_t serial;	 // of the latest client
+	uint64_t retry_us;	 // memory was tight: look again then
+	uint64_t expiry_us;	 // next look at sessions' expiries
+	struct slab *probe_slab; // struct probe (offload/probes.h)
+	struct list probes;	 // those under way
+	uint32_t token_count;
 	bool draining;
 	uint32_t owed_count;   // deliveries that sessions keep (offload/owed.c)
 	struct ledger *ledger; // what an earlier run owes (offload/recall.c); NULL: nothing
@@ -110,6 +117,17 @@ struct fence_run {
 	bool publisher_done; // its own PINGRESP has come: the subscribers' are awaited
 };
 
+// What was looked up last of what it may write.
+struct client_written {
+	uint64_t hash, epoch, until_us;
+};
+
+// How many PUBLISHes of the broker there had been then.
+struct client_traffic {
+	uint64_t since_us;
+	uint32_t count;
+};
+
 struct client {
 	struct offload *offload;
 	struct broker *broker;
@@ -144,6 +162,21 @@ struct client {
 	uint32_t maximum_packet_size; // the client's
 	uint32_t broker_packet_size;  // the broker's
 	uint16_t broker_aliases;      // topic aliases it takes from the client
+
+	// What the broker's side tells of it (offload/proving.h).
+	struct client_written written;
+	uint64_t identity;	   // stands for who it is: another one after another authentication
+	uint64_t nonce, joined_us; // of the marker that asks for its key; 0: none
+	uint64_t joined_stream;	   // in which it was sent
+	uint64_t connect_epoch;	   // when its CONNECT passed
+	uint64_t clean_epoch;	   // it began without a session in this epoch; 0: otherwise
+	uint64_t fresh_from;	   // the fence epoch that it must have settled to be fresh
+	uint64_t unseen_us; // when the broker last sent a PUBLISH that could not be looked at
+	struct client_traffic traffic[2]; // PUBLISHes of the broker at two times
+	uint32_t traffic_count;
+	uint32_t probes_count;
+	struct list probes;   // those under way for messages of its
+	struct probe *asking; // of the message that is judged; NULL: it does not ask
 
 	// Towards the broker.
 	struct reader up;

@@ -15,11 +15,17 @@
 
 struct broker_stream {
 	struct offload_stream told;
+	uint64_t instance; // of the latest one
+	uint64_t serial;   // how many there have been
 	bool up;
-	bool snapshot_over; // with told.complete: all that the broker has is known
-	bool live;	    // up, in step, and the lease holds in this turn
-	const char *down;   // why it is not up
-	uint64_t epoch;	    // from 1 on
+	bool snapshot_over;  // with told.complete: all that the broker has is known
+	bool live;	     // up, in step, and the lease holds in this turn
+	const char *down;    // why it is not up
+	uint64_t epoch;	     // from 1 on
+	uint64_t since_us;   // its beginning
+	uint64_t fresh_from; // fence epoch of its beginning
+	bool walking;	     // clients are being joined (offload/markers.h), from the cursor on
+	uint32_t cursor;
 };
 
 struct broker;

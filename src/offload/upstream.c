@@ -13,7 +13,7 @@
 //   UNSUBSCRIBE yes               what the UNSUBACK will end
 //   PINGREQ     yes               whose PINGRESP comes back
 //   DISCONNECT  yes               the session's end
-//   AUTH        yes               -
+//   AUTH        yes               it may be somebody else now
 //   malformed   yes               - (the broker rejects it)
 
 #include "offload/upstream.h"
@@ -21,10 +21,12 @@
 #include "offload/capture.h"
 #include "offload/client.h"
 #include "offload/dispatch.h"
+#include "offload/evidence.h"
 #include "offload/exact.h"
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
+#include "offload/probes.h"
 
 // --- what each packet teaches --------------------------------------------------------------------
 
@@ -87,7 +89,12 @@ bool upstream_pubrel(struct client *client, const struct mqtt_frame *frame)
 		MQTT_OK)
 		return upstream_malformed(client, frame);
 	held = exact_find(client, ack.packet_id);
-	return held != NULL ? exact_release(client, held) : upstream_pass(client, frame);
+	if (held != NULL)
+		return exact_release(client, held);
+	if (!upstream_pass(client, frame))
+		return false;
+	probe_released(client, ack.packet_id);
+	return true;
 }
 
 bool upstream_subscribe(struct client *client, const struct mqtt_frame *frame)
@@ -136,6 +143,14 @@ bool upstream_pingreq(struct client *client, const struct mqtt_frame *frame)
 	if (pings_full(&client->pings) || !upstream_pass(client, frame))
 		return false;
 	pings_sent(&client->pings, PING_CLIENT);
+	return true;
+}
+
+bool upstream_auth(struct client *client, const struct mqtt_frame *frame)
+{
+	if (!upstream_pass(client, frame))
+		return false;
+	evidence_identity(client); // 4.12.1
 	return true;
 }
 

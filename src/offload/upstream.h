@@ -20,6 +20,7 @@ dispatch_handler upstream_subscribe;
 dispatch_handler upstream_unsubscribe;
 dispatch_handler upstream_pingreq;
 dispatch_handler upstream_disconnect;
+dispatch_handler upstream_auth;
 dispatch_handler upstream_pass;
 dispatch_handler upstream_malformed;
 

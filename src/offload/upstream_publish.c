@@ -11,7 +11,9 @@
 #include "offload/alias.h"
 #include "offload/capture.h"
 #include "offload/exact.h"
+#include "offload/markers.h"
 #include "offload/pass.h"
+#include "offload/probes.h"
 
 bool upstream_acks_ready(struct client *client)
 {
@@ -59,12 +61,26 @@ static void publish_passed(
 	capture_passed(client, publish->topic, publish->qos, reason);
 }
 
+// Is it the message that asks the broker?
+static bool asks(
+	const struct client *client, const struct mqtt_publish *publish, enum proof_reason reason)
+{
+	const struct probe *probe = client->asking;
+
+	return probe != NULL && (reason == PROOF_UNPROVEN || reason == PROOF_REFRESH) &&
+	       mqtt_bytes_equal(
+		       mqtt_bytes(probe->topic->data, probe->topic->length), publish->topic);
+}
+
 static bool publish_pass(struct client *client, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason reason)
 {
+	bool asking = asks(client, publish, reason);
+
 	if (!pass_begin(client, publish))
 		return false;
-	if (!upstream_pass(client, frame)) {
+	if (!(asking ? probe_pass(client->asking, frame, publish->packet_id) == 0
+		     : upstream_pass(client, frame))) {
 		pass_undo(client, publish);
 		return false;
 	}

@@ -7,6 +7,8 @@
 
 #pragma once
 
+#include <stdbool.h>
+
 enum proof_reason {
 	PROOF_CAPTURE = 0, // none: it may be captured
 
@@ -47,6 +49,12 @@ enum proof_reason {
 	PROOF_NO_MEMORY,     // pools are used up
 	PROOF_REASONS,
 };
+
+// It passes for a moment: until something has been asked and answered.
+static inline bool proof_reason_is_brief(enum proof_reason reason)
+{
+	return reason == PROOF_STREAM || (reason >= PROOF_UNPROVEN && reason <= PROOF_UNJOINED);
+}
 
 // "retain"; values[] of the counter family, PROOF_CAPTURE included as "captured".
 extern const char *const proof_reason_names[PROOF_REASONS];

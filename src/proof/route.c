@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// A table of routes, one slot a hash value: a topic that falls on another's slot
-// takes it. Making a route takes two walks: collect what the trie matches, then
+// A table of routes: four slots share a hash value, and a fifth topic takes the place of
+// one of them. Making a route takes two walks: collect what the trie matches, then
 // group it by session, in place. A route outlives the changes that do not touch it.
 
 #include "proof/route.h"
@@ -15,6 +15,8 @@
 #include "base/random.h"
 #include "mqtt/topic.h"
 
+// Slots of one hash value.
+#define WAYS 4
 // Routes looked at in one sweep.
 #define SWEEP_MAX 1024
 // A topic is held against so many changes, and one more for each of its targets, before it is
@@ -28,14 +30,15 @@ struct proof_routes {
 	uint64_t serial;  // of the match under way
 	struct list used; // slots that hold something
 	struct proof_routes_usage usage;
-	uint32_t mask;
+	uint32_t mask;	 // of hash values
+	uint32_t victim; // which of the four goes next
 	struct proof_route slots[];
 };
 
 int proof_routes_create(const struct proof_routes_config *config, struct session_map *map,
 	struct payload_pool *payloads, struct proof_routes **ret_table)
 {
-	uint32_t slots = rte_align32pow2(config->slots);
+	uint32_t slots = rte_align32pow2(config->slots < WAYS ? WAYS : config->slots);
 	struct proof_routes *table =
 		rte_zmalloc("routes", sizeof(*table) + slots * sizeof(table->slots[0]), 0);
 
@@ -44,7 +47,7 @@ int proof_routes_create(const struct proof_routes_config *config, struct session
 	table->config = *config;
 	table->map = map;
 	table->payloads = payloads;
-	table->mask = slots - 1;
+	table->mask = slots / WAYS - 1;
 	list_init(&table->used);
 	for (uint32_t i = 0; i < slots; i++)
 		list_init(&table->slots[i].link);
@@ -66,6 +69,7 @@ static void route_drop(struct proof_route *route)
 		payload_put(route->topic);
 	route->topic = NULL;
 	route->version = 0;
+	route->standing = (struct proof_standing){.epoch = 0};
 	list_remove(&route->link);
 }
 
@@ -73,7 +77,7 @@ void proof_routes_destroy(struct proof_routes *table)
 {
 	if (table == NULL)
 		return;
-	for (uint32_t i = 0; i <= table->mask; i++)
+	for (uint32_t i = 0; i < (table->mask + 1) * WAYS; i++)
 		route_drop(&table->slots[i]);
 	rte_free(table);
 }
@@ -316,6 +320,10 @@ static void route_make(
 	route->version = table->map->changes.version;
 	route->reason = route->reason_qos1 = route->reason_qos2 = PROOF_CAPTURE;
 	route->heard = route->kept = false;
+	route->standing = (struct proof_standing){
+		.unrest = route->standing.unrest,
+		.asked_us = route->standing.asked_us,
+	};
 	route->serial = ++table->serial;
 	table->usage.made++;
 	if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
@@ -345,19 +353,43 @@ uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes to
 	return siphash_2_4(table->map->config.hash_key, topic.data, topic.length);
 }
 
+struct proof_route *proof_route_peek(
+	struct proof_routes *table, struct mqtt_bytes topic, uint64_t hash)
+{
+	struct proof_route *slot = &table->slots[(hash & table->mask) * WAYS];
+
+	for (unsigned i = 0; i < WAYS; i++)
+		if (slot[i].hash == hash && slot[i].topic != NULL &&
+			mqtt_bytes_equal(
+				mqtt_bytes(slot[i].topic->data, slot[i].topic->length), topic))
+			return &slot[i];
+	return NULL;
+}
+
+// A free one, or that of a topic that must go.
+static struct proof_route *route_place(struct proof_routes *table, uint64_t hash)
+{
+	struct proof_route *slot = &table->slots[(hash & table->mask) * WAYS];
+
+	for (unsigned i = 0; i < WAYS; i++)
+		if (slot[i].topic == NULL)
+			return &slot[i];
+	return &slot[table->victim++ % WAYS];
+}
+
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic)
 {
 	uint64_t hash = proof_topic_hash(table, topic);
-	struct proof_route *route = &table->slots[hash & table->mask];
+	struct proof_route *route = proof_route_peek(table, topic, hash);
 
-	if (route->topic == NULL || route->hash != hash ||
-		!mqtt_bytes_equal(mqtt_bytes(route->topic->data, route->topic->length), topic)) {
+	if (route == NULL) {
 		struct payload *name = topic.length <= PAYLOAD_LARGEST
 					       ? payload_alloc(table->payloads, topic.length)
 					       : NULL;
 
 		if (name == NULL)
 			return NULL;
+		route = route_place(table, hash);
 		route_drop(route);
 		memcpy(name->data, topic.data, topic.length);
 		name->length = topic.length;

@@ -21,6 +21,7 @@ enum { // route_target.flags
 			// A SUBSCRIBE that matches waits for its SUBACK: the client's whole share
 			// of the message is held and judged anew when the SUBACK has passed.
 	ROUTE_PENDING = 1 << 1,
+	ROUTE_DENIED = 1 << 2, // the broker does not let it read the topic
 };
 
 struct proof_target {
@@ -31,6 +32,22 @@ struct proof_target {
 };
 
 #define ROUTE_CHUNKS 64
+
+// What the broker has shown of a topic. It is of the route as made: whatever remakes that ends it.
+// The floor above fills it in.
+struct proof_standing {
+	uint64_t epoch;	   // in which; another one than the broker's: nothing is shown
+	uint64_t until_us; // shown, until then
+	uint64_t ask_us;   // no message asks before that
+	uint64_t only;	   // the publisher that it is shown for; 0: for all
+	uint8_t reason;	   // why it is not shown
+	uint8_t failures;  // in a row
+	bool known;	   // the broker considers the same readers
+	bool shown;
+	// Kept when it is made anew: when it was asked for, how often at short intervals.
+	uint8_t unrest;
+	uint64_t asked_us;
+};
 
 struct proof_route {
 	struct list link; // among those that hold something
@@ -46,8 +63,9 @@ struct proof_route {
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may
 	enum proof_reason reason_qos2; // why none at QoS 2 may
-	bool heard;		       // somebody subscribes, though perhaps nobody is there
-	bool kept;		       // above QoS 0 a target's share outlives its connection
+	struct proof_standing standing;
+	bool heard; // somebody subscribes, though perhaps nobody is there
+	bool kept;  // above QoS 0 a target's share outlives its connection
 };
 
 #define ROUTE_CHUNK (PAYLOAD_LARGEST / sizeof(struct proof_target))
@@ -73,6 +91,10 @@ void proof_routes_set_pass(
 // The route of a valid topic, made anew when the map has changed for it. Valid until the next call:
 // targets' owners may be gone by then. NULL when memory ran out (the message passes).
 struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_bytes topic);
+
+// The route of a topic with this hash as it is, outdated perhaps; NULL: none is remembered.
+struct proof_route *proof_route_peek(
+	struct proof_routes *table, struct mqtt_bytes topic, uint64_t hash);
 
 // Gives back the memory of routes that the map has outdated; some at a time, call it once a second
 // or so.

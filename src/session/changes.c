@@ -45,6 +45,17 @@ void session_changes_add(struct session_changes *changes, const struct mqtt_trie
 		length <= sizeof(change->filter) ? (uint8_t)length : change_cut(change->filter);
 }
 
+void session_changes_add_filter(struct session_changes *changes, struct mqtt_bytes filter)
+{
+	struct session_change *change = change_next(changes);
+	uint32_t length =
+		filter.length < sizeof(change->filter) ? filter.length : sizeof(change->filter);
+
+	memcpy(change->filter, filter.data, length);
+	change->length = filter.length <= sizeof(change->filter) ? (uint8_t)length
+								 : change_cut(change->filter);
+}
+
 static bool change_touches(const struct session_change *change, struct mqtt_bytes topic)
 {
 	// Nearly always the first character tells.

@@ -34,6 +34,8 @@ void session_changes_init(struct session_changes *changes);
 
 // Something about the entry's subscription has changed, or is about to (it is still in the trie).
 void session_changes_add(struct session_changes *changes, const struct mqtt_trie_entry *entry);
+// Likewise for a filter that is in no trie; any text.
+void session_changes_add_filter(struct session_changes *changes, struct mqtt_bytes filter);
 // More has changed than can be said.
 void session_changes_add_all(struct session_changes *changes);
 

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "session/keys.h"
 #include "session/subscription.h"
 
 // The broker's clock decides when a session ends. Offramp only forgets it well after, for a session
@@ -32,6 +33,7 @@ static void session_end(struct session_map *map, struct session *session)
 		map->offline--;
 	wheel_disarm(&map->expiries, &session->expiry);
 	list_remove(&session->hash_link);
+	list_remove(&session->key_link);
 	if (session->client_id != NULL)
 		payload_put(session->client_id);
 	slab_give(map->sessions, session);
@@ -64,6 +66,9 @@ int session_map_create(const char *name, const struct session_map_config *config
 		goto err;
 	for (uint32_t i = 0; i <= map->bucket_mask; i++)
 		list_init(&map->buckets[i]);
+	rc = session_keys_create(map);
+	if (rc < 0)
+		goto err;
 	rc = slab_create("sessions", config->sessions_max, sizeof(struct session), &map->sessions);
 	if (rc < 0)
 		goto err;
@@ -101,6 +106,7 @@ void session_map_destroy(struct session_map *map)
 	mqtt_trie_destroy(map->trie);
 	slab_destroy(map->subscriptions);
 	slab_destroy(map->sessions);
+	session_keys_destroy(map);
 	rte_free(map->buckets);
 	rte_free(map);
 }
@@ -147,7 +153,7 @@ void session_set_unknown(struct session_map *map, struct session *session)
 }
 
 // Whoever matches one of its subscriptions reaches another connection now, or none.
-static void session_changed(struct session_map *map, const struct session *session)
+void session_touch(struct session_map *map, const struct session *session)
 {
 	list_for_each (link, &session->subscriptions) {
 		subscription_changed(map, container_of(link, struct subscription, link));
@@ -184,6 +190,7 @@ static struct session *session_new(
 	if (session == NULL)
 		return NULL;
 	list_init(&session->hash_link);
+	list_init(&session->key_link);
 	list_init(&session->subscriptions);
 	list_init(&session->owed);
 	wheel_timer_init(&session->expiry);
@@ -258,6 +265,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 			session_set_unknown(map, session);
 	}
 	session->owner = bind->owner;
+	session_key_set(map, session, 0); // of another connection
 	session->version = bind->version;
 	session->expiry_s = bind->expiry_s;
 	session->bridge = bind->bridge;
@@ -266,7 +274,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		*map->kept = 1;
 	map->offline--;
 	map->online++;
-	session_changed(map, session);
+	session_touch(map, session);
 	*ret_session = session;
 	return 0;
 }
@@ -294,7 +302,7 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	session->owner = NULL;
 	map->online--;
 	map->offline++;
-	session_changed(map, session);
+	session_touch(map, session);
 	session_settle_pending(map, session);
 	session_keep(map, session, now_us);
 }
@@ -310,7 +318,7 @@ void session_stay(struct session_map *map, struct session *session, uint64_t now
 void session_caught_up(struct session_map *map, struct session *session)
 {
 	session->behind = false;
-	session_changed(map, session);
+	session_touch(map, session);
 }
 
 struct session *session_lookup(const struct session_map *map, struct mqtt_bytes client_id)
@@ -322,7 +330,7 @@ struct session *session_lookup(const struct session_map *map, struct mqtt_bytes 
 void session_leave(struct session_map *map, struct session *session)
 {
 	session_take_over(map, session);
-	session_changed(map, session);
+	session_touch(map, session);
 }
 
 void session_drop(struct session_map *map, struct session *session)
@@ -343,7 +351,7 @@ void session_hold(struct session_map *map, struct session *session)
 		sub->state = SUBSCRIPTION_PENDING;
 		sub->packet_id = HELD;
 	}
-	session_changed(map, session);
+	session_touch(map, session);
 }
 
 void session_settle(struct session_map *map, struct session *session)
@@ -354,7 +362,7 @@ void session_settle(struct session_map *map, struct session *session)
 		if (sub->state == SUBSCRIPTION_PENDING && sub->packet_id == HELD)
 			sub->state = SUBSCRIPTION_ACTIVE;
 	}
-	session_changed(map, session);
+	session_touch(map, session);
 }
 
 void session_map_expire(struct session_map *map, uint64_t now_us)

@@ -51,6 +51,7 @@ struct session_map {
 	struct slab *subscriptions;
 	struct mqtt_trie *trie;
 	struct list *buckets; // by client identifier
+	struct list *by_key;  // session/keys.h, likewise
 	uint32_t bucket_mask;
 	uint32_t online, offline;
 	// Clients the broker knows more of than Offramp does: while there is one, the map is
@@ -68,10 +69,12 @@ struct session_map {
 struct session {
 	struct list
 		hash_link; // unlinked: without an identifier of its own (assigned by a v3 broker)
+	struct list key_link; // unlinked: without a key
 	struct list subscriptions;
 	struct payload *client_id; // NULL: see above
 	void *owner;		   // the client's connection, NULL while offline
 	uint64_t hash;
+	uint64_t key; // by which the broker's side knows it; 0: not told
 	uint32_t subscriptions_count;
 	uint32_t expiry_s; // seconds the broker keeps it offline; 0: ends with the connection
 	struct wheel_timer expiry;
@@ -79,6 +82,9 @@ struct session {
 	// Scratch of whoever groups a match by session: the match it was last seen in.
 	uint64_t mark, pending_mark;
 	uint32_t mark_index;
+	// Scratch of whoever counts the matches of sessions: in which count, and how many.
+	uint64_t count_mark;
+	uint32_t count;
 	uint32_t unsubscribing; // subscriptions whose UNSUBACK is awaited
 	bool unknown;		// the broker has subscriptions of it that Offramp has not seen
 	bool bridge;		// another broker: its messages and matches pass
@@ -212,5 +218,7 @@ bool session_read(
 // All its subscriptions are pending from now on, until session_settle(): matches are held.
 void session_hold(struct session_map *map, struct session *session);
 void session_settle(struct session_map *map, struct session *session);
+// Whoever remembers what its subscriptions match is to look again.
+void session_touch(struct session_map *map, const struct session *session);
 
 void session_map_check(const struct session_map *map);

@@ -23,5 +23,6 @@ int test_output(void);
 int test_owed(void);
 int test_peers(void);
 int test_pending(void);
+int test_proofs(void);
 int test_routes(void);
 int test_upstream(void);

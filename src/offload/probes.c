@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A table of probes under way, found by their tokens.
+
+#include "offload/probes.h"
+
+#include "base/assert.h"
+#include "offload/evidence.h"
+#include "offload/fencing.h"
+#include "offload/markers.h"
+#include "offload/pass.h"
+#include "offload/proving.h"
+#include "offload/readers.h"
+
+// Of one worker, and of one publisher: nobody takes all.
+#define PROBES_MAX	  4096u
+#define PROBES_CLIENT_MAX 1024u
+#define TIMEOUT_US	  US_IN_S
+// A publisher may take so long to release it.
+#define RELEASE_US (10 * US_IN_S)
+// Deliveries may take so long behind the answer before anybody is asked for them.
+#define GRACE_US (3 * US_IN_MS)
+
+int probes_create(struct offload *offload)
+{
+	list_init(&offload->probes);
+	return slab_create("probes", PROBES_MAX, sizeof(struct probe), &offload->probe_slab);
+}
+
+void probes_destroy(struct offload *offload)
+{
+	slab_destroy(offload->probe_slab);
+}
+
+static void probe_end(struct probe *probe)
+{
+	struct client *publisher = probe->publisher;
+
+	if (publisher->asking == probe)
+		publisher->asking = NULL;
+	publisher->probes_count--;
+	list_remove(&probe->link);
+	list_remove(&probe->client);
+	payload_put(probe->topic);
+	slab_give(publisher->offload->probe_slab, probe);
+}
+
+// One that waits for its PUBREL.
+static struct probe *unreleased(const struct client *client)
+{
+	list_for_each (link, &client->probes) {
+		struct probe *probe = container_of(link, struct probe, client);
+
+		if (probe->packet_id != 0)
+			return probe;
+	}
+	return NULL;
+}
+
+struct probe *probe_make(
+	struct client *client, const struct proof_route *route, const struct mqtt_publish *publish)
+{
+	struct offload *offload = client->offload;
+	struct probe *probe;
+
+	if (!markers_possible(client) || client->probes_count >= PROBES_CLIENT_MAX ||
+		unreleased(client) != NULL)
+		return NULL;
+	probe = slab_take(offload->probe_slab);
+	if (probe == NULL)
+		return NULL;
+	list_init(&probe->link);
+	list_init(&probe->client);
+	probe->publisher = client;
+	probe->topic = payload_get(route->topic);
+	probe->hash = route->hash;
+	probe->token = marker_token(offload, slab_index(offload->probe_slab, probe));
+	probe->since_us = offload->now_us;
+	probe->deadline_us = offload->now_us + TIMEOUT_US;
+	probe->expires = publish->has_message_expiry;
+	probe->expiry_s = publish->message_expiry;
+	list_append(&offload->probes, &probe->link);
+	list_append(&client->probes, &probe->client);
+	client->probes_count++;
+	client->asking = probe;
+	return probe;
+}
+
+int probe_pass(struct probe *probe, const struct mqtt_frame *frame, uint16_t packet_id)
+{
+	struct client *client = probe->publisher;
+	uint8_t before[MARKER_PACKET_MAX], after[MARKER_PACKET_MAX];
+	bool exactly = (frame->header.flags >> 1 & 3) == 2;
+	struct mqtt_bytes ask = {before, marker_packet(client, MARKER_ASK, probe->token, before)};
+	struct mqtt_bytes end = {
+		after, exactly ? 0 : marker_packet(client, MARKER_END, probe->token, after)};
+	int rc = pass_between(client, ask, frame, end);
+
+	if (rc < 0)
+		return rc;
+	client->asking = NULL;
+	probe->asked = true;
+	probe->packet_id = exactly ? packet_id : 0;
+	probe->length = frame->length;
+	if (client->broker->reads != NULL)
+		probe->evicted = grants_evicted(client->broker->reads);
+	probe->since_us = client->offload->now_us;
+	probe->deadline_us = client->offload->now_us + (exactly ? RELEASE_US : TIMEOUT_US);
+	return 0;
+}
+
+void probe_released(struct client *client, uint16_t packet_id)
+{
+	struct probe *probe = list_empty(&client->probes) ? NULL : unreleased(client);
+	uint8_t packet[MARKER_PACKET_MAX];
+
+	if (probe == NULL || probe->packet_id != packet_id)
+		return;
+	probe->packet_id = 0;
+	if (!markers_possible(client) ||
+		pass_bytes(client, packet,
+			marker_packet(client, MARKER_END, probe->token, packet)) < 0)
+		probe_end(probe);
+	else
+		probe->deadline_us = client->offload->now_us + TIMEOUT_US;
+}
+
+// --- the answer ----------------------------------------------------------------------------------
+
+static struct probe *probe_find(struct offload *offload, uint64_t token)
+{
+	unsigned self = offload->peers == NULL ? 0 : offload->config.peers.self;
+	uint32_t index = marker_token_index(token);
+	struct probe *probe;
+
+	if (marker_token_worker(token) != self || index >= slab_count(offload->probe_slab))
+		return NULL;
+	probe = slab_at(offload->probe_slab, index);
+	return probe != NULL && probe->token == token && probe->asked ? probe : NULL;
+}
+
+static struct proof_route *probe_route(const struct probe *probe)
+{
+	return proof_route_find(probe->publisher->broker->routes,
+		mqtt_bytes(probe->topic->data, probe->topic->length));
+}
+
+void probe_answered(
+	struct offload *offload, struct broker *broker, const struct offload_published *published)
+{
+	struct probe *probe = probe_find(offload, published->token);
+	struct proof_route *route;
+
+	if (probe == NULL || probe->publisher->broker != broker || probe->routed_us != 0)
+		return;
+	route = probe_route(probe);
+	proving_written(probe->publisher, probe->hash, published->written, probe->since_us);
+	if (!published->written || route == NULL) {
+		probe_end(probe);
+		return;
+	}
+	// A map that has changed on the way is compared as it is now: what the broker had when it
+	// routed the message and this map has too is in both; the rest is a difference.
+	probe->compared = readers_equal(
+		probe->publisher, mqtt_bytes(probe->topic->data, probe->topic->length), published);
+	if (!proving_compared(probe->publisher, route, probe->compared)) {
+		probe_end(probe);
+		return;
+	}
+	probe->routed_us = offload->now_us;
+	probe->route_serial = route->serial;
+}
+
+// --- subscribers ---------------------------------------------------------------------------------
+
+// Its own message does not come back to it: nothing can be seen.
+static bool exempt(const struct probe *probe, const struct proof_target *target)
+{
+	return (target->flags & ROUTE_NO_LOCAL) && target->owner == probe->publisher;
+}
+
+static bool seen(const struct probe *probe, const struct client *subscriber)
+{
+	const struct grant *grant = evidence_find(subscriber, probe->hash);
+
+	return grant != NULL && grant->mark_us >= probe->since_us;
+}
+
+// Asks all from the cursor on of whom nothing has been seen.
+static void ask_silent(struct probe *probe, const struct proof_route *route)
+{
+	if (probe->epoch == 0)
+		probe->epoch = fencing_epoch(probe->publisher->offload);
+	probe->unsent = false;
+	for (uint32_t i = probe->cursor; i < route->targets; i++) {
+		const struct proof_target *target = proof_route_target(route, i);
+
+		if (!exempt(probe, target) && !seen(probe, target->owner) &&
+			!fencing_ask(target->owner, probe->epoch))
+			probe->unsent = true;
+	}
+}
+
+// It has answered, and the message had not come.
+static void judge_silent(struct probe *probe, struct client *subscriber)
+{
+	const struct broker *broker = subscriber->broker;
+
+	if (probe->compared && broker->config->fence == OFFLOAD_FENCE_PING &&
+		evidence_silence(subscriber, probe))
+		evidence_denied(
+			subscriber, probe->hash, probe->since_us + broker->config->proof.ttl_us);
+	else
+		probe->silent = true;
+}
+
+// True when of every target is seen what there is to see.
+static bool walk_on(struct probe *probe, const struct proof_route *route)
+{
+	uint64_t now_us = probe->publisher->offload->now_us;
+
+	while (probe->cursor < route->targets) {
+		const struct proof_target *target = proof_route_target(route, probe->cursor);
+		struct client *subscriber = target->owner;
+
+		if (exempt(probe, target) || seen(probe, subscriber)) {
+			probe->cursor++;
+			continue;
+		}
+		if (target->flags & ROUTE_PENDING) {
+			probe->silent = true; // the broker may not have had the SUBSCRIBE then
+			probe->cursor++;
+			continue;
+		}
+		if (now_us < probe->routed_us + GRACE_US)
+			return false;
+		if (probe->epoch == 0 || probe->unsent)
+			ask_silent(probe, route);
+		if (subscriber->settled_epoch < probe->epoch) {
+			// Its answer proved nothing: it is to be asked again.
+			probe->unsent |= subscriber->ping_epoch < probe->epoch;
+			return false;
+		}
+		judge_silent(probe, subscriber);
+		probe->cursor++;
+	}
+	return true;
+}
+
+static void probe_poll(struct probe *probe)
+{
+	struct client *publisher = probe->publisher;
+	struct proof_route *route;
+
+	if (publisher->offload->now_us >= probe->deadline_us) {
+		proving_unanswered(publisher, probe->hash, probe_route(probe));
+		probe_end(probe);
+		return;
+	}
+	if (probe->routed_us == 0)
+		return;
+	route = probe_route(probe);
+	// Made anew, it has other targets, and is to be asked for again.
+	if (route == NULL || route->serial != probe->route_serial) {
+		probe_end(probe);
+		return;
+	}
+	if (!walk_on(probe, route))
+		return;
+	proving_shown(publisher, route, !probe->silent);
+	probe_end(probe);
+}
+
+void probes_poll(struct offload *offload)
+{
+	list_for_each_safe (link, &offload->probes) {
+		probe_poll(container_of(link, struct probe, link));
+	}
+}
+
+void probes_end_client(struct client *client)
+{
+	list_for_each_safe (link, &client->probes) {
+		probe_end(container_of(link, struct probe, client));
+	}
+}
+
+void probes_end_broker(struct offload *offload, const struct broker *broker)
+{
+	list_for_each_safe (link, &offload->probes) {
+		struct probe *probe = container_of(link, struct probe, link);
+
+		if (probe->publisher->broker == broker)
+			probe_end(probe);
+	}
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What must be shown before a topic's messages are captured, where the broker is to tell:
+//
+//                           knowledge: broker   authorization: broker
+//   publisher may write                          (publisher, topic)     a probe's answer
+//   same readers            topic                                       likewise, compared
+//   subscribers may read                         (subscriber, topic)    what their legs show
+//
+// What is shown holds for proof.ttl, within an epoch (offload/stream.h), and as long as no change
+// of the map touches the topic. Shortly before its end one message asks anew. A message that
+// asks passes, and so do those behind it until the answer is here; then a fence brings the topic
+// back. What came to nothing is asked again, later each time.
+
+#pragma once
+
+#include "offload/state.h"
+
+enum proof_reason proving_look(struct client *client, struct proof_route *route,
+	const struct mqtt_publish *publish, bool may_ask);
+
+// May the message be captured, as far as the broker is to tell? `may_ask`: if it passes, it may be
+// the one that asks (client->asking then). Most often everything is shown and this is all:
+static inline enum proof_reason proving_judge(struct client *client, struct proof_route *route,
+	const struct mqtt_publish *publish, bool may_ask)
+{
+	const struct broker *broker = client->broker;
+	const struct proof_standing *standing = &route->standing;
+	uint64_t now_us = client->offload->now_us, epoch = broker->stream.epoch;
+	bool open = broker->config->authorization == OFFLOAD_AUTHORIZATION_OPEN;
+
+	if (standing->shown && standing->epoch == epoch && standing->only == 0 &&
+		now_us < standing->until_us && now_us < standing->ask_us &&
+		(open || (client->written.hash == route->hash && client->written.epoch == epoch &&
+				 now_us < client->written.until_us)))
+		return PROOF_CAPTURE;
+	return proving_look(client, route, publish, may_ask);
+}
+
+// A probe's answer: the broker let the publisher write, or not. `since_us`: when it was asked.
+void proving_written(struct client *publisher, uint64_t hash, bool written, uint64_t since_us);
+// … and it considers the same readers, or others. True: subscribers are to be seen now.
+bool proving_compared(struct client *publisher, struct proof_route *route, bool equal);
+// Of every subscriber is seen what there is to see; `all`: what all of them may.
+void proving_shown(struct client *publisher, struct proof_route *route, bool all);
+// No answer came; `route` may be NULL.
+void proving_unanswered(struct client *publisher, uint64_t hash, struct proof_route *route);

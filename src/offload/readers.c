@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The map's matches are counted up on their sessions, the broker's readers counted
+// down again: what is left over, on either side, is a difference.
+
+#include "offload/readers.h"
+
+#include "session/keys.h"
+
+struct counting {
+	const struct session *publisher;
+	uint64_t mark;
+	uint32_t total;
+};
+
+static void count(void *ctx, struct mqtt_trie_entry *entry)
+{
+	const struct subscription *sub = container_of(entry, struct subscription, entry);
+	struct counting *counting = ctx;
+	struct session *session = sub->session;
+
+	// mosquitto leaves it out before it asks whether the client may read.
+	if (sub->no_local && session == counting->publisher)
+		return;
+	if (session->count_mark != counting->mark) {
+		session->count_mark = counting->mark;
+		session->count = 0;
+	}
+	session->count++;
+	counting->total++;
+}
+
+bool readers_equal(const struct client *publisher, struct mqtt_bytes topic,
+	const struct offload_published *published)
+{
+	const struct session_map *map = publisher->broker->map;
+	struct counting counting = {
+		.publisher = publisher->session,
+		.mark = ++publisher->broker->counting,
+	};
+
+	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0 ||
+		counting.total != published->readers_count)
+		return false;
+	for (uint32_t i = 0; i < published->readers_count; i++) {
+		struct session *session = session_by_key(map, published->readers[i]);
+
+		if (session == NULL || session->count_mark != counting.mark || session->count == 0)
+			return false;
+		session->count--;
+	}
+	return true;
+}

@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Nothing is captured that the broker has not shown to be allowed and complete.
+
+#include "offload_tests.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "offload/notice.h"
+#include "twin.h"
+
+static struct twin *start_with(
+	void **state, enum offload_knowledge knowledge, enum offload_authorization authorization)
+{
+	struct bed *bed = bed_new(state);
+
+	bed->broker.knowledge = knowledge;
+	bed->broker.authorization = authorization;
+	bed_start(bed);
+	return twin_new(bed);
+}
+
+static struct twin *start(void **state)
+{
+	return start_with(state, OFFLOAD_KNOWLEDGE_BROKER, OFFLOAD_AUTHORIZATION_BROKER);
+}
+
+static uint64_t passed(const struct twin *twin, enum proof_reason reason)
+{
+	return bed_counters(twin->bed)->passed[reason];
+}
+
+static void one_message_asks(void **state)
+{
+	static const enum offload_knowledge knowledges[] = {
+		OFFLOAD_KNOWLEDGE_BROKER, OFFLOAD_KNOWLEDGE_WIRE};
+	static const enum offload_authorization authorizations[] = {
+		OFFLOAD_AUTHORIZATION_BROKER, OFFLOAD_AUTHORIZATION_OPEN};
+
+	for (unsigned n = 0; n < 12; n++) {
+		uint8_t qos = (uint8_t)(n / 4);
+		bool open = n % 4 == 3;
+		struct twin *twin =
+			start_with(state, knowledges[n & 1], authorizations[n >> 1 & 1]);
+		uint32_t number = 1;
+
+		twin_connect(twin, 0, false, "s");
+		twin_connect(twin, 1, true, "p");
+		assert_int_equal(twin->legs[0].joins, !open);
+		twin_subscribe(twin, 0, "t1", qos);
+		assert_int_equal(twin_until_captured(twin, 1, '1', qos, &number), open ? 0 : 1);
+		for (unsigned i = 0; i < 100; i++)
+			twin_publish(twin, 1, '1', qos, number++);
+		twin_wait(twin, US_IN_MS);
+		for (uint32_t i = 1; i < number; i++)
+			assert_int_equal(twin_got(twin, 0, i), 1);
+		assert_int_equal(twin->legs[1].published, open ? 0 : 1);
+		twin_free(twin);
+		bed_end(state);
+	}
+	bed_start(bed_new(state));
+}
+
+// --- rights --------------------------------------------------------------------------------------
+
+static void who_may_not_write_is_never_captured(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, false, "q");
+	twin->legs[2].may_write[1] = false;
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_until_captured(twin, 1, '1', 1, &number);
+	for (unsigned i = 0; i < 100; i++) {
+		twin_publish(twin, 2, '1', i % 3, number + i);
+		twin_wait(twin, 20 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, number + i), 0);
+	}
+	assert_int_equal(twin->legs[2].published, 100);
+	assert_true(passed(twin, PROOF_UNWRITTEN) >= 50);
+	// What it asked in vain has not harmed the other.
+	twin_until_captured(twin, 1, '1', 1, &number);
+	twin_free(twin);
+}
+
+static void who_may_not_read_is_left_out(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1, from;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, true, "r");
+	twin_subscribe(twin, 0, "t1", 0);
+	twin_subscribe(twin, 2, "#", 1);
+	twin->legs[2].may_read[1] = false;
+	assert_true(twin_until_captured(twin, 1, '1', 1, &number) <= 3);
+	from = number;
+	for (unsigned i = 0; i < 100; i++)
+		twin_publish(twin, 1, '1', i % 3, number++);
+	twin_wait(twin, US_IN_MS);
+	for (uint32_t i = 1; i < number; i++) {
+		assert_int_equal(twin_got(twin, 0, i), 1);
+		assert_int_equal(twin_got(twin, 2, i), 0);
+	}
+	assert_true(twin->legs[1].published < from);
+	// Only from there.
+	assert_true(twin_until_captured(twin, 1, '2', 1, &number) <= 2);
+	assert_int_equal(twin_got(twin, 2, number - 1), 1);
+	twin_free(twin);
+}
+
+static void a_revoked_right_serves_no_longer(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1, before;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, false, "r");
+	twin_subscribe(twin, 0, "t1", 0);
+	twin_subscribe(twin, 2, "t1", 1);
+	twin_until_captured(twin, 1, '1', 1, &number);
+	twin->legs[2].may_read[1] = false;
+	twin_revoke(twin);
+	before = number;
+	for (unsigned i = 0; i < 50; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	for (uint32_t i = before; i < number; i++) {
+		assert_int_equal(twin_got(twin, 0, i), 1);
+		assert_int_equal(twin_got(twin, 2, i), 0);
+	}
+	assert_true(twin->legs[1].published < 10);
+	// The right to write, and then the other one comes back.
+	twin->legs[1].may_write[1] = false;
+	twin->legs[2].may_read[1] = true;
+	twin_revoke(twin);
+	before = number;
+	for (unsigned i = 0; i < 50; i++) {
+		twin_publish(twin, 1, '1', 0, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	for (uint32_t i = before; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i) + twin_got(twin, 2, i), 0);
+	twin->legs[1].may_write[1] = true;
+	twin_revoke(twin);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	assert_int_equal(twin_got(twin, 2, number - 1), 1);
+	twin_free(twin);
+}
+
+// What the broker had for a client before its right was revoked comes out after that: it shows
+// nothing.
+static void what_was_queued_before_shows_nothing(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 0);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	// Revoked, and known; a delivery from before is still to come.
+	twin->silent = true;
+	twin_revoke(twin);
+	twin_publish(twin, 1, '1', 0, 1000);
+	twin->legs[0].may_read[1] = false;
+	twin_revoke(twin);
+	twin->silent = false;
+	twin_run(twin);
+	assert_int_equal(twin_got(twin, 0, 1000), 1);
+	for (unsigned i = 0; i < 50; i++) {
+		twin_publish(twin, 1, '1', 0, number);
+		twin_wait(twin, 10 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, number++), 0);
+	}
+	assert_true(twin->legs[1].published < 15);
+	twin_free(twin);
+}
+
+// A client that comes back under the same identifier may be another user.
+static void rights_are_of_a_connection(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 0);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	bed_close(twin->bed, 1);
+	twin_connect(twin, 1, false, "p");
+	twin->legs[1].may_write[1] = false;
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', 0, number);
+		twin_wait(twin, 10 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, number++), 0);
+	}
+	assert_int_equal(twin->legs[1].published, 20);
+	// And the reader.
+	twin->legs[1].may_write[1] = true;
+	twin_revoke(twin);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	bed_close(twin->bed, 0);
+	twin_connect(twin, 0, false, "s");
+	twin->legs[0].may_read[1] = false;
+	twin_subscribe(twin, 0, "t1", 0);
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', 0, number);
+		twin_wait(twin, 10 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, number++), 0);
+	}
+	twin_free(twin);
+}
+
+static void taken_over_while_both_are_there(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	twin_connect(twin, 2, false, "s");
+	twin->legs[0].subscriptions_count = 0; // the broker has ended the old one
+	twin->legs[2].may_read[1] = false;
+	twin_subscribe(twin, 2, "t1", 1);
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', 1, number);
+		twin_wait(twin, 10 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, number) + twin_got(twin, 2, number), 0);
+		number++;
+	}
+	twin_free(twin);
+}
+
+// A slow reader loses messages of QoS 0 in the broker: that is no refusal.
+static void a_lost_message_is_no_refusal(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "#", 0);
+	// It has much to read just then.
+	twin->silent = true;
+	for (unsigned i = 0; i < 100; i++)
+		twin_publish(twin, 1, '2', 0, 10000 + i);
+	twin->drop_topic = '1';
+	twin_publish(twin, 1, '1', 0, number++);
+	twin->silent = false;
+	twin_wait(twin, 200 * US_IN_MS);
+	twin_until_captured(twin, 1, '1', 0, &number);
+	for (uint32_t i = 2; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	twin_free(twin);
+}
+
+static void own_messages_that_do_not_come_back(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1, from;
+
+	twin_connect(twin, 0, true, "s");
+	twin_connect(twin, 1, true, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_subscribe_not_local(twin, 1, "#", 1);
+	assert_true(twin_until_captured(twin, 1, '1', 1, &number) <= 2);
+	assert_int_equal(twin_got(twin, 1, number - 1), 0);
+	from = number;
+	// What the other one publishes comes to it, if it may read that.
+	assert_true(twin_until_captured(twin, 0, '1', 1, &number) <= 3);
+	for (uint32_t i = from; i < number; i++)
+		assert_int_equal(twin_got(twin, 1, i), 1);
+	twin->legs[1].may_read[1] = false;
+	twin_revoke(twin);
+	twin_until_captured(twin, 1, '1', 1, &number);
+	from = number;
+	twin_until_captured(twin, 0, '1', 1, &number);
+	for (uint32_t i = from; i < number; i++) {
+		assert_int_equal(twin_got(twin, 0, i), 1);
+		assert_int_equal(twin_got(twin, 1, i), 0);
+	}
+	twin_free(twin);
+}
+
+// --- time ----------------------------------------------------------------------------------------
+
+static void what_was_shown_is_shown_again_in_time(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_until_captured(twin, 1, '1', 1, &number);
+	for (unsigned i = 0; i < 1000; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 100 * US_IN_MS);
+	}
+	// A hundred seconds.
+	assert_in_range(passed(twin, PROOF_REFRESH), 3, 5);
+	assert_in_range(twin->legs[1].published, 4, 8);
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	for (unsigned i = 1; i < twin->legs[0].got_count; i++)
+		assert_true(twin->legs[0].got[i].number > twin->legs[0].got[i - 1].number);
+	twin_free(twin);
+}
+
+static void a_missed_lease_ends_everything(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_until_captured(twin, 1, '1', 1, &number);
+	twin->lease_us = twin->bed->tcp.now_us + 100 * US_IN_MS;
+	bed_wait(twin->bed, 99 * US_IN_MS);
+	twin_publish(twin, 1, '1', 1, number++);
+	assert_int_equal(passed(twin, PROOF_STREAM), 0);
+	bed_wait(twin->bed, US_IN_MS);
+	twin_publish(twin, 1, '1', 1, number++);
+	assert_int_equal(passed(twin, PROOF_STREAM), 1);
+	// Prolonged, it is as at the beginning.
+	twin_wait(twin, US_IN_MS);
+	assert_true(twin_until_captured(twin, 1, '1', 1, &number) >= 1);
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	twin_free(twin);
+}
+
+static void a_stream_that_comes_and_goes(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	for (unsigned n = 0; n < 5; n++) {
+		assert_true(twin_until_captured(twin, 1, '1', 1, &number) <= 3);
+		offload_stream_down(twin->bed->offload, 0, "for a test");
+		for (unsigned i = 0; i < 5; i++)
+			twin_publish(twin, 1, '1', 1, number++);
+		assert_int_equal(passed(twin, PROOF_STREAM), 5 * (n + 1));
+		twin->instance += n & 1;
+		twin_stream_up(twin);
+	}
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	twin_free(twin);
+}
+
+// --- readers -------------------------------------------------------------------------------------
+
+static void readers_that_nobody_knows(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin->strangers[twin->strangers_count++] = 4711;
+	for (unsigned i = 0; i < 100; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	assert_int_equal(twin->legs[1].published, 100);
+	assert_true(passed(twin, PROOF_UNKNOWN_READER) > 80);
+	// It goes.
+	twin->strangers_count = 0;
+	for (unsigned i = 0; i < 10 && twin_captured(twin) == 0; i++) {
+		twin_wait(twin, US_IN_S);
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_publish(twin, 1, '1', 1, number++);
+	}
+	assert_true(twin_captured(twin) > 0);
+	// Another one comes, and the broker says so before anything is asked.
+	twin->strangers[twin->strangers_count++] = 4712;
+	offload_notice_subscribed(
+		twin->bed->offload, 0, 4712, mqtt_bytes("x", 1), mqtt_bytes("t1", 2));
+	for (unsigned i = 0; i < 10; i++) {
+		uint64_t captured = twin_captured(twin);
+
+		twin_publish(twin, 1, '1', 1, number++);
+		assert_int_equal(twin_captured(twin), captured);
+	}
+	twin_free(twin);
+}
+
+// The same client counted twice, another one not at all.
+static void a_share_hides_behind_its_number(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin->strangers[twin->strangers_count++] = twin->legs[0].key;
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	assert_int_equal(twin_captured(twin), 0);
+	twin_free(twin);
+}
+
+// An answer that is not believed any more.
+static void late_answers(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin->held = true;
+	twin_publish(twin, 1, '1', 1, number++);
+	twin_run(twin);
+	offload_notice_revoked(twin->bed->offload, 0);
+	twin->held = false;
+	twin->legs[1].may_write[1] = false;
+	twin_run(twin);
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	assert_int_equal(twin_captured(twin), 0);
+	twin_free(twin);
+}
+
+// A subscriber comes, and one goes, between question and answer.
+static void a_map_that_changes_on_the_way(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, false, "r");
+	twin_subscribe(twin, 0, "t1", 1);
+	for (unsigned n = 0; n < 20; n++) {
+		uint32_t from = number;
+
+		twin->held = true;
+		twin_publish(twin, 1, '1', 1, number++);
+		if (n & 1)
+			twin_unsubscribe(twin, 2, "t1");
+		else
+			twin_subscribe(twin, 2, "t1", 1);
+		twin_publish(twin, 1, '1', 1, number++);
+		twin->held = false;
+		twin_wait(twin, 2 * US_IN_S);
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 20 * US_IN_MS);
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 20 * US_IN_MS);
+		for (uint32_t i = from; i < number; i++)
+			assert_int_equal(twin_got(twin, 0, i), 1);
+		for (uint32_t i = from + 1; i < number; i++)
+			assert_int_equal(twin_got(twin, 2, i), !(n & 1));
+	}
+	assert_true(twin_captured(twin) >= 20);
+	twin_free(twin);
+}
+
+// --- everything at random ------------------------------------------------------------------------
+
+#define PLAYERS 6
+#define TOPICS	4
+
+// Whatever happens: nobody writes or gets what he may not, and everybody gets the rest, once.
+static void play(struct twin *twin, struct random *rng, uint32_t *number)
+{
+	unsigned who = random_below(rng, PLAYERS), topic = random_below(rng, TOPICS);
+	char filter[3] = {'t', (char)('0' + topic), 0};
+	struct twin_leg *leg = &twin->legs[who];
+	uint8_t qos = (uint8_t)random_below(rng, 3);
+	bool due[PLAYERS] = {false};
+
+	switch (random_below(rng, 40)) {
+	case 0:
+		if (leg->subscriptions_count < TWIN_SUBSCRIPTIONS - 1)
+			twin_subscribe(twin, who, filter, qos);
+		return;
+	case 1:
+		twin_unsubscribe(twin, who, filter);
+		return;
+	case 2:
+		leg->may_write[topic] ^= true;
+		twin_revoke(twin);
+		return;
+	case 3:
+		leg->may_read[topic] ^= true;
+		twin_revoke(twin);
+		return;
+	case 4:
+		offload_stream_down(twin->bed->offload, 0, "for a test");
+		return;
+	case 5:
+		twin_stream_up(twin);
+		return;
+	case 6:
+		bed_close(twin->bed, who);
+		twin_connect(twin, who, random_below(rng, 2), "x");
+		leg->may_read[topic] = random_below(rng, 2);
+		leg->may_write[topic] = random_below(rng, 2);
+		return;
+	case 7:
+		twin_wait(twin, random_below(rng, 60) * US_IN_S);
+		return;
+	default:
+		break;
+	}
+	for (unsigned i = 0; i < PLAYERS; i++)
+		for (unsigned s = 0; s < twin->legs[i].subscriptions_count; s++)
+			due[i] |= strcmp(twin->legs[i].subscriptions[s].filter, filter) == 0 &&
+				  leg->may_write[topic] && twin->legs[i].may_read[topic];
+	for (unsigned n = 0; n < 6; n++) {
+		twin_publish(twin, who, filter[1], qos, *number);
+		twin_wait(twin, random_below(rng, 20) * US_IN_MS);
+		for (unsigned i = 0; i < PLAYERS; i++) {
+			assert_int_equal(twin_got(twin, i, *number), due[i]);
+			twin->legs[i].got_count = 0;
+		}
+		(*number)++;
+	}
+}
+
+static void rights_hold_whatever_happens(void **state)
+{
+	uint64_t all = 0, captured = 0;
+
+	for (unsigned seed = 1; seed <= 10; seed++) {
+		struct twin *twin = start(state);
+		struct random rng;
+		uint32_t number = 1;
+
+		random_init(&rng, seed);
+		for (unsigned i = 0; i < PLAYERS; i++) {
+			char id[] = {'c', (char)('0' + i), 0};
+
+			twin_connect(twin, i, random_below(&rng, 2), id);
+		}
+		for (unsigned n = 0; n < 500; n++)
+			play(twin, &rng, &number);
+		captured += twin_captured(twin);
+		all += number;
+		twin_free(twin);
+		bed_end(state);
+	}
+	assert_true(captured > all / 6);
+	bed_start(bed_new(state));
+}
+
+int test_proofs(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(one_message_asks, bed_end),
+		cmocka_unit_test_teardown(who_may_not_write_is_never_captured, bed_end),
+		cmocka_unit_test_teardown(who_may_not_read_is_left_out, bed_end),
+		cmocka_unit_test_teardown(a_revoked_right_serves_no_longer, bed_end),
+		cmocka_unit_test_teardown(what_was_queued_before_shows_nothing, bed_end),
+		cmocka_unit_test_teardown(rights_are_of_a_connection, bed_end),
+		cmocka_unit_test_teardown(taken_over_while_both_are_there, bed_end),
+		cmocka_unit_test_teardown(a_lost_message_is_no_refusal, bed_end),
+		cmocka_unit_test_teardown(own_messages_that_do_not_come_back, bed_end),
+		cmocka_unit_test_teardown(what_was_shown_is_shown_again_in_time, bed_end),
+		cmocka_unit_test_teardown(a_missed_lease_ends_everything, bed_end),
+		cmocka_unit_test_teardown(a_stream_that_comes_and_goes, bed_end),
+		cmocka_unit_test_teardown(readers_that_nobody_knows, bed_end),
+		cmocka_unit_test_teardown(a_share_hides_behind_its_number, bed_end),
+		cmocka_unit_test_teardown(late_answers, bed_end),
+		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),
+		cmocka_unit_test_teardown(rights_hold_whatever_happens, bed_end),
+	};
+
+	return cmocka_run_group_tests_name("proofs", tests, NULL, NULL);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A broker with access rules at the far end of the bed, as mosquitto with Offramp's plugin
+// is one: it routes what it gets, asks before it delivers who may read, and answers markers.
+// And the clients at the near end, who acknowledge what they get and write it down.
+//
+//   client i ══ offload ══ leg i of the twin ─▶ routes, rights ─▶ legs of the readers
+//                  ▲            └─ events ─▶ a queue that a test lets go, or not
+//                  └──────────────────────────────┘
+
+#pragma once
+
+#include "packets.h"
+
+#define TWIN_SUBSCRIPTIONS 8
+#define TWIN_TOPICS	   16 // "t0" … "t9", "ta" …: the second character is the number in hex
+#define TWIN_GOT	   4096
+
+struct twin_message {
+	char topic;
+	uint32_t number; // of the message
+};
+
+struct twin_leg {
+	bool connected, v5;
+	char id[24];
+	uint64_t key;
+	uint8_t in[65536], out[65536]; // bytes of the client, and to it, that were not looked at
+	size_t in_length, out_length;
+	struct {
+		char filter[16];
+		uint8_t qos;
+		bool no_local;
+	} subscriptions[TWIN_SUBSCRIPTIONS];
+	unsigned subscriptions_count;
+	bool may_write[TWIN_TOPICS], may_read[TWIN_TOPICS];
+	uint64_t ask; // a token that waits for its PUBLISH
+	struct {
+		uint64_t token;
+		bool written;
+		uint64_t readers[64];
+		unsigned count;
+	} asked;	  // that waits for its END
+	uint8_t qos2[64]; // a PUBLISH that waits for its PUBREL, whole
+	size_t qos2_length;
+	uint64_t qos2_token;
+	uint16_t next_id;
+	uint32_t published; // PUBLISHes that came by this leg
+	uint32_t joins;	    // markers
+	// What the client has got, in order.
+	struct twin_message got[TWIN_GOT];
+	unsigned got_count;
+};
+
+struct twin_event {
+	enum { TWIN_JOINED, TWIN_PUBLISHED, TWIN_REVOKED, TWIN_SUBSCRIBED } kind;
+	uint64_t token, key;
+	bool written;
+	uint64_t readers[64];
+	unsigned count;
+	char filter[16];
+};
+
+struct twin {
+	struct bed *bed;
+	uint64_t lease_us, instance, last_key;
+	uint8_t marker_key[16];
+	struct twin_leg legs[BED_CLIENTS];
+	struct twin_event events[4096];
+	unsigned first, last;
+	bool held;	       // events wait
+	bool silent;	       // deliveries wait: nothing is sent to clients
+	uint64_t strangers[8]; // keys of readers of everything that do not come by a leg
+	unsigned strangers_count;
+	char drop_topic; // a delivery of this topic is lost once, as for a slow reader
+};
+
+// For a bed that has been started; the stream comes up.
+struct twin *twin_new(struct bed *bed);
+void twin_free(struct twin *twin);
+void twin_stream_up(struct twin *twin);
+// Everybody may do everything until a test says otherwise.
+void twin_connect(struct twin *twin, unsigned i, bool v5, const char *id);
+void twin_subscribe(struct twin *twin, unsigned i, const char *filter, uint8_t qos);
+void twin_subscribe_not_local(struct twin *twin, unsigned i, const char *filter, uint8_t qos);
+void twin_unsubscribe(struct twin *twin, unsigned i, const char *filter);
+// Message `number`, which is its payload.
+void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number);
+// Rights have changed: the event is on its way.
+void twin_revoke(struct twin *twin);
+// Everything that can happen now does. Time stands still.
+void twin_run(struct twin *twin);
+// Time passes, and the lease is prolonged.
+void twin_wait(struct twin *twin, uint64_t us);
+// How often the client got message `number`.
+unsigned twin_got(const struct twin *twin, unsigned i, uint32_t number);
+// Publishes numbers from *number on until one is captured; fails after 20. Returns how many passed.
+unsigned twin_until_captured(
+	struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t *number);
+uint64_t twin_captured(const struct twin *twin);
