@@ -26,7 +26,9 @@ enum marker_kind {
 	MARKER_JOIN = 1, // token: the nonce of this connection
 	MARKER_ASK,	 // tell of the next PUBLISH of this connection, under this token
 	MARKER_END,	 // the broker has routed it by now
-	MARKER_SKIP,	 // the next PUBLISH, of QoS 0 or 1, is not for joined clients but `except`
+	// The next PUBLISH, of QoS 0 or 1, is not for the clients whose ClientJoined was among the
+	// events up to number `token`, but `except`. Who joins later may be on the way to be told.
+	MARKER_SKIP,
 };
 
 struct marker {

@@ -150,7 +150,7 @@ static void renew(struct clients *clients, struct client *client, const char *id
 {
 	client->key = ++clients->last_key;
 	client->id_hash = hash_id(clients, id);
-	client->joined_first = client->joined_last = 0;
+	memset(client->joined, 0, sizeof(client->joined));
 	client->published_qos_2 = false;
 }
 
@@ -167,19 +167,34 @@ struct client *clients_get(struct clients *clients, const void *context, const c
 	return client;
 }
 
-struct client *clients_join(
-	struct clients *clients, const void *context, const char *id, uint64_t epoch)
+struct client *clients_join(struct clients *clients, const void *context, const char *id)
 {
 	struct client *client = clients_get(clients, context, id);
 
-	if (!client)
-		return NULL;
-	if (!client->joined_first) {
+	if (client && !client_is_joined(client))
 		renew(clients, client, id);
-		client->joined_first = epoch;
-	}
-	client->joined_last = epoch;
 	return client;
+}
+
+bool client_is_joined(const struct client *client)
+{
+	return client->joined[0].epoch != 0;
+}
+
+void client_joined(struct client *client, uint64_t epoch, uint64_t sequence)
+{
+	if (client->joined[0].epoch == epoch)
+		return;
+	client->joined[1] = client->joined[0];
+	client->joined[0] = (struct client_join){epoch, sequence};
+}
+
+bool client_was_joined(const struct client *client, uint64_t epoch, uint64_t sequence)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (client->joined[i].epoch == epoch)
+			return client->joined[i].sequence <= sequence;
+	return false;
 }
 
 void clients_remove(struct clients *clients, struct client *client)

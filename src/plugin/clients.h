@@ -22,11 +22,17 @@
 struct probe;
 struct skip;
 
+// When it was told that a client joined under a key of Offramp's.
+struct client_join {
+	uint64_t epoch;	   // of the key (secret.h); 0: never
+	uint64_t sequence; // of the event
+};
+
 struct client {
 	const void *context; // mosquitto's struct; never looked into
 	uint64_t key;
 	uint64_t id_hash;
-	uint64_t joined_first, joined_last; // epochs (secret.h); 0: never
+	struct client_join joined[2]; // under the latest key it joined under, and the one before
 	bool published_qos_2;
 	struct probe *probes; // under way
 	struct skip *skip;    // armed
@@ -43,8 +49,12 @@ struct client *clients_find(struct clients *clients, const void *context, const 
 // NULL: no memory, or as many as can be.
 struct client *clients_get(struct clients *clients, const void *context, const char *id);
 // For a connection that joins: what is known of an older one at that place is forgotten.
-struct client *clients_join(
-	struct clients *clients, const void *context, const char *id, uint64_t epoch);
+struct client *clients_join(struct clients *clients, const void *context, const char *id);
+bool client_is_joined(const struct client *client);
+// It was told of under that key with this number; the first time counts.
+void client_joined(struct client *client, uint64_t epoch, uint64_t sequence);
+// Was it told of under that key, at the latest with this number?
+bool client_was_joined(const struct client *client, uint64_t epoch, uint64_t sequence);
 // The caller has taken what hangs on it.
 void clients_remove(struct clients *clients, struct client *client);
 unsigned clients_count(const struct clients *clients);

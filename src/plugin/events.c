@@ -61,7 +61,7 @@ static char *name(const char *text)
 	return (char *)(text ? text : "");
 }
 
-void events_joined(struct events *events, uint64_t nonce, uint64_t key, const char *client_id,
+uint64_t events_joined(struct events *events, uint64_t nonce, uint64_t key, const char *client_id,
 	const char *username)
 {
 	Offramp__V1__ClientJoined joined = OFFRAMP__V1__CLIENT_JOINED__INIT;
@@ -74,6 +74,7 @@ void events_joined(struct events *events, uint64_t nonce, uint64_t key, const ch
 	message.kind_case = OFFRAMP__V1__BROKER_MESSAGE__KIND_CLIENT_JOINED;
 	message.client_joined = &joined;
 	put(events, &message);
+	return message.sequence;
 }
 
 void events_disconnected(struct events *events, uint64_t key, const char *client_id)

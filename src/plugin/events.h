@@ -23,8 +23,8 @@ void events_destroy(struct events *events);
 // The longest event, for whoever reads the queue.
 size_t events_size_max(unsigned readers_max);
 
-// NULL is the empty name.
-void events_joined(struct events *events, uint64_t nonce, uint64_t key, const char *client_id,
+// NULL is the empty name. Returns the number of the event.
+uint64_t events_joined(struct events *events, uint64_t nonce, uint64_t key, const char *client_id,
 	const char *username);
 void events_disconnected(struct events *events, uint64_t key, const char *client_id);
 

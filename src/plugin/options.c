@@ -130,6 +130,9 @@ static int judge(const struct options *options, bool acl_given, char *error)
 	if (!is_address(options->address))
 		return fail(error, "plugin_opt_address is unix:/PATH or HOST:PORT, not '%s'%s",
 			options->address, "");
+	if (strlen(options->broker) > OPTIONS_BROKER_MAX)
+		return fail(
+			error, "plugin_opt_broker is longer than any name of a broker%s%s", "", "");
 	if (!options->tls_certificate != !options->tls_key)
 		return fail(error,
 			"plugin_opt_tls_certificate and plugin_opt_tls_key go together%s%s", "",

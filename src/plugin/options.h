@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define OPTIONS_ERROR_MAX 512
+#define OPTIONS_ERROR_MAX  512
+#define OPTIONS_BROKER_MAX 255
 
 struct options_pair {
 	const char *key, *value; // without "plugin_opt_"

@@ -32,7 +32,8 @@ struct probe {
 };
 
 struct skip {
-	uint64_t key, epoch;
+	uint64_t key;
+	uint64_t epoch, sequence; // who was told of by then is meant
 	bool judged;
 	uint8_t except_count;
 	uint64_t except[];
@@ -259,8 +260,10 @@ bool probes_skip(
 	if (!skip)
 		return false;
 	probes->skips++;
-	*skip = (struct skip){
-		.key = client->key, .epoch = epoch, .except_count = marker->except_count};
+	*skip = (struct skip){.key = client->key,
+		.epoch = epoch,
+		.sequence = marker->token,
+		.except_count = marker->except_count};
 	memcpy(skip->except, marker->except, size);
 	client->skip = skip;
 	return true;
@@ -291,11 +294,6 @@ void probes_write(
 	probe->client_id = client_id ? strdup(client_id) : NULL;
 }
 
-static bool unjudged(const struct client *client)
-{
-	return client_probe(client, PROBE_ARMED) && !client_probe(client, PROBE_JUDGED);
-}
-
 // Of QoS 2: its readers are asked for when it is released.
 static void wait_for_release(
 	struct probes *probes, struct probe *probe, const struct probes_message *message)
@@ -307,7 +305,7 @@ static void wait_for_release(
 	probes->waiting = probe;
 }
 
-bool probes_message(
+void probes_message(
 	struct probes *probes, struct client *client, const struct probes_message *message)
 {
 	struct probe *probe;
@@ -315,8 +313,6 @@ bool probes_message(
 
 	sweep(probes, client);
 	skip = client->skip;
-	if (unjudged(client) || (skip && !skip->judged))
-		return false;
 	probe = client_probe(client, PROBE_JUDGED);
 	client->skip = NULL;
 	if (message->qos == 2) {
@@ -324,16 +320,16 @@ bool probes_message(
 		skip_free(probes, skip);
 		if (probe)
 			wait_for_release(probes, probe, message);
-		return true;
+		return;
 	}
 	if (!probe && !skip)
-		return true;
+		return;
 	if (probe)
 		client_take(client, probe);
 	window_open(probes, probe, skip, message->topic, message->payload);
 	// With messages of QoS 2 under way, one of QoS 1 may be refused after this.
 	probes->window.maybe_none = message->qos == 1 && client->published_qos_2;
-	return true;
+	return;
 }
 
 // --- readers -------------------------------------------------------------------------------------
@@ -366,11 +362,10 @@ bool probes_window(struct probes *probes, const char *topic, const void *payload
 	return true;
 }
 
-// Was it a client of Offramp's when the marker was made, and is it not to be left to the broker?
+// Did Offramp know it when it made the marker, and is it not left to the broker all the same?
 static bool skips(const struct skip *skip, const struct client *reader)
 {
-	if (!reader || !reader->joined_first || reader->joined_first > skip->epoch ||
-		reader->joined_last < skip->epoch)
+	if (!reader || !client_was_joined(reader, skip->epoch, skip->sequence))
 		return false;
 	for (unsigned i = 0; i < skip->except_count; i++)
 		if (skip->except[i] == reader->key)

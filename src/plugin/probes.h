@@ -52,9 +52,7 @@ bool probes_skip(
 
 void probes_write(
 	struct probes *probes, struct client *client, const char *client_id, const char *topic);
-// false: something was announced and mosquitto did not ask whether it may be written, so another
-// plugin answers before this one, and what it answers is not seen here.
-bool probes_message(
+void probes_message(
 	struct probes *probes, struct client *client, const struct probes_message *message);
 
 // Does this READ belong to a message that was announced? The rest is cheap when not.

@@ -22,7 +22,7 @@ struct witness {
 	struct secret *secret;
 	struct clients *clients;
 	struct probes *probes;
-	const void *asked_marker; // whose WRITE to MARKER_TOPIC was the last callback
+	const void *asked; // whose WRITE was the last callback
 };
 
 int witness_create(struct events *events, struct secret *secret, unsigned readers_max,
@@ -66,7 +66,7 @@ void witness_destroy(struct witness *witness)
 static void begin(struct witness *witness)
 {
 	probes_close(witness->probes);
-	witness->asked_marker = NULL;
+	witness->asked = NULL;
 }
 
 static struct client *find(struct witness *witness, const struct witness_client *client)
@@ -98,10 +98,9 @@ void witness_write(struct witness *witness, const struct witness_client *client,
 	struct client *known;
 
 	begin(witness);
-	if (strcmp(topic, MARKER_TOPIC) == 0) {
-		witness->asked_marker = client->context;
-		return;
-	}
+	witness->asked = client->context;
+	if (strcmp(topic, MARKER_TOPIC) == 0)
+		return; // it is no message, and stands between a marker and its message
 	// Whatever is commanded there, it may change what others may do; whether it is obeyed is
 	// not seen here. It is carried out before any later packet of anybody is read.
 	if (strncmp(topic, CONTROL_TOPICS, strlen(CONTROL_TOPICS)) == 0)
@@ -114,11 +113,15 @@ void witness_write(struct witness *witness, const struct witness_client *client,
 bool witness_message(struct witness *witness, const struct witness_client *client,
 	const struct probes_message *message)
 {
+	bool asked = witness->asked == client->context;
 	struct client *known;
 
 	begin(witness);
 	known = find(witness, client);
-	return !known || probes_message(witness->probes, known, message);
+	if (!known)
+		return true; // a bridge's, for one, is never asked for
+	probes_message(witness->probes, known, message);
+	return asked || !client_is_joined(known);
 }
 
 // --- readers -------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ bool witness_message(struct witness *witness, const struct witness_client *clien
 bool witness_read(struct witness *witness, const struct witness_client *reader, const char *topic,
 	const void *payload)
 {
-	witness->asked_marker = NULL;
+	witness->asked = NULL;
 	return probes_window(witness->probes, topic, payload) &&
 	       probes_read(witness->probes, get(witness, reader));
 }
@@ -136,13 +139,12 @@ bool witness_read(struct witness *witness, const struct witness_client *reader, 
 static void join(struct witness *witness, const struct witness_client *client, uint64_t nonce,
 	uint64_t epoch)
 {
-	struct client *known = find(witness, client);
+	struct client *known = clients_join(witness->clients, client->context, client->id);
 
-	if (known && !known->joined_first)
-		probes_forget(witness->probes, known);
-	known = clients_join(witness->clients, client->context, client->id, epoch);
-	if (known)
-		events_joined(witness->events, nonce, known->key, client->id, client->username);
+	if (!known)
+		return;
+	client_joined(known, epoch,
+		events_joined(witness->events, nonce, known->key, client->id, client->username));
 }
 
 static void obey(struct witness *witness, const struct witness_client *client,
@@ -151,23 +153,26 @@ static void obey(struct witness *witness, const struct witness_client *client,
 	struct client *known = find(witness, client);
 	bool latest = epoch == secret_epoch(witness->secret);
 
-	if (marker->kind == MARKER_JOIN && latest)
-		join(witness, client, marker->token, epoch);
-	if (!known || !known->joined_first)
+	if (marker->kind == MARKER_JOIN) {
+		if (latest)
+			join(witness, client, marker->token, epoch);
 		return;
-	if (marker->kind == MARKER_ASK && latest)
-		probes_ask(witness->probes, known, marker->token);
-	if (marker->kind == MARKER_END)
-		probes_end(witness->probes, known, client->id, marker->token);
+	}
+	if (!known || !client_is_joined(known))
+		return;
 	if (marker->kind == MARKER_SKIP)
 		probes_skip(witness->probes, known, marker, epoch);
+	else if (marker->kind == MARKER_END)
+		probes_end(witness->probes, known, client->id, marker->token);
+	else if (latest)
+		probes_ask(witness->probes, known, marker->token);
 }
 
 bool witness_marker(struct witness *witness, const struct witness_client *client,
 	const void *payload, size_t length)
 {
 	struct marker marker;
-	bool asked = witness->asked_marker == client->context;
+	bool asked = witness->asked == client->context;
 	uint64_t epoch;
 
 	begin(witness);

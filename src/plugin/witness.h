@@ -28,7 +28,8 @@ void witness_destroy(struct witness *witness);
 
 // May it write to the topic? Asked for each PUBLISH and each will.
 void witness_write(struct witness *witness, const struct witness_client *client, const char *topic);
-// It may, and now it is routed. false: what mosquitto asks is answered before it comes here.
+// It may, and now it is routed. false: mosquitto did not ask before, so another plugin answers
+// first, and what it answers is not seen here.
 bool witness_message(struct witness *witness, const struct witness_client *client,
 	const struct probes_message *message);
 // May it read this message? true: it must not, Offramp gives it to the client.

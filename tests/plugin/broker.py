@@ -124,7 +124,7 @@ class Client(mqttraw.Client):
         token = int.from_bytes(os.urandom(8), "big")
         pid = self.next_pid() if qos else None
         between = b"" if skip_except is None else self.marker(
-            stream, marker.SKIP, 0, skip_except)
+            stream, marker.SKIP, max(stream.sequences()), skip_except)
         self.send(self.marker(stream, marker.ASK, token), between,
                   mqttraw.publish(topic, payload, qos, pid=pid, version=self.version, **options))
         if qos == 2:

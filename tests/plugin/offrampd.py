@@ -143,3 +143,24 @@ class Offrampd:
         for stream in self.streams:
             stream.end()
         self.server.stop(0.2).wait(5)
+
+
+def main():
+    """offrampd.py ADDRESS: welcomes every stream, acknowledges, and says so on stdout."""
+    server, number = Offrampd(sys.argv[1]), 0
+    while True:
+        stream = server.stream(number, seconds=3600)
+        number += 1
+        while not stream.ended and not stream.all("hello"):
+            time.sleep(0.01)
+        if stream.ended:  # given up while this process was stopped
+            continue
+        stream.welcome()
+        print("welcomed", flush=True)
+        while not stream.ended:
+            stream.acknowledge()
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()
