@@ -245,6 +245,21 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 	return *ret_reason == PROOF_CAPTURE;
 }
 
+#define REASON_NOT_AUTHORIZED 0x87 // 3.4.2.1, 3.5.2.1
+
+bool capture_refuse(struct client *client, const struct mqtt_publish *publish)
+{
+	uint8_t reason = client->version == MQTT_VERSION_5 ? REASON_NOT_AUTHORIZED : 0;
+
+	if (publish->qos > 0 && !may_acknowledge(client))
+		return false;
+	if (publish->qos > 0)
+		acknowledge(client, publish->packet_id,
+			publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, reason);
+	counter_inc(&client->offload->counters.refused);
+	return true;
+}
+
 // --- after a message has passed ------------------------------------------------------------------
 
 // NULL: its order cannot be kept any more, so nothing of it is captured any more.

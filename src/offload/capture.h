@@ -19,6 +19,9 @@ int capture_publish(struct client *client, const struct mqtt_frame *frame,
 // capture_publish().
 int capture_released(struct client *client, struct delivery *held, const struct held_packet *packet,
 	enum proof_reason *ret_reason);
+// A PUBLISH that neither passes nor is delivered: acknowledged as one that its sender may not make.
+// False: not now.
+bool capture_refuse(struct client *client, const struct mqtt_publish *publish);
 // A PUBLISH has passed for this reason: order must be kept with what comes after it. `topic` may be
 // empty: unknown.
 void capture_passed(

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "offload/judge.h"
 #include "offload/output.h"
 #include "offload/state.h"
 
@@ -162,6 +163,82 @@ unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cur
 		}
 	}
 	*cursor = (uint64_t)b << 56 | (uint64_t)index << 24 | skip;
+	return n;
+}
+
+// --- topics --------------------------------------------------------------------------------------
+
+static uint64_t left_us(const struct offload *offload, uint64_t until_us)
+{
+	if (until_us == UINT64_MAX)
+		return UINT64_MAX;
+	return until_us > offload->now_us ? until_us - offload->now_us : 0;
+}
+
+// Of every message of the topic, as far as its publisher has no part in it.
+static enum proof_reason topic_verdict(
+	const struct offload *offload, const struct broker *broker, const struct proof_route *route)
+{
+	const struct proof_standing *standing = &route->standing;
+	enum proof_reason reason = judge_broker(offload, broker);
+
+	if (reason != PROOF_CAPTURE)
+		return reason;
+	if (route->reason != PROOF_CAPTURE)
+		return route->reason;
+	if (!stream_wanted(broker) || (standing->shown && standing->epoch == broker->stream.epoch &&
+					      offload->now_us < standing->until_us))
+		return PROOF_CAPTURE;
+	return standing->reason != 0 ? standing->reason : PROOF_UNPROVEN;
+}
+
+static void topic_row(const struct offload *offload, const struct broker *broker,
+	const struct proof_route *route, struct offload_topic_row *row)
+{
+	const struct proof_standing *standing = &route->standing;
+	enum proof_reason verdict = topic_verdict(offload, broker, route);
+	enum proof_reason qos1 = verdict != PROOF_CAPTURE ? verdict : route->reason_qos1;
+	enum proof_reason qos2 = qos1 != PROOF_CAPTURE ? qos1 : route->reason_qos2;
+	bool current = standing->epoch == broker->stream.epoch;
+
+	*row = (struct offload_topic_row){
+		.verdict = proof_reason_names[verdict],
+		.verdict_qos1 = proof_reason_names[qos1],
+		.verdict_qos2 = proof_reason_names[qos2],
+		.targets = route->targets,
+		.pending = route->pending,
+		.workers = route->workers,
+		.known = current && standing->known,
+		.shown = current && standing->shown,
+		.shown_us = current && standing->shown ? left_us(offload, standing->until_us) : 0,
+		.asks_us = current ? left_us(offload, standing->ask_us) : 0,
+	};
+	for (uint32_t i = 0; i < route->targets; i++)
+		row->denied += (proof_route_target(route, i)->flags & ROUTE_DENIED) != 0;
+	snprintf(row->broker, sizeof(row->broker), "%s", broker->config->name);
+	text_copy(row->topic, sizeof(row->topic), payload_text(route->topic));
+}
+
+unsigned offload_topics_list(const struct offload *offload, uint64_t *cursor,
+	struct offload_topic_row *ret_rows, unsigned max)
+{
+	unsigned b = *cursor >> 32, n = 0;
+	uint32_t place = *cursor & UINT32_MAX;
+
+	while (n < max && b < offload->config.brokers_count) {
+		const struct broker *broker = &offload->brokers[b];
+		const struct proof_route *route;
+
+		if (place == proof_routes_places(broker->routes)) {
+			b++;
+			place = 0;
+			continue;
+		}
+		route = proof_route_at(broker->routes, place++);
+		if (route != NULL)
+			topic_row(offload, broker, route, &ret_rows[n++]);
+	}
+	*cursor = (uint64_t)b << 32 | place;
 	return n;
 }
 

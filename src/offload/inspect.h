@@ -51,6 +51,24 @@ unsigned offload_connections_list(const struct offload *offload, uint64_t *curso
 unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cursor,
 	struct offload_subscription_row *ret_rows, unsigned max);
 
+// A topic that was published to lately, and what becomes of its messages.
+struct offload_topic_row {
+	char broker[32];
+	char topic[OFFLOAD_ROW_FILTER];
+	// A reason of proof/reason.h by name; "captured": none. Above QoS 0 there may be another.
+	const char *verdict, *verdict_qos1, *verdict_qos2;
+	uint32_t targets; // subscriptions of clients of this worker that get its messages
+	uint32_t denied,
+		pending;  // of these: the broker does not let them read; a SUBACK is awaited
+	uint32_t workers; // bit i: worker i has subscribers too
+	// Where the broker is to tell (offload/proving.h).
+	bool known, shown;
+	uint64_t shown_us; // what was shown holds for so long; 0: it does not, UINT64_MAX: no end
+	uint64_t asks_us;  // so long until a message asks again
+};
+unsigned offload_topics_list(const struct offload *offload, uint64_t *cursor,
+	struct offload_topic_row *ret_rows, unsigned max);
+
 // Per broker, cheap.
 struct offload_broker_status {
 	const char *name;

@@ -11,8 +11,16 @@
 #include "offload/pending.h"
 #include "offload/proving.h"
 
-// What the operator declared, and whether it holds.
-static enum proof_reason judge_broker(const struct broker *broker)
+static enum proof_reason judge_stream(const struct offload *offload, const struct broker *broker)
+{
+	if (!stream_wanted(broker))
+		return PROOF_CAPTURE;
+	if (offload->peers != NULL)
+		return PROOF_WORKERS;
+	return broker->stream.live ? PROOF_CAPTURE : PROOF_STREAM;
+}
+
+enum proof_reason judge_broker(const struct offload *offload, const struct broker *broker)
 {
 	if (!broker->capture)
 		return PROOF_DISABLED;
@@ -23,17 +31,7 @@ static enum proof_reason judge_broker(const struct broker *broker)
 		return PROOF_MAP_INCOMPLETE;
 	if (broker->config->authorization == OFFLOAD_AUTHORIZATION_NONE)
 		return PROOF_UNAUTHORIZED;
-	return PROOF_CAPTURE;
-}
-
-// What the broker tells.
-static enum proof_reason judge_stream(const struct client *client)
-{
-	if (!stream_wanted(client->broker))
-		return PROOF_CAPTURE;
-	if (client->offload->peers != NULL)
-		return PROOF_WORKERS;
-	return client->broker->stream.live ? PROOF_CAPTURE : PROOF_STREAM;
+	return judge_stream(offload, broker);
 }
 
 // What the packet and its sender say.
@@ -156,9 +154,7 @@ enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *
 	struct proof_route *route;
 
 	if (reason == PROOF_CAPTURE)
-		reason = judge_broker(client->broker);
-	if (reason == PROOF_CAPTURE)
-		reason = judge_stream(client);
+		reason = judge_broker(client->offload, client->broker);
 	if (reason != PROOF_CAPTURE)
 		return reason;
 	route = proof_route_find(client->broker->routes, publish->topic);

@@ -14,6 +14,9 @@
 enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, bool may_ask, struct proof_route **ret_route);
 
+// What the operator declared, what the broker is to tell: does it hold for any message at all?
+enum proof_reason judge_broker(const struct offload *offload, const struct broker *broker);
+
 // May an earlier message of this topic and QoS still be on its way through the broker?
 enum judge_order {
 	JUDGE_IN_ORDER, // no

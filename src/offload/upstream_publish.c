@@ -93,8 +93,12 @@ static bool publish_judged(struct client *client, const struct mqtt_frame *frame
 	const struct mqtt_publish *publish, bool *ret_captured)
 {
 	enum proof_reason reason;
-	int rc = capture_publish(client, frame, publish, &reason);
+	int rc;
 
+	*ret_captured = true;
+	if (marker_topic(client->broker, publish->topic))
+		return capture_refuse(client, publish);
+	rc = capture_publish(client, frame, publish, &reason);
 	*ret_captured = rc > 0;
 	return rc == 0 ? publish_pass(client, frame, publish, reason) : rc > 0;
 }
@@ -109,6 +113,8 @@ static bool publish_defining(
 	struct payload *topic = limited ? NULL : alias_prepare(client, publish);
 	bool captured;
 
+	if (topic == NULL && marker_topic(client->broker, publish->topic))
+		return capture_refuse(client, publish);
 	if (topic == NULL) {
 		if (!publish_pass(client, frame, publish, PROOF_TOPIC_ALIAS))
 			return false;
@@ -175,6 +181,8 @@ static bool publish_aliased(
 	if (alias == NULL)
 		return publish_pass(client, frame, publish, reason);
 	resolved.topic = mqtt_bytes(alias->topic->data, alias->topic->length);
+	if (marker_topic(client->broker, resolved.topic))
+		return capture_refuse(client, publish);
 	rc = alias_expand(client, frame, alias, &packet);
 	if (rc < 0 && alias->broker_knows)
 		return publish_pass(client, frame, &resolved, reason);

@@ -32,7 +32,7 @@ enum proof_reason {
 	PROOF_UNKNOWN_READER, // the broker has other readers of the topic than the map
 	PROOF_UNWRITTEN,      // the broker did not let its publisher write to the topic
 	PROOF_UNREAD,	      // whether a subscriber may read the topic has not come out
-	PROOF_UNJOINED,	      // the broker has not said yet which of its clients the publisher is
+	PROOF_UNJOINED,	      // the broker has not said yet which of its clients a subscriber is
 	PROOF_OPERATOR,	      // capture.pass
 	PROOF_BRIDGE,	      // from or to a bridge
 	PROOF_SHARE,	      // a shared subscription matches

@@ -123,6 +123,18 @@ void proof_routes_sweep(struct proof_routes *table)
 	}
 }
 
+uint32_t proof_routes_places(const struct proof_routes *table)
+{
+	return (table->mask + 1) * WAYS;
+}
+
+const struct proof_route *proof_route_at(const struct proof_routes *table, uint32_t place)
+{
+	const struct proof_route *route = &table->slots[place];
+
+	return route->topic == NULL ? NULL : route;
+}
+
 void proof_routes_usage(const struct proof_routes *table, struct proof_routes_usage *ret_usage)
 {
 	*ret_usage = table->usage;

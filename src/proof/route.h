@@ -96,6 +96,11 @@ struct proof_route *proof_route_find(struct proof_routes *table, struct mqtt_byt
 struct proof_route *proof_route_peek(
 	struct proof_routes *table, struct mqtt_bytes topic, uint64_t hash);
 
+// For listings: so many places there are, and what stands in one of them (as it is, outdated
+// perhaps; NULL: nothing).
+uint32_t proof_routes_places(const struct proof_routes *table);
+const struct proof_route *proof_route_at(const struct proof_routes *table, uint32_t place);
+
 // Gives back the memory of routes that the map has outdated; some at a time, call it once a second
 // or so.
 void proof_routes_sweep(struct proof_routes *routes);

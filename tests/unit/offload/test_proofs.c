@@ -568,6 +568,32 @@ static void rights_hold_whatever_happens(void **state)
 	bed_start(bed_new(state));
 }
 
+// --- markers -------------------------------------------------------------------------------------
+
+// The twin fails on a marker that it cannot read.
+static void nobody_else_writes_markers(void **state)
+{
+	static const char qos0[] = "\x30\x18\x00\x13$CONTROL/offramp/v1"
+				   "abc";
+	static const char qos1[] = "\x32\x1b\x00\x13$CONTROL/offramp/v1"
+				   "\x00\x09\x00"
+				   "abc";
+	struct twin *twin = start(state);
+	const uint8_t *got;
+
+	twin_connect(twin, 0, false, "p");
+	twin_connect(twin, 1, true, "q");
+	client_sends(twin->bed, 0, BYTES(qos0));
+	client_sends(twin->bed, 1, BYTES(qos1));
+	broker_gets(twin->bed, 0, BYTES(""));
+	broker_gets(twin->bed, 1, BYTES(""));
+	client_gets(twin->bed, 0, BYTES(""));
+	assert_int_equal(got_take(&twin->bed->down[1], &got), 5);
+	assert_memory_equal(got, "\x40\x03\x00\x09\x87", 5);
+	assert_int_equal(bed_counters(twin->bed)->refused, 2);
+	twin_free(twin);
+}
+
 int test_proofs(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -588,6 +614,7 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(late_answers, bed_end),
 		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),
 		cmocka_unit_test_teardown(rights_hold_whatever_happens, bed_end),
+		cmocka_unit_test_teardown(nobody_else_writes_markers, bed_end),
 	};
 
 	return cmocka_run_group_tests_name("proofs", tests, NULL, NULL);
