@@ -11,7 +11,9 @@ Equal means equal to a client, up to the freedom that MQTT gives:
 - packet identifiers and topic aliases of the broker are its own choice; so is an Assigned Client
   Identifier. (An identifier that is in use, and more than Receive Maximum in flight, are noticed by
   the client itself.)
-- DUP; a repeat on a later connection of a session that lives on (4.4) is not counted.
+- DUP; a repeat on a later connection of a session that lives on (4.4) is not counted; nor is what a
+  publisher that left without waiting for the acknowledgement publishes again when it is back, to
+  subscribers at QoS 0 too (4.3.2).
 - Message Expiry Interval may be less by the seconds that a message waited (3.3.2.3.3).
 - properties of different kinds may stand in any order; user properties may not (3.3.2.3.7).
 - PUBACKs come in the order of what they answer, PUBRECs too [MQTT-4.6.0-2, -3]; PUBCOMP, SUBACK,
@@ -155,12 +157,17 @@ class Comparison:
     def _is_repeat(self, copy, details, seen, verdict):
         """Sent again, because it was not acknowledged when a connection ended; or published
         again, for the same reason."""
-        if not copy.qos or copy.id is None:
+        if copy.id is None or not (copy.qos or self._is_published_again(copy.id)):
             return False
         identity = (copy.id, copy.qos, repr(details))
         known = identity in seen
         seen.add(identity)
         return known and (copy.dup or verdict == SURE_QOS or copy.id in self.races.unanswered)
+
+    def _is_published_again(self, number):
+        """Perhaps: who published it may not have seen the acknowledgement."""
+        message = self.messages.get(number)
+        return message is not None and message["qos"] > 0 and number in self.races.unanswered
 
     def _details(self, copy):
         """What must be equal beside the key."""

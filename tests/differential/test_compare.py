@@ -209,6 +209,19 @@ class Races(unittest.TestCase):
         deliveries.insert(0, copy.deepcopy(deliveries[0]))
         self.assertTrue(compare(self.racing(), trace(), offramp))
 
+    def test_what_is_published_again_unacknowledged_is_no_copy_too_many(self):
+        changed = copy.deepcopy(PROGRAM)
+        changed["steps"][1]["0"]["ops"].append(["leave", "disconnect"])
+        alone, offramp = trace(), trace()
+        for one in (alone, offramp):
+            _set(one, 6, 1, 0)
+        self.assertEqual(compare(changed, alone, offramp), [])
+        offramp[SUBSCRIBER][0]["deliveries"].append(copy_of(4, "~/b", 0))
+        self.assertTrue(compare(PROGRAM, alone, offramp))
+        self.assertEqual(compare(changed, alone, offramp), [])
+        offramp[SUBSCRIBER][0]["deliveries"].append(copy_of(5, "~/b", 0))  # published at QoS 0
+        self.assertTrue(compare(changed, alone, offramp))
+
 
 class Generator(unittest.TestCase):
     def test_a_seed_always_gives_the_same_program(self):
