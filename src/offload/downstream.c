@@ -24,6 +24,7 @@
 #include "offload/evidence.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
+#include "offload/head.h"
 #include "offload/move.h"
 #include "offload/output.h"
 #include "offload/pending.h"
@@ -52,7 +53,7 @@ bool downstream_connack(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connack connack;
 	bool legal =
-		mqtt_connack_decode(client->version, mqtt_frame_body(frame), &connack) == MQTT_OK;
+		mqtt_connack_decode(client->version, head_body(client, frame), &connack) == MQTT_OK;
 
 	// Other workers may have the session, and must know that it is here.
 	if (legal && client->state == CLIENT_CONNECT && !move_run(client, &connack))
@@ -124,7 +125,7 @@ bool downstream_suback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback suback;
 
-	if (mqtt_suback_decode(client->version, mqtt_frame_body(frame), &suback) != MQTT_OK)
+	if (mqtt_suback_decode(client->version, head_body(client, frame), &suback) != MQTT_OK)
 		return downstream_malformed(client, frame);
 	if (!client_settled(client) || !downstream_pass(client, frame))
 		return false;
@@ -139,7 +140,7 @@ bool downstream_unsuback(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_suback unsuback;
 
-	if (mqtt_unsuback_decode(client->version, mqtt_frame_body(frame), &unsuback) != MQTT_OK)
+	if (mqtt_unsuback_decode(client->version, head_body(client, frame), &unsuback) != MQTT_OK)
 		return downstream_malformed(client, frame);
 	if (!downstream_pass(client, frame))
 		return false;

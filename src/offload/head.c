@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Only the first bytes are copied together, and only for packets that are long.
+// Of a PUBLISH only the first bytes are copied together, and only of those that are long.
 
 #include "offload/head.h"
+
+#include <string.h>
 
 static uint32_t spans_copy(
 	const struct tcp_span *spans, unsigned count, uint8_t *out, uint32_t size)
@@ -62,4 +64,18 @@ enum head_kind head_look(const struct client *client, const struct tcp_span *spa
 	if (error == MQTT_ERROR_TRUNCATED)
 		front_read(head + ret_header->size, ret_header, ret_publish);
 	return HEAD_LONG;
+}
+
+struct mqtt_bytes head_body(const struct client *client, const struct mqtt_frame *frame)
+{
+	uint8_t *packet = client->offload->scratch;
+	uint32_t length = 0;
+
+	if (frame->parts_count <= 1)
+		return mqtt_frame_body(frame);
+	for (unsigned i = 0; i < frame->parts_count; i++) {
+		memcpy(packet + length, frame->parts[i]->data, frame->parts[i]->length);
+		length += frame->parts[i]->length;
+	}
+	return mqtt_bytes(packet + frame->header.size, length - frame->header.size);
 }

@@ -6,6 +6,7 @@
 #include <rte_malloc.h>
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/random.h"
@@ -129,6 +130,10 @@ int offload_create(const struct offload_config *config, struct tcp_stack *tcp,
 	list_init(&offload->paused);
 	list_init(&offload->fencing);
 	offload->token_count = (uint32_t)random_next(rng);
+	// Nearly all of it is never touched, and takes no memory then.
+	offload->scratch = malloc(OFFLOAD_PACKET);
+	if (offload->scratch == NULL)
+		goto err;
 	offload->brokers = rte_zmalloc("brokers", config->brokers_count * sizeof(struct broker), 0);
 	if (offload->brokers == NULL)
 		goto err;
@@ -176,6 +181,7 @@ void offload_destroy(struct offload *offload)
 	slab_destroy(offload->deliveries);
 	slab_destroy(offload->clients);
 	rte_free(offload->brokers);
+	free(offload->scratch);
 	rte_free(offload);
 }
 

@@ -143,8 +143,7 @@ static bool broker_tell_one(struct offload *offload, unsigned index)
 	struct replica_news what;
 	struct news *news;
 
-	if (!replica_peek(
-		    broker->map->replica, &what, offload->scratch, sizeof(offload->scratch)) ||
+	if (!replica_peek(broker->map->replica, &what, offload->scratch, OFFLOAD_PACKET) ||
 		!room_for_all(offload->peers))
 		return false;
 	news = slab_take(offload->peers->news);

@@ -42,7 +42,7 @@ static void pending_drop(struct client *client, struct delivery *delivery)
 static bool subscription_matches(
 	struct offload *offload, const struct subscription *sub, struct mqtt_bytes topic)
 {
-	uint32_t length = subscription_filter(sub, offload->scratch, sizeof(offload->scratch));
+	uint32_t length = subscription_filter(sub, offload->scratch, OFFLOAD_PACKET);
 
 	return !sub->share && mqtt_filter_matches(mqtt_bytes(offload->scratch, length), topic);
 }

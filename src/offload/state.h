@@ -49,6 +49,8 @@ struct broker {
 
 // Room to see the head of a PUBLISH (header, topic, identifier) in one piece.
 #define OFFLOAD_SCRATCH (MQTT_HEADER_MAX + 2 + 65535 + 2)
+// Room for the longest packet that is gathered.
+#define OFFLOAD_PACKET (MQTT_FRAME_PARTS_MAX * PAYLOAD_LARGEST)
 
 struct offload {
 	struct offload_config config;
@@ -79,7 +81,7 @@ struct offload {
 	uint32_t owed_count;   // deliveries that sessions keep (offload/owed.c)
 	struct ledger *ledger; // what an earlier run owes (offload/recall.c); NULL: nothing
 	struct offload_counters counters;
-	uint8_t scratch[OFFLOAD_SCRATCH];
+	uint8_t *scratch; // OFFLOAD_PACKET bytes
 };
 
 enum client_state {

@@ -23,6 +23,7 @@
 #include "offload/dispatch.h"
 #include "offload/evidence.h"
 #include "offload/exact.h"
+#include "offload/head.h"
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
@@ -47,7 +48,7 @@ bool upstream_malformed(struct client *client, const struct mqtt_frame *frame)
 bool upstream_connect(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_connect connect;
-	enum mqtt_error error = mqtt_connect_decode(mqtt_frame_body(frame), &connect);
+	enum mqtt_error error = mqtt_connect_decode(head_body(client, frame), &connect);
 
 	if (!upstream_pass(client, frame))
 		return false;
@@ -101,7 +102,7 @@ bool upstream_subscribe(struct client *client, const struct mqtt_frame *frame)
 {
 	struct mqtt_subscribe subscribe;
 	struct mqtt_subscribe_filter filter;
-	bool legal = mqtt_subscribe_decode(client->version, mqtt_frame_body(frame), &subscribe) ==
+	bool legal = mqtt_subscribe_decode(client->version, head_body(client, frame), &subscribe) ==
 		     MQTT_OK;
 	uint16_t index = 0;
 
@@ -123,12 +124,11 @@ bool upstream_unsubscribe(struct client *client, const struct mqtt_frame *frame)
 	struct mqtt_bytes filter;
 	uint16_t index = 0;
 	bool legal = mqtt_unsubscribe_decode(
-			     client->version, mqtt_frame_body(frame), &unsubscribe) == MQTT_OK;
+			     client->version, head_body(client, frame), &unsubscribe) == MQTT_OK;
 
 	if (!(legal ? upstream_pass(client, frame) : upstream_malformed(client, frame)))
 		return false;
 	if (!legal) {
-		// Longer than what is contiguous of it, perhaps: the broker can read it.
 		client_set_unknown(client);
 		return true;
 	}

@@ -55,6 +55,57 @@ static void a_large_message_is_captured(void **state)
 	free(packet);
 }
 
+static void client_sends_segments(struct bed *bed, unsigned i, const uint8_t *packet, size_t length)
+{
+	for (size_t at = 0; at < length; at += 1447)
+		client_sends(bed, i, packet + at, length - at < 1447 ? length - at : 1447);
+	broker_gets(bed, i, packet, length);
+}
+
+// A CONNECT with a long will, a SUBSCRIBE and an UNSUBSCRIBE with a long filter: all is followed.
+static void long_packets_that_are_no_messages_are_followed(void **state)
+{
+	struct bed *bed = bed_new(state);
+	uint8_t *packet = malloc(70000), *text = malloc(60000);
+	struct mqtt_bytes filters[] = {mqtt_bytes(text, 40000), mqtt_bytes("a", 1)};
+	const struct mqtt_subscribe_filter subscriptions[] = {
+		{.filter = filters[0]}, {.filter = filters[1]}};
+	const struct mqtt_connect connect = {
+		.version = MQTT_VERSION_3_1_1,
+		.clean_start = true,
+		.client_id = mqtt_bytes("x", 1),
+		.has_will = true,
+		.will = {.topic = mqtt_bytes("w", 1), .payload = mqtt_bytes(text, 60000)},
+	};
+
+	memset(text, 'x', 60000);
+	bed_start(bed);
+	connect_v4(bed, 1);
+	bed_open(bed, 0);
+	client_sends_segments(bed, 0, packet, mqtt_connect_encode(&connect, packet, 70000));
+	broker_sends(bed, 0, BYTES("\x20\x02\x00\x00"));
+	client_gets(bed, 0, BYTES("\x20\x02\x00\x00"));
+	client_sends_segments(bed, 0, packet,
+		mqtt_subscribe_encode(MQTT_VERSION_3_1_1, 1, mqtt_bytes(NULL, 0), subscriptions, 2,
+			packet, 70000));
+	broker_sends(bed, 0, BYTES("\x90\x04\x00\x01\x00\x00"));
+	client_gets(bed, 0, BYTES("\x90\x04\x00\x01\x00\x00"));
+	client_sends(bed, 1, BYTES(ORDINARY));
+	broker_gets(bed, 1, BYTES(""));
+	client_gets(bed, 0, BYTES(ORDINARY));
+	client_sends_segments(bed, 0, packet,
+		mqtt_unsubscribe_encode(
+			MQTT_VERSION_3_1_1, 2, mqtt_bytes(NULL, 0), filters, 2, packet, 70000));
+	broker_sends(bed, 0, BYTES("\xb0\x02\x00\x02"));
+	client_gets(bed, 0, BYTES("\xb0\x02\x00\x02"));
+	client_sends(bed, 1, BYTES(ORDINARY));
+	broker_gets(bed, 1, BYTES(""));
+	client_gets(bed, 0, BYTES(""));
+	assert_true(session_map_complete(bed->offload->brokers[0].map));
+	free(packet);
+	free(text);
+}
+
 // Longer than what is gathered now, but whole in memory: it is dealt with once.
 static void a_long_packet_in_one_piece_is_one_packet(void **state)
 {
@@ -486,6 +537,7 @@ int test_upstream(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_large_message_is_captured, bed_end),
+		cmocka_unit_test_teardown(long_packets_that_are_no_messages_are_followed, bed_end),
 		cmocka_unit_test_teardown(a_long_packet_in_one_piece_is_one_packet, bed_end),
 		cmocka_unit_test_teardown(a_quiet_client_has_its_turn, bed_end),
 		cmocka_unit_test_teardown(malformed_packets_pass_verbatim, bed_end),
