@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Admin/Counters: the sets of all workers and ports, read where they stand.
+// Admin/Counters: the sets of all workers, ports and brokers' streams, read where they
+// stand.
 
 #include "control/admin.h"
 
@@ -13,7 +14,9 @@
 
 void admin_counters_next(void *ctx, void *state, struct rpc_reply *reply)
 {
-	const struct control_source *source = &((const struct control *)ctx)->source;
+	const struct control *control = ctx;
+	const struct control_source *source = &control->source;
+	struct counter_set feeds = feeds_counters(&control->feeds);
 	Offramp__V1__CountersResponse *response = counters_merge_create();
 	int err = 0;
 
@@ -27,6 +30,8 @@ void admin_counters_next(void *ctx, void *state, struct rpc_reply *reply)
 		port_counters_update(source->ports[i]);
 		err = counters_merge_add(response, &set);
 	}
+	if (!err)
+		err = counters_merge_add(response, &feeds);
 	if (err)
 		rpc_reply_fail(reply, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory");
 	else

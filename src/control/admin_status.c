@@ -20,6 +20,7 @@
 
 struct broker_row {
 	Offramp__V1__BrokerStatus message;
+	Offramp__V1__BrokerStream stream;
 	char listen[NET_ENDPOINT_STRLEN], address[NET_ENDPOINT_STRLEN];
 };
 
@@ -75,6 +76,25 @@ static void broker_merge(struct broker_row *row, const struct offload_broker_sta
 	m->sessions += status->sessions;
 }
 
+static void stream_fill(struct broker_row *row, const struct feeds *feeds, const struct feed *feed)
+{
+	uint64_t now_us = clock_now_us(), until_us = feed_lease_until_us(feeds, feed);
+	Offramp__V1__BrokerStream *m = &row->stream;
+
+	offramp__v1__broker_stream__init(m);
+	m->connected = feed->stream != NULL;
+	m->software = (char *)feed->software;
+	if (m->connected)
+		m->for_us = now_us - feed->stream->begun_us;
+	else if (feed->ended_us)
+		m->for_us = now_us - feed->ended_us;
+	if (!m->connected && feed->why)
+		m->ended = (char *)feed->why;
+	m->sequence = feed->sequence;
+	m->lease_us = m->connected && until_us > now_us ? until_us - now_us : 0;
+	row->message.stream = m;
+}
+
 // All workers know the same brokers in the same order: the configuration's.
 static int brokers_collect(
 	const struct control *control, struct broker_row *rows, unsigned max, unsigned *ret_count)
@@ -94,8 +114,10 @@ static int brokers_collect(
 
 		err = mailbox_call(worker->mailbox, &slice.message, ADMIN_WORKER_TIMEOUT_MS);
 		for (unsigned i = 0; !err && i < slice.count; i++) {
-			if (i >= *ret_count)
+			if (i >= *ret_count) {
 				broker_fill(&rows[(*ret_count)++], &statuses[i]);
+				stream_fill(&rows[i], &control->feeds, &control->feeds.feeds[i]);
+			}
 			broker_merge(&rows[i], &statuses[i]);
 		}
 	}

@@ -200,6 +200,10 @@ int control_start(const struct control_source *source, struct control **ret_cont
 	if (!err)
 		err = filters_create(&control->source, &control->filters);
 	if (!err)
+		err = notices_create(&control->source, &control->notices);
+	if (!err)
+		err = feeds_create(&control->source, control->notices, &control->feeds);
+	if (!err)
 		err = serve(control, &failed);
 	if (err) {
 		log_error("control", "%s: %s",
@@ -232,6 +236,8 @@ void control_destroy(struct control *control)
 {
 	if (!control)
 		return;
+	notices_destroy(control->notices);
+	feeds_destroy(&control->feeds);
 	filters_destroy(control->filters);
 	descriptors_destroy(control->descriptors);
 	free(control);

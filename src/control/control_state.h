@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "control/control.h"
+#include "control/feeds.h"
 #include "control/services.h"
 
 struct descriptors;
@@ -22,4 +23,6 @@ struct control {
 	unsigned services_count;
 	struct rpc_server *server;
 	struct filters *filters;
+	struct notices *notices;
+	struct feeds feeds;
 };

@@ -29,21 +29,6 @@ struct reflection {
 
 // --- questions -----------------------------------------------------------------------------------
 
-static reflection_request *request_copy(const ProtobufCMessage *message)
-{
-	size_t size = protobuf_c_message_get_packed_size(message);
-	uint8_t *packed = malloc(size + 1);
-	reflection_request *copy = NULL;
-
-	if (packed) {
-		protobuf_c_message_pack(message, packed);
-		copy = grpc__reflection__v1alpha__server_reflection_request__unpack(
-			NULL, size, packed);
-	}
-	free(packed);
-	return copy;
-}
-
 static bool reflection_receive(
 	void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply)
 {
@@ -56,9 +41,7 @@ static bool reflection_receive(
 		reflection->ended = true;
 		return true;
 	}
-	reflection->question = request_copy(request);
-	if (!reflection->question)
-		rpc_reply_fail(reply, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+	reflection->question = (reflection_request *)rpc_request_keep(reply);
 	return true;
 }
 

@@ -40,6 +40,9 @@ void rpc_reply_end(struct rpc_reply *reply);
 // Nothing follows: another status.
 __attribute__((format(printf, 3, 4))) void rpc_reply_fail(
 	struct rpc_reply *reply, grpc_status_code status, const char *format, ...);
+// In receive(): the message offered is the method's from now on, to be freed by
+// protobuf_c_message_free_unpacked().
+ProtobufCMessage *rpc_request_keep(struct rpc_reply *reply);
 // The call that it is the reply of; valid from open() to close().
 struct rpc_call *rpc_reply_call(struct rpc_reply *reply);
 
@@ -56,7 +59,8 @@ struct rpc_method {
 		void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
 	// Where the client streams: a message has arrived; NULL: it has sent its last one. May end
 	// the call through `reply`, but sends nothing. False: not now; nothing has happened, the
-	// same is offered again at rpc_call_wake(), and nothing is read before.
+	// same is offered again at rpc_call_wake(), and nothing is read before. True: it is freed,
+	// unless rpc_request_keep() has taken it.
 	bool (*receive)(
 		void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
 	// Makes a message, an end, or both. Nothing at all: the call rests until rpc_call_wake()

@@ -64,6 +64,15 @@ void rpc_reply_fail(struct rpc_reply *reply, grpc_status_code status, const char
 	reply->last = true;
 }
 
+ProtobufCMessage *rpc_request_keep(struct rpc_reply *reply)
+{
+	struct rpc_call *call = rpc_reply_call(reply);
+	ProtobufCMessage *request = call->request;
+
+	call->request = NULL;
+	return request;
+}
+
 struct rpc_call *rpc_reply_call(struct rpc_reply *reply)
 {
 	return container_of(reply, struct rpc_call, reply);
@@ -208,7 +217,8 @@ static void offer(struct rpc_call *call)
 	if (call->request) {
 		if (!method->receive(ctx, call->state, call->request, &call->reply))
 			return;
-		protobuf_c_message_free_unpacked(call->request, NULL);
+		if (call->request)
+			protobuf_c_message_free_unpacked(call->request, NULL);
 		call->request = NULL;
 		if (!call->reply.last)
 			start_receiving(call);

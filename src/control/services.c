@@ -27,6 +27,15 @@ static const struct row {
 		},
 	},
 	{
+		1u << CONFIG_SERVICE_BROKER,
+		{
+			.name = "offramp.v1.Broker",
+			.methods = broker_methods,
+			.calls_max = 64,
+			.request_max = 1024 * KIB, // a message with many readers
+		},
+	},
+	{
 		1u << CONFIG_SERVICE_HEALTH,
 		{
 			.name = "grpc.health.v1.Health",

@@ -15,6 +15,7 @@
 
 // Method tables; each ends with a NULL path, the `ctx` of all is the struct control.
 extern const struct rpc_method admin_methods[];	     // admin.c
+extern const struct rpc_method broker_methods[];     // broker_events.c
 extern const struct rpc_method health_methods[];     // health.c
 extern const struct rpc_method reflection_methods[]; // reflection.c
 

@@ -67,6 +67,8 @@ struct stream {
 	uint64_t sent;	       // the latest event
 	uint64_t heartbeat_us, next_heartbeat_us;
 	uint64_t heartbeat_of; // a heartbeat is due when all up to this are sent; UINT64_MAX: none
+	uint64_t heartbeat_echo_us; // Offramp's time when that was decided
+	uint64_t echo_us;	    // the latest time that Offramp has told
 	bool snapshot_due;
 	uint64_t active_us; // when something was last sent
 	uint8_t *event;
@@ -130,6 +132,7 @@ static void send_heartbeat(struct stream *stream)
 	uint8_t packed[SMALL_MESSAGE_MAX];
 
 	heartbeat.latest_sequence = stream->heartbeat_of;
+	heartbeat.echo_us = stream->heartbeat_echo_us;
 	message.kind_case = OFFRAMP__V1__BROKER_MESSAGE__KIND_HEARTBEAT;
 	message.heartbeat = &heartbeat;
 	stream->heartbeat_of = UINT64_MAX;
@@ -148,8 +151,10 @@ static void send_next(struct stream *stream)
 		return;
 	}
 	// In this order: what is not seen by the look into the queue came about after this.
-	if (stream->heartbeat_of == UINT64_MAX && stream->now_us >= stream->next_heartbeat_us)
+	if (stream->heartbeat_of == UINT64_MAX && stream->now_us >= stream->next_heartbeat_us) {
+		stream->heartbeat_echo_us = stream->echo_us;
 		stream->heartbeat_of = queue_latest(stream->queue);
+	}
 	length = queue_peek(stream->queue, stream->event, stream->event_max, &sequence);
 	if (stream->heartbeat_of != UINT64_MAX &&
 		(length == 0 || stream->sent >= stream->heartbeat_of)) {
@@ -194,6 +199,7 @@ static const char *welcome(struct stream *stream, const Offramp__V1__Welcome *we
 		welcome->replay_from ? welcome->replay_from - 1 : stream->hello_latest);
 	queue_rewind(stream->queue, 0);
 	stream->sent = welcome->replay_from ? welcome->replay_from - 1 : stream->hello_latest;
+	stream->echo_us = welcome->time_us;
 	stream->heartbeat_us = welcome->heartbeat_us;
 	stream->next_heartbeat_us = stream->now_us;
 	stream->heartbeat_of = UINT64_MAX;
@@ -205,11 +211,12 @@ static const char *welcome(struct stream *stream, const Offramp__V1__Welcome *we
 	return NULL;
 }
 
-static const char *acknowledge(struct stream *stream, uint64_t sequence)
+static const char *acknowledge(struct stream *stream, const Offramp__V1__Acknowledge *acknowledge)
 {
-	if (!stream->welcomed || sequence > stream->sent)
+	if (!stream->welcomed || acknowledge->sequence > stream->sent)
 		return "an acknowledgement of what was not sent";
-	queue_acknowledge(stream->queue, sequence);
+	stream->echo_us = acknowledge->time_us;
+	queue_acknowledge(stream->queue, acknowledge->sequence);
 	return NULL;
 }
 
@@ -224,7 +231,7 @@ static void receive(struct stream *stream)
 	if (message && message->kind_case == OFFRAMP__V1__OFFRAMP_MESSAGE__KIND_WELCOME)
 		mistake = welcome(stream, message->welcome);
 	else if (message && message->kind_case == OFFRAMP__V1__OFFRAMP_MESSAGE__KIND_ACKNOWLEDGE)
-		mistake = acknowledge(stream, message->acknowledge->sequence);
+		mistake = acknowledge(stream, message->acknowledge);
 	if (message)
 		offramp__v1__offramp_message__free_unpacked(message, NULL);
 	if (!mistake)

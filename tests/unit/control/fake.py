@@ -7,6 +7,7 @@ A test takes the arguments of its program: FAKE_DAEMON OFFRAMP PROTO_FOLDER.
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -55,13 +56,20 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "OFFRAMP_TOLD": f"{FOLDER.name}/{name}.told"},
         )
+        self.told_files = [f"{FOLDER.name}/{name}.told.{worker}" for worker in (0, 1)]
         self.ready = self.process.stdout.readline() == "ready\n"
 
     def say(self, word):
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "ok\n"
+
+    def told(self, worker=0):
+        """What the worker was told, line by line."""
+        with open(self.told_files[worker], encoding="utf-8") as lines:
+            return lines.read().splitlines()
 
     def stop(self):
         out, err = self.process.communicate(timeout=10)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// A daemon without a data path, for test_server.py: real configuration, mailboxes
-// and server; two workers that only run their mailbox, lists and ports invented here.
+// A daemon without a data path, for the tests of the gRPC server: real configuration,
+// mailboxes and server; two workers that only run their mailbox and write down what they
+// are told (fake_notices.c), lists and ports invented here.
 //
 //   fake-daemon CONFIG CONNECTIONS SUBSCRIPTIONS
 //
 // Says "ready", then obeys lines on stdin: "hang" (workers stop answering), "go",
 // "drain" (an orderly stop has begun), end of file (the stop, says "stopped"). Says "drain" when
-// asked to drain.
+// asked to drain. What workers are told goes to $OFFRAMP_TOLD.0 and .1.
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@
 #include "offload/inspect.h"
 #include "offload/offload.h"
 #include "port/port.h"
+
+#include "fake_notices.h"
 
 #include <rte_eal.h>
 
@@ -37,7 +40,13 @@ struct offload {
 	unsigned index;
 	uint64_t connections, subscriptions;
 	uint64_t counters[5]; // captured qos 0, 1; connections; slices; filters
+	FILE *told;
 };
+
+FILE *fake_told(const struct offload *offload)
+{
+	return offload->told;
+}
 
 static const char *const qos_values[] = {"0", "1"};
 static const struct counter_family families[] = {
@@ -224,6 +233,12 @@ static void worker_start(struct worker *worker, unsigned index, char **argv,
 		.subscriptions = strtoul(argv[3], NULL, 10),
 		.counters = {100 + index, 10, 5, 0, 0},
 	};
+	if (getenv("OFFRAMP_TOLD")) {
+		char file[256];
+
+		snprintf(file, sizeof(file), "%s.%u", getenv("OFFRAMP_TOLD"), index);
+		worker->offload.told = fopen(file, "we");
+	}
 	worker->set = (struct counter_set){families, 4, worker->offload.counters};
 	worker->state = state;
 	pthread_create(&worker->thread, NULL, worker_main, worker);
@@ -284,6 +299,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < WORKERS; i++) {
 		pthread_join(workers[i].thread, NULL);
 		mailbox_destroy(workers[i].mailbox);
+		if (workers[i].offload.told)
+			fclose(workers[i].offload.told);
 	}
 	control_destroy(err ? NULL : control);
 	config_free(config);
