@@ -171,8 +171,13 @@ struct client *clients_join(struct clients *clients, const void *context, const 
 {
 	struct client *client = clients_get(clients, context, id);
 
-	if (client && !client_is_joined(client))
-		renew(clients, client, id);
+	bool published_qos_2;
+
+	if (!client || client_is_joined(client))
+		return client;
+	published_qos_2 = client->published_qos_2; // the same connection's, perhaps
+	renew(clients, client, id);
+	client->published_qos_2 = published_qos_2;
 	return client;
 }
 

@@ -5,7 +5,9 @@
 
 #include "plugin/options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,8 +102,25 @@ static int set(
 // Is it a place that packets do not leave the machine for?
 static bool is_local(const char *address)
 {
-	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
-	       strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "localhost:", 10) == 0;
+	char host[INET6_ADDRSTRLEN] = "";
+	size_t length = strrchr(address, ':') - address;
+	struct in6_addr six;
+	struct in_addr four;
+
+	if (strncmp(address, "unix:", 5) == 0)
+		return true;
+	if (address[0] == '[' && length >= 2) {
+		address++;
+		length -= 2;
+	}
+	if (length >= sizeof(host))
+		return false;
+	memcpy(host, address, length);
+	if (inet_pton(AF_INET, host, &four) == 1)
+		return ntohl(four.s_addr) >> 24 == IN_LOOPBACKNET;
+	if (inet_pton(AF_INET6, host, &six) == 1)
+		return IN6_IS_ADDR_LOOPBACK(&six);
+	return strcmp(host, "localhost") == 0;
 }
 
 static bool is_address(const char *address)

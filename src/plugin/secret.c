@@ -2,10 +2,11 @@
 // Copyright (c) The Offramp Authors
 //
 // A sequence lock: the reader takes what it has read if the version was even and is still
-// the same. The writer writes once a stream, so trying again is rare and short.
+// the same. The writer writes once a stream, so trying again is rare and short, and bounded.
 
 #include "plugin/secret.h"
 
+#include <sched.h>
 #include <string.h>
 
 #define TRIES 1000
@@ -42,6 +43,7 @@ static uint64_t read_keys(
 		}
 		if (version % 2 == 0 && atomic_load(&secret->version) == version)
 			return version / 2;
+		sched_yield(); // the writer has lost its core amid a few instructions
 	}
 	return 0;
 }

@@ -117,10 +117,12 @@ bool witness_message(struct witness *witness, const struct witness_client *clien
 	struct client *known;
 
 	begin(witness);
-	known = find(witness, client);
+	// What is under way of QoS 2 matters also when it joins later.
+	known = message->qos == 2 ? get(witness, client) : find(witness, client);
 	if (!known)
-		return true; // a bridge's, for one, is never asked for
+		return true;
 	probes_message(witness->probes, known, message);
+	// A bridge, for one, is never asked whether it may.
 	return asked || !client_is_joined(known);
 }
 
