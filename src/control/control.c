@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control_state.h"
+#include "control/exhook_feed.h"
 #include "control/descriptors.h"
 #include "control/filters.h"
 #include "control/rpc.h"
@@ -195,7 +196,6 @@ int control_start(const struct control_source *source, struct control **ret_cont
 	if (!control)
 		return -ENOMEM;
 	control->source = *source;
-	control->services_count = services_list(control, control->services);
 	err = descriptors_create(&control->descriptors);
 	if (!err)
 		err = filters_create(&control->source, &control->filters);
@@ -204,7 +204,11 @@ int control_start(const struct control_source *source, struct control **ret_cont
 	if (!err)
 		err = feeds_create(&control->source, control->notices, &control->feeds);
 	if (!err)
+		err = exhook_feeds_create(control, &control->exhook);
+	if (!err) {
+		control->services_count = services_list(control, control->services);
 		err = serve(control, &failed);
+	}
 	if (err) {
 		log_error("control", "%s: %s",
 			failed ? config->endpoints[failed - 1].address : config->control_socket,
@@ -237,6 +241,7 @@ void control_destroy(struct control *control)
 	if (!control)
 		return;
 	notices_destroy(control->notices);
+	exhook_feeds_destroy(control->exhook);
 	feeds_destroy(&control->feeds);
 	filters_destroy(control->filters);
 	descriptors_destroy(control->descriptors);

@@ -13,6 +13,7 @@
 #include "control/services.h"
 
 struct descriptors;
+struct exhook_feeds;
 struct filters;
 
 struct control {
@@ -25,4 +26,5 @@ struct control {
 	struct filters *filters;
 	struct notices *notices;
 	struct feeds feeds;
+	struct exhook_feeds *exhook;
 };

@@ -166,7 +166,9 @@ static void replace(struct feeds *feeds, struct feed *feed, const Offramp__V1__H
 			feed->config->name);
 	}
 	feed_end(feeds, old, FEED_END_REPLACED, "another stream of the broker has taken its place");
-	rpc_call_cancel(call, GRPC_STATUS_ABORTED, "another stream of this broker has taken over");
+	if (call)
+		rpc_call_cancel(
+			call, GRPC_STATUS_ABORTED, "another stream of this broker has taken over");
 }
 
 // Is everything that followed the latest event taken in still to be had? What `complete` brokers
@@ -242,4 +244,16 @@ void feed_end(struct feeds *feeds, struct feed_stream *stream, enum feed_end end
 	feed->ended_us = clock_now_us();
 	feed->stream = NULL;
 	stream->feed = NULL;
+}
+
+bool feed_explain(struct feeds *feeds, struct feed *feed, const char *why)
+{
+	static const struct feed_stream none;
+
+	if (feed->stream)
+		return true;
+	if (feed->why != why)
+		log_warning("broker", "%s: %s", feed->config->name, why);
+	feed->why = why;
+	return turn_post(feeds, feed, &none, why);
 }

@@ -53,8 +53,8 @@ struct feed_counters {
 
 // One stream of a broker, from Hello on.
 struct feed_stream {
-	struct feed *feed; // NULL: none yet, or it was replaced
-	struct rpc_call *call;
+	struct feed *feed;     // NULL: none yet, or it was replaced
+	struct rpc_call *call; // NULL: the messages are made here (EMQX's hooks)
 	uint8_t marker_key[MARKER_KEY_SIZE];
 	uint64_t begun_us;
 	uint64_t welcome_us;  // time_us of Welcome
@@ -108,6 +108,10 @@ bool feed_post(struct feeds *feeds, struct feed_stream *stream, Offramp__V1__Bro
 	uint64_t said_us);
 // It is over. `why` has static storage. Harmless when it has no feed.
 void feed_end(struct feeds *feeds, struct feed_stream *stream, enum feed_end end, const char *why);
+
+// There is no stream: why, for the operator; with static storage. Harmless when there is one.
+// False: the workers are behind and have not been told.
+bool feed_explain(struct feeds *feeds, struct feed *feed, const char *why);
 
 // Until when the workers rely on it: the earliest of theirs.
 uint64_t feed_lease_until_us(const struct feeds *feeds, const struct feed *feed);

@@ -99,9 +99,10 @@ static void free_until(struct notices *notices, uint64_t until)
 	}
 }
 
-static void collect(struct notices *notices)
+// So many notices have been run by all workers.
+static uint64_t run_by_all(const struct notices *notices)
 {
-	uint64_t run = atomic_load_explicit(&notices->posted, memory_order_relaxed);
+	uint64_t run = notices_posted(notices);
 
 	for (unsigned i = 0; i < notices->workers; i++) {
 		uint64_t own = atomic_load_explicit(&notices->queues[i].run, memory_order_acquire);
@@ -109,7 +110,7 @@ static void collect(struct notices *notices)
 		if (own < run)
 			run = own;
 	}
-	free_until(notices, run);
+	return run;
 }
 
 bool notices_post(struct notices *notices, struct notice *notice)
@@ -117,7 +118,7 @@ bool notices_post(struct notices *notices, struct notice *notice)
 	uint64_t posted = atomic_load_explicit(&notices->posted, memory_order_relaxed);
 	bool room;
 
-	collect(notices);
+	free_until(notices, run_by_all(notices));
 	// However large, one alone has room.
 	room = posted - notices->freed < NOTICES_MAX &&
 	       (notices->bytes == 0 || notices->bytes + notice->size <= BYTES_MAX);
@@ -130,6 +131,16 @@ bool notices_post(struct notices *notices, struct notice *notice)
 		if (atomic_load(&notices->queues[i].run) < atomic_load(&notices->posted))
 			ask(&notices->queues[i]);
 	return room;
+}
+
+uint64_t notices_posted(const struct notices *notices)
+{
+	return atomic_load_explicit(&notices->posted, memory_order_relaxed);
+}
+
+bool notices_have_run(const struct notices *notices, uint64_t count)
+{
+	return run_by_all(notices) >= count;
 }
 
 void notices_destroy(struct notices *notices)

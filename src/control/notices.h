@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "control/control.h"
 
@@ -35,3 +36,6 @@ void notices_destroy(struct notices *notices);
 
 // The gRPC thread. False: workers are behind; nothing has happened, try again in a moment.
 bool notices_post(struct notices *notices, struct notice *notice);
+// How many have been posted; have all workers run so many?
+uint64_t notices_posted(const struct notices *notices);
+bool notices_have_run(const struct notices *notices, uint64_t count);

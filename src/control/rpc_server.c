@@ -41,6 +41,7 @@ struct rpc_server {
 	uint64_t attention_us; // no call expires or wakes up before; UINT64_MAX: none ever
 	bool stopping;
 	unsigned places;
+	unsigned used; // behind these first ones none is in use
 	struct rpc_call calls[];
 };
 
@@ -66,6 +67,8 @@ static void request_call(struct rpc_server *server, struct rpc_listener *listene
 	grpc_call_details_init(&call->details);
 	grpc_metadata_array_init(&call->metadata);
 	call->listener = listener;
+	if (call - server->calls >= server->used)
+		server->used = (unsigned)(call - server->calls) + 1;
 	err = grpc_server_request_call(listener->grpc, &call->grpc, &call->details, &call->metadata,
 		server->queue, server->queue, &call->tags[RPC_TAG_ACCEPT]);
 	ASSERT(err == GRPC_CALL_OK);
@@ -145,6 +148,8 @@ static void end_call(struct rpc_server *server, struct rpc_call *call)
 	if (call->service)
 		server->running[call->service - server->services]--;
 	call->listener = NULL;
+	while (server->used > 0 && !server->calls[server->used - 1].listener)
+		server->used--;
 	for (unsigned i = 0; i < server->listeners_count; i++)
 		request_call(server, &server->listeners[i]);
 }
@@ -187,7 +192,7 @@ static void attend(struct rpc_server *server, uint64_t now_us)
 {
 	server->attention_us = UINT64_MAX;
 	tick_services(server, now_us);
-	for (struct rpc_call *call = server->calls; call < server->calls + server->places; call++) {
+	for (struct rpc_call *call = server->calls; call < server->calls + server->used; call++) {
 		if (!call->listener || !call->accepted)
 			continue;
 		if (call->expires_us <= now_us) {
@@ -207,7 +212,7 @@ static void attend(struct rpc_server *server, uint64_t now_us)
 static void stop_calls(struct rpc_server *server)
 {
 	server->stopping = true;
-	for (struct rpc_call *call = server->calls; call < server->calls + server->places; call++)
+	for (struct rpc_call *call = server->calls; call < server->calls + server->used; call++)
 		if (call->listener && call->accepted)
 			rpc_call_stop(call);
 }

@@ -6,12 +6,31 @@
 #include "control/services.h"
 
 #include "control/config.h"
+#include "control/control_state.h"
+#include "control/exhook_feed.h"
 
 #include <assert.h>
 #include <stdint.h>
 
 #define KIB	 1024u
 #define ANYWHERE UINT32_MAX
+
+#define MIB (1024 * KIB)
+
+// A message comes as a whole. Of one that is refused nobody would know: it waits, rather.
+#define EXHOOK(service_name, table)                              \
+	{                                                        \
+		1u << CONFIG_SERVICE_EXHOOK,                     \
+			{                                        \
+				.name = (service_name),          \
+				.methods = (table),              \
+				.calls_max = 4096,               \
+				.request_max = 16 * MIB,         \
+				.refused = exhook_feeds_refused, \
+			},                                       \
+	}
+
+enum { EXHOOK_V2 = 2 }; // its place in the list
 
 static const struct row {
 	uint32_t words; // any of these: it is served
@@ -35,6 +54,8 @@ static const struct row {
 			.request_max = 1024 * KIB, // a message with many readers
 		},
 	},
+	[EXHOOK_V2] = EXHOOK("emqx.exhook.v2.HookProvider", exhook_v2_methods),
+	EXHOOK("emqx.exhook.v3.HookProvider", exhook_v3_methods),
 	{
 		1u << CONFIG_SERVICE_HEALTH,
 		{
@@ -59,12 +80,15 @@ static const struct row {
 
 static_assert(COUNT <= SERVICES_MAX, "fits");
 
-unsigned services_list(void *ctx, struct rpc_service *ret_services)
+unsigned services_list(struct control *control, struct rpc_service *ret_services)
 {
 	for (unsigned i = 0; i < COUNT; i++) {
 		ret_services[i] = rows[i].service;
-		ret_services[i].ctx = ctx;
+		ret_services[i].ctx = control;
 	}
+	// Both versions are one service to it.
+	ret_services[EXHOOK_V2].tick = exhook_feeds_tick;
+	ret_services[EXHOOK_V2].tick_us = exhook_feeds_tick_us(control->exhook);
 	return COUNT;
 }
 

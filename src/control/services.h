@@ -13,14 +13,17 @@
 
 #define SERVICES_MAX 16
 
+struct control;
+
 // Method tables; each ends with a NULL path, the `ctx` of all is the struct control.
-extern const struct rpc_method admin_methods[];	     // admin.c
-extern const struct rpc_method broker_methods[];     // broker_events.c
-extern const struct rpc_method health_methods[];     // health.c
-extern const struct rpc_method reflection_methods[]; // reflection.c
+extern const struct rpc_method admin_methods[];				 // admin.c
+extern const struct rpc_method exhook_v2_methods[], exhook_v3_methods[]; // exhook_methods.c
+extern const struct rpc_method broker_methods[];			 // broker_events.c
+extern const struct rpc_method health_methods[];			 // health.c
+extern const struct rpc_method reflection_methods[];			 // reflection.c
 
 // Fills in all services; returns how many. `ret_services` has room for SERVICES_MAX.
-unsigned services_list(void *ctx, struct rpc_service *ret_services);
+unsigned services_list(struct control *control, struct rpc_service *ret_services);
 // The services (bit i: the list's i) of an endpoint where `words` (bit i: enum config_service i)
 // are served. Reflection is served everywhere.
 uint32_t services_of(uint32_t words);

@@ -13,5 +13,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s SOURCE_ROOT\n", argv[0]);
 		return 2;
 	}
-	return !!(test_config(argv[1]) + test_counters() + test_man_page(argv[1]) + test_secret());
+	return !!(test_config(argv[1]) + test_counters() + test_exhook() + test_man_page(argv[1]) +
+		  test_secret());
 }

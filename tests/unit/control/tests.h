@@ -7,5 +7,6 @@
 
 int test_config(const char *source_root);
 int test_counters(void);
+int test_exhook(void);
 int test_man_page(const char *source_root);
 int test_secret(void);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// How many sessions of each client EMQX has begun and not ended. Bounded; private to
+// control, one thread at a time.
+
+#pragma once
+
+#include <stdbool.h>
+
+struct exhook_clients;
+
+// NULL: no memory.
+struct exhook_clients *exhook_clients_create(unsigned max);
+void exhook_clients_destroy(struct exhook_clients *clients); // accepts NULL
+void exhook_clients_clear(struct exhook_clients *clients);
+
+// One more session. -ENOSPC, -ENOMEM.
+int exhook_clients_add(struct exhook_clients *clients, const char *id);
+bool exhook_clients_has(const struct exhook_clients *clients, const char *id);
+// One session less. True: that was its last one.
+bool exhook_clients_remove(struct exhook_clients *clients, const char *id);
