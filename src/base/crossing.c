@@ -20,8 +20,9 @@ struct lane {
 	struct rte_ring *there, *back;
 	// The sender's.
 	uint32_t under_way __rte_cache_aligned;
-	// The receiver's: answered CROSSING_LATER.
+	// The receiver's: answered CROSSING_LATER; how many have run.
 	struct crossing_message *stalled __rte_cache_aligned;
+	uint64_t run;
 } __rte_cache_aligned;
 
 struct crossing {
@@ -107,18 +108,41 @@ void crossing_return(struct crossing *crossing, struct crossing_message *message
 	ASSERT(rte_ring_sp_enqueue(lane->back, message) == 0);
 }
 
-unsigned crossing_waiting(const struct crossing *crossing, unsigned self)
+static unsigned lane_waiting(const struct lane *lane)
 {
-	unsigned count = 0;
+	return rte_ring_count(lane->there) + (lane->stalled != NULL);
+}
 
+void crossing_point(
+	const struct crossing *crossing, unsigned self, struct crossing_point *ret_point)
+{
+	*ret_point = (struct crossing_point){0};
 	for (unsigned from = 0; from < crossing->workers; from++) {
 		const struct lane *lane;
 
 		if (from == self)
 			continue;
 		lane = lane_of(crossing, from, self);
-		count += rte_ring_count(lane->there) + (lane->stalled != NULL);
+		ret_point->run[from] = lane->run + lane_waiting(lane);
 	}
+}
+
+bool crossing_passed(
+	const struct crossing *crossing, unsigned self, const struct crossing_point *point)
+{
+	for (unsigned from = 0; from < crossing->workers; from++)
+		if (from != self && lane_of(crossing, from, self)->run < point->run[from])
+			return false;
+	return true;
+}
+
+unsigned crossing_waiting(const struct crossing *crossing, unsigned self)
+{
+	unsigned count = 0;
+
+	for (unsigned from = 0; from < crossing->workers; from++)
+		if (from != self)
+			count += lane_waiting(lane_of(crossing, from, self));
 	return count;
 }
 
@@ -129,14 +153,15 @@ static bool message_run(struct crossing *crossing, struct lane *lane,
 	switch (message->run(message, worker)) {
 	case CROSSING_DONE:
 		crossing_return(crossing, message);
-		return true;
-	case CROSSING_KEPT:
-		return true;
-	case CROSSING_LATER:
 		break;
+	case CROSSING_KEPT:
+		break;
+	case CROSSING_LATER:
+		lane->stalled = message;
+		return false;
 	}
-	lane->stalled = message;
-	return false;
+	lane->run++;
+	return true;
 }
 
 static unsigned lane_run(struct crossing *crossing, struct lane *lane, void *worker, unsigned max)

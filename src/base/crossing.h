@@ -52,6 +52,16 @@ void crossing_post(
 // The receiver: gives back what it kept.
 void crossing_return(struct crossing *crossing, struct crossing_message *message);
 
+// What has been posted to the worker by now, as it can tell.
+struct crossing_point {
+	uint64_t run[CROSSING_WORKERS_MAX]; // of each other worker
+};
+void crossing_point(
+	const struct crossing *crossing, unsigned self, struct crossing_point *ret_point);
+// All of that has run.
+bool crossing_passed(
+	const struct crossing *crossing, unsigned self, const struct crossing_point *point);
+
 // How many messages wait for the worker, an estimate from below.
 unsigned crossing_waiting(const struct crossing *crossing, unsigned self);
 // Runs at most `max` messages of each other worker, and takes back those of its own that have

@@ -429,6 +429,20 @@ static void forget(struct daemon *daemon, unsigned broker)
 		*memory_kept(daemon->memory, broker) = 0;
 }
 
+// Enough for a session on its way from one worker to another to be with one of them alone.
+#define LAST_TURNS 8
+
+// Everybody goes; what is under way between the workers, which run no more, arrives.
+static void leave(struct daemon *daemon)
+{
+	unsigned workers = daemon->config->workers;
+
+	for (unsigned i = 0; i < workers; i++)
+		offload_leave(worker_offload(daemon->workers[i]));
+	for (unsigned i = 0; i < LAST_TURNS * workers; i++)
+		offload_settle(worker_offload(daemon->workers[i % workers]));
+}
+
 // What is still owed to persistent sessions is the next run's.
 static void bequeath(struct daemon *daemon)
 {
@@ -436,6 +450,7 @@ static void bequeath(struct daemon *daemon)
 
 	if (file == NULL)
 		return;
+	leave(daemon);
 	for (unsigned i = 0; i < daemon->config->workers; i++)
 		offload_bequeath(worker_offload(daemon->workers[i]), ledger_file_writer(file));
 	ledger_write_rest(ledger_file_writer(file), daemon->ledger);

@@ -25,14 +25,6 @@
 
 // --- the fan-out ---------------------------------------------------------------------------------
 
-// A subscription for which the message would have passed: it was made after another worker captured
-// the message, so it may as well have been made after the message.
-static bool came_later(const struct client *subscriber, const struct proof_target *target,
-	const struct mqtt_publish *publish)
-{
-	return publish->qos > 0 && target->qos > 0 && subscriber->session->expiry_s != 0;
-}
-
 // `publisher`: NULL when it is another worker's.
 static void distribute(const struct client *publisher, enum mqtt_version version,
 	const struct proof_route *route, const struct mqtt_frame *frame, struct message *message,
@@ -59,8 +51,6 @@ static void distribute(const struct client *publisher, enum mqtt_version version
 		}
 		if ((target->flags & ROUTE_NO_LOCAL) && subscriber == publisher)
 			continue; // [MQTT-3.8.3-3]
-		if (publisher == NULL && came_later(subscriber, target, publish))
-			continue;
 		output_deliver(subscriber, message,
 			target->qos < publish->qos ? target->qos : publish->qos, target->id);
 		pace_look(pace, subscriber);
@@ -108,6 +98,8 @@ static enum proof_reason fan_out(struct client *client, struct proof_route *rout
 	if (message_init(&message, client->offload, frame, publish) < 0)
 		return PROOF_NO_MEMORY;
 	reason = judge_memory(client->offload, route, frame, &message);
+	if (reason == PROOF_CAPTURE && publish->qos > 0)
+		reason = judge_kept(client, route);
 	if (reason == PROOF_CAPTURE && route->workers != 0) {
 		parcel = parcel_make(client, frame, publish);
 		reason = parcel != NULL ? PROOF_CAPTURE : PROOF_NO_MEMORY;
@@ -241,8 +233,10 @@ int capture_released(struct client *client, struct delivery *held, const struct 
 		return -EAGAIN;
 	if (route->workers != 0 && !parcel_may(client, route->workers))
 		return -EAGAIN;
-	*ret_reason = fan_out(client, route, &packet->frame, publish, 0);
-	return *ret_reason == PROOF_CAPTURE;
+	*ret_reason = fan_out(client, route, &packet->frame, publish, MQTT_PUBCOMP);
+	if (*ret_reason != PROOF_CAPTURE)
+		return 0;
+	return route->workers != 0 ? CAPTURE_CROSSING : CAPTURE_DONE;
 }
 
 #define REASON_NOT_AUTHORIZED 0x87 // 3.4.2.1, 3.5.2.1
@@ -276,7 +270,7 @@ static struct fences *fences_get(struct client *client)
 	return client_fences(client);
 }
 
-static void capture_behind_all(struct client *client)
+void capture_behind_all(struct client *client)
 {
 	struct fences *fences = fences_get(client);
 

@@ -123,6 +123,7 @@ void client_bind(struct client *client, const struct mqtt_connack *connack, bool
 							: client->session_expiry,
 		.bridge = client->bridge,
 		.known = known,
+		.now_us = client->connect_us,
 		.owner = client,
 	};
 	void *previous = NULL;
@@ -166,6 +167,8 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 			found_will, client);
 	if (client->resumed && client->session != NULL)
 		owed_resume(client);
+	if (client->session != NULL)
+		pending_release(client); // what came in while it moved
 }
 
 void client_set_expiry(struct client *client, uint32_t seconds)

@@ -57,6 +57,86 @@ struct delivery *delivery_create(
 	return delivery;
 }
 
+// --- of another worker ---------------------------------------------------------------------------
+
+// The bytes up to `length`, at the same offsets.
+static struct payload *payload_copy(struct offload *offload, const uint8_t *data, uint32_t length)
+{
+	struct payload *copy = payload_alloc(offload->payloads, length);
+
+	if (copy == NULL)
+		return NULL;
+	memcpy(copy->data, data, length);
+	copy->length = length;
+	return copy;
+}
+
+// Pieces of one payload stay so.
+static bool pieces_copy(
+	struct offload *offload, struct delivery *own, const struct delivery *theirs)
+{
+	for (unsigned i = 0; i < theirs->count; i++) {
+		struct tcp_piece piece = theirs->pieces[i];
+		struct payload *copy = NULL;
+
+		for (unsigned n = 0; piece.offset != TCP_PIECE_INLINE && n < i; n++)
+			if (theirs->pieces[n].offset != TCP_PIECE_INLINE &&
+				theirs->pieces[n].payload == piece.payload)
+				copy = payload_get(own->pieces[n].payload);
+		if (piece.offset != TCP_PIECE_INLINE && copy == NULL)
+			copy = payload_copy(offload, piece.payload->data, piece.payload->length);
+		if (piece.offset != TCP_PIECE_INLINE && copy == NULL)
+			return false;
+		if (piece.offset != TCP_PIECE_INLINE)
+			piece.payload = copy;
+		own->pieces[own->count++] = piece;
+	}
+	return true;
+}
+
+static struct payload *body_copy(struct offload *offload, const struct piece_table *theirs)
+{
+	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX] = {0};
+	struct payload *table = NULL;
+	unsigned count = 0;
+
+	for (; count < theirs->count; count++) {
+		const struct tcp_piece *piece = &theirs->pieces[count];
+		struct payload *copy =
+			payload_copy(offload, piece->payload->data + piece->offset, piece->length);
+
+		if (copy == NULL)
+			break;
+		pieces[count] = (struct tcp_piece){.payload = copy, .length = piece->length};
+	}
+	if (count == theirs->count)
+		table = piece_table_create(offload, pieces, count);
+	for (unsigned i = 0; i < count; i++)
+		payload_put(pieces[i].payload);
+	return table;
+}
+
+struct delivery *delivery_copy(struct offload *offload, const struct delivery *theirs)
+{
+	struct delivery *own = slab_take(offload->deliveries);
+
+	if (own == NULL)
+		return NULL;
+	*own = *theirs;
+	list_init(&own->link);
+	own->count = 0;
+	own->body = NULL;
+	if (pieces_copy(offload, own, theirs) && theirs->body != NULL)
+		own->body = body_copy(offload, piece_table(theirs->body));
+	if (own->count < theirs->count || (theirs->body != NULL && own->body == NULL)) {
+		delivery_drop(offload, own);
+		return NULL;
+	}
+	return own;
+}
+
+// --- going out -----------------------------------------------------------------------------------
+
 uint32_t delivery_waited_s(const struct offload *offload, const struct delivery *delivery)
 {
 	return (uint32_t)((offload->now_us - delivery->since_us) / US_IN_S);

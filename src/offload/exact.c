@@ -56,7 +56,7 @@ static void exact_drop(struct client *client, struct delivery *held)
 	delivery_drop(client->offload, held);
 }
 
-static void send_pubcomp(struct client *client, uint16_t packet_id)
+void exact_complete(struct client *client, uint16_t packet_id)
 {
 	uint8_t bytes[MQTT_ACK_MAX];
 
@@ -128,7 +128,7 @@ static bool pass_late(struct client *client, struct delivery *held,
 static int expired(struct client *client)
 {
 	counter_inc(&client->offload->counters.dropped[OFFLOAD_DROP_EXPIRED]);
-	return 1;
+	return CAPTURE_DONE;
 }
 
 bool exact_release(struct client *client, struct delivery *held)
@@ -146,7 +146,8 @@ bool exact_release(struct client *client, struct delivery *held)
 		return false;
 	if (rc == 0)
 		return pass_late(client, held, &packet, reason);
-	send_pubcomp(client, held->id);
+	if (rc == CAPTURE_DONE)
+		exact_complete(client, held->id);
 	exact_drop(client, held);
 	return true;
 }
@@ -174,7 +175,7 @@ enum exact_verdict exact_broker_ack(struct client *client, const struct mqtt_ack
 		// It ends here (a broker without QoS 2 answers PUBACK); the publisher, which has
 		// released its message, waits for a PUBCOMP.
 		exchange_end(client, ack->packet_id);
-		send_pubcomp(client, ack->packet_id);
+		exact_complete(client, ack->packet_id);
 	}
 	client->late_until_us = 0;
 	client_kick(client);

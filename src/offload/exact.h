@@ -5,7 +5,7 @@
 // acknowledged; it is delivered when its publisher releases it, as mosquitto does.
 //
 //   PUBLISH ─▶ may be captured ─▶ kept ─▶ PUBREC, in the order of the PUBLISHes
-//   PUBREL  ─▶ still so? ─┬─▶ delivered ─▶ PUBCOMP
+//   PUBREL  ─▶ still so? ─┬─▶ delivered, queued at all workers ─▶ PUBCOMP
 //                         └─▶ to the broker after all, under its own identifier: the broker's
 //                             PUBREC is answered here, its PUBCOMP passes
 //
@@ -29,6 +29,9 @@ struct delivery *exact_find(const struct client *client, uint16_t packet_id);
 
 // The publisher releases one that is kept. False: not now, nothing has happened.
 bool exact_release(struct client *client, struct delivery *held);
+
+// All have it: the PUBCOMP goes out.
+void exact_complete(struct client *client, uint16_t packet_id);
 
 // A PUBLISH of QoS 2 is about to pass. False: no memory to follow it.
 bool exact_passing(struct client *client, const struct mqtt_publish *publish);

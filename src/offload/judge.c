@@ -128,7 +128,16 @@ enum proof_reason judge_memory(const struct offload *offload, const struct proof
 	if (message->publish->qos > 0 && (route->targets > free_deliveries ||
 						 !payloads_suffice(offload, route, frame, message)))
 		return PROOF_NO_MEMORY;
-	if (message->publish->qos > 0 && route->kept && !owed_has_room(offload))
+	return PROOF_CAPTURE;
+}
+
+enum proof_reason judge_kept(const struct client *client, const struct proof_route *route)
+{
+	const struct replica *replica = client->broker->map->replica;
+
+	if (route->kept && !owed_has_room(client->offload))
+		return PROOF_NO_MEMORY;
+	if (replica != NULL && (route->kept_elsewhere & replica_full(replica)))
 		return PROOF_NO_MEMORY;
 	return PROOF_CAPTURE;
 }

@@ -30,5 +30,8 @@ enum judge_order judge_order(struct client *client, const struct proof_route *ro
 enum proof_reason judge_memory(const struct offload *offload, const struct proof_route *route,
 	const struct mqtt_frame *frame, const struct message *message);
 
+// Above QoS 0: what outlives connections can be kept, here and by the workers that have targets.
+enum proof_reason judge_kept(const struct client *client, const struct proof_route *route);
+
 // Every SUBACK that is waited for leaves room to hold one more message.
 bool judge_pending(const struct proof_route *route);

@@ -1,146 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Questions and answers about sessions. Answers are written into memory of who asks.
+// The worker that asks. Answers are written into its memory; what the session is owed it copies
+// from the holder's, which changes nothing of it until it is told that the session has moved.
 
 #include "offload/move.h"
 
 #include "base/assert.h"
+#include "offload/capture.h"
 #include "offload/client.h"
+#include "offload/move_state.h"
+#include "offload/owed.h"
 #include "offload/peers.h"
 #include "offload/pending.h"
 
 #define MOVES 256u
-
-enum move_question {
-	MOVE_ASK,   // who has it? (and the first of its subscriptions)
-	MOVE_FETCH, // more of its subscriptions
-	MOVE_END,   // it has moved: drop it
-	MOVE_STAY,  // it has not: keep it
-};
-
-struct move_copy {
-	struct crossing_message message;
-	struct move *move;
-	enum move_question question;
-	uint32_t cursor;
-	struct payload *room; // for subscriptions; NULL: none are wanted
-	// The answer.
-	bool found;
-	bool stale; // a later connection has the session
-	bool more;
-	bool unknown;
-	uint32_t subscriptions;
-};
-
-struct move {
-	struct list link;      // in peers.moving
-	struct client *client; // NULL: gone
-	unsigned broker;
-	uint64_t connect_us;
-	bool present;	  // it goes on ([MQTT-3.2.2-2])
-	bool bound, done; // the session is here; with all its subscriptions
-	bool ending;	  // the last question has been put
-	unsigned missing; // answers
-	int holder;	  // the worker that had it, -1: none
-	struct payload *id;
-	struct move_copy copies[CROSSING_WORKERS_MAX];
-};
-
-// --- the worker that is asked --------------------------------------------------------------------
-
-// The later CONNECT has the session; both workers must come to the same answer.
-static bool is_later(uint64_t connect_us, unsigned worker, uint64_t than_us, unsigned than_worker)
-{
-	return connect_us != than_us ? connect_us > than_us : worker > than_worker;
-}
-
-static struct mqtt_bytes move_id(const struct move *move)
-{
-	return mqtt_bytes(move->id->data, move->id->length);
-}
-
-// A client of this worker that is just coming with the same identifier.
-static struct move *rival_find(const struct offload *offload, const struct move *move)
-{
-	list_for_each (link, &offload->peers->moving) {
-		struct move *rival = container_of(link, struct move, link);
-
-		if (!rival->ending && rival->broker == move->broker &&
-			mqtt_bytes_equal(move_id(rival), move_id(move)))
-			return rival;
-	}
-	return NULL;
-}
-
-static void answer_fill(struct move_copy *copy, const struct session *session)
-{
-	copy->unknown = session->unknown;
-	copy->subscriptions = session->subscriptions_count;
-	if (copy->room != NULL)
-		copy->room->length = session_write(session, &copy->cursor, copy->room->data,
-			copy->room->capacity, &copy->more);
-}
-
-static enum crossing_run answer_ask(struct offload *offload, struct move_copy *copy)
-{
-	const struct move *move = copy->move, *rival = rival_find(offload, move);
-	struct session_map *map = offload->brokers[move->broker].map;
-	unsigned self = offload->peers->config.self;
-	struct session *session;
-
-	if (rival != NULL) {
-		copy->stale =
-			is_later(rival->connect_us, self, move->connect_us, copy->message.from);
-		// It comes first, and then it is taken over.
-		return copy->stale ? CROSSING_DONE : CROSSING_LATER;
-	}
-	session = session_lookup(map, move_id(move));
-	if (session == NULL)
-		return CROSSING_DONE;
-	if (session->owner != NULL) {
-		struct client *owner = session->owner;
-
-		copy->stale =
-			is_later(owner->connect_us, self, move->connect_us, copy->message.from);
-		if (copy->stale)
-			return CROSSING_DONE;
-		client_lose_session(owner);
-	}
-	session_leave(map, session);
-	copy->found = true;
-	if (!move->present)
-		session_drop(map, session);
-	else
-		answer_fill(copy, session);
-	return CROSSING_DONE;
-}
-
-static enum crossing_run copy_run(struct crossing_message *message, void *receiver)
-{
-	struct move_copy *copy = container_of(message, struct move_copy, message);
-	const struct move *move = copy->move;
-	struct offload *offload = receiver;
-	struct session_map *map = offload->brokers[move->broker].map;
-	struct session *session;
-
-	if (copy->question == MOVE_ASK)
-		return answer_ask(offload, copy);
-	session = session_lookup(map, move_id(move));
-	copy->found = session != NULL && session->owner == NULL;
-	copy->more = false;
-	if (!copy->found)
-		return CROSSING_DONE;
-	if (copy->question == MOVE_FETCH)
-		answer_fill(copy, session);
-	else if (copy->question == MOVE_END)
-		session_drop(map, session);
-	else
-		session_stay(map, session, offload->now_us);
-	return CROSSING_DONE;
-}
-
-// --- the worker that asks ------------------------------------------------------------------------
 
 int moves_create(struct slab **ret_slab)
 {
@@ -179,8 +53,6 @@ static void copy_back(struct crossing_message *message, void *sender)
 	struct move_copy *copy = container_of(message, struct move_copy, message);
 	struct move *move = copy->move;
 
-	if (copy->question == MOVE_ASK && copy->found)
-		move->holder = copy->message.to;
 	if (--move->missing > 0)
 		return;
 	if (move->ending)
@@ -194,7 +66,7 @@ static void copy_post(
 {
 	struct move_copy *copy = &move->copies[to];
 
-	copy->message = (struct crossing_message){.run = copy_run, .back = copy_back};
+	copy->message = (struct crossing_message){.run = lend_run, .back = copy_back};
 	copy->move = move;
 	copy->question = question;
 	move->missing++;
@@ -237,6 +109,8 @@ static struct move *move_begin(struct client *client, struct mqtt_bytes id, bool
 	if (move == NULL)
 		return NULL;
 	list_init(&move->link);
+	for (unsigned i = 0; i < CROSSING_WORKERS_MAX; i++)
+		list_init(&move->copies[i].link);
 	move->present = present;
 	move->id =
 		id.length <= PAYLOAD_LARGEST ? payload_alloc(offload->payloads, id.length) : NULL;
@@ -284,28 +158,93 @@ static bool move_read(struct client *client, struct move *move)
 	}
 	if (!whole || copy->unknown || copy->cursor < copy->subscriptions)
 		session_set_unknown(map, client->session);
+	move->whole = true;
 	return true;
+}
+
+// The copy that is in force: of several workers the one whose client came last.
+static int holder_find(const struct move *move)
+{
+	int holder = -1;
+
+	for (int i = 0; i < CROSSING_WORKERS_MAX; i++)
+		if (move->copies[i].found &&
+			(holder < 0 || move->copies[i].bound_us > move->copies[holder].bound_us))
+			holder = i;
+	return holder;
+}
+
+// The client's wills, which other workers have seen set off, come before what it publishes now.
+static void wills_heed(struct client *client, const struct move *move)
+{
+	for (unsigned i = 0; i < CROSSING_WORKERS_MAX; i++) {
+		const struct move_copy *copy = &move->copies[i];
+
+		if (copy->wills_count > MOVE_WILLS)
+			capture_behind_all(client);
+		for (unsigned n = 0; n < copy->wills_count && n < MOVE_WILLS; n++)
+			capture_behind(client, copy->wills[n]);
+	}
+}
+
+// What the session is owed is copied. False: not all of it yet, for want of memory.
+static bool owed_fetch(struct client *client, struct move *move)
+{
+	const struct session *theirs = move->copies[move->holder].session;
+
+	if (move->owed == NULL)
+		move->owed = &theirs->owed;
+	while (move->owed->next != &theirs->owed) {
+		struct delivery *own = delivery_copy(
+			client->offload, container_of(move->owed->next, struct delivery, link));
+
+		if (own == NULL)
+			return false;
+		owed_append(client->offload, client->session, own);
+		move->owed = move->owed->next;
+	}
+	client->session->identifier_next = theirs->identifier_next;
+	client->session->identifier_broker = theirs->identifier_broker;
+	return true;
+}
+
+// Another worker still reads what this one has of the session, or is about to say that it has done
+// so.
+static bool is_lent(const struct client *client, const struct move *move)
+{
+	const struct session *session = session_lookup(client->broker->map, move_id(move));
+
+	return session != NULL && session->borrowed > 0;
+}
+
+static void move_bind(struct client *client, struct move *move, const struct mqtt_connack *connack)
+{
+	move->bound = true;
+	move->holder = holder_find(move);
+	if (move_stale(move)) {
+		client->superseded = true;
+		move->done = true;
+		return;
+	}
+	client_bind(client, connack, move->holder >= 0 && move->present);
+	if (client->session != NULL)
+		session_hold(client->broker->map, client->session);
+	wills_heed(client, move);
 }
 
 // All have answered: the session is bound, and comes along.
 static bool move_settle(
 	struct client *client, struct move *move, const struct mqtt_connack *connack)
 {
-	if (!move->bound) {
-		move->bound = true;
-		if (move_stale(move)) {
-			client->superseded = true;
-			move->done = true;
-		} else {
-			client_bind(client, connack, move->holder >= 0 && move->present);
-			if (client->session != NULL)
-				session_hold(client->broker->map, client->session);
-		}
-	}
+	if (!move->bound && is_lent(client, move))
+		return false;
+	if (!move->bound)
+		move_bind(client, move, connack);
 	if (!move->done) {
-		bool read = move->holder >= 0 && move->present && client->session != NULL;
+		bool comes = move->holder >= 0 && move->present && client->session != NULL;
 
-		move->done = !read || move_read(client, move);
+		move->done = !comes ||
+			     ((move->whole || move_read(client, move)) && owed_fetch(client, move));
 		client_mark(client);
 	}
 	return move->done && client_settled(client);
@@ -349,10 +288,8 @@ void move_arrived(struct client *client)
 {
 	if (client->superseded)
 		client->state = CLIENT_ENDED; // the broker is about to close it
-	if (client->session == NULL)
-		return;
-	session_settle(client->broker->map, client->session);
-	pending_release(client);
+	if (client->session != NULL)
+		session_settle(client->broker->map, client->session);
 }
 
 void move_end(struct client *client)
@@ -363,26 +300,36 @@ void move_end(struct client *client)
 		return;
 	// Half of it is no session: the whole stays where it is.
 	if (move->bound && !move->done && client->session != NULL) {
+		owed_forget(client->offload, client->session);
 		session_drop(client->broker->map, client->session);
 		client->session = NULL;
 	}
 	move_finish(client, move);
 }
 
-// Its client has gone on, or is gone: the holder is told which.
-static void move_poll(struct offload *offload, struct move *move)
+// Everybody who has lent it is told whether it has moved. False: there is no room to tell.
+static bool give_back(struct offload *offload, struct move *move)
 {
 	const struct offload_peers_config *peers = &offload->peers->config;
+	bool moved = move->done && !move_stale(move);
 
+	for (unsigned to = 0; to < peers->count; to++)
+		if (move->copies[to].found && !crossing_has_room(peers->changes, peers->self, to))
+			return false;
+	move->ending = true;
+	for (unsigned to = 0; to < peers->count; to++)
+		if (move->copies[to].found)
+			copy_post(offload, move, to, moved ? MOVE_MOVED : MOVE_STAYS);
+	return true;
+}
+
+// Its client has gone on, or is gone.
+static void move_poll(struct offload *offload, struct move *move)
+{
 	if (move->client != NULL || move->ending || move->missing > 0)
 		return;
-	if (move->holder < 0 || !move->present) {
+	if (give_back(offload, move) && move->missing == 0)
 		move_free(offload, move);
-	} else if (crossing_has_room(peers->changes, peers->self, (unsigned)move->holder)) {
-		move->ending = true;
-		copy_post(offload, move, (unsigned)move->holder,
-			move->done && !move_stale(move) ? MOVE_END : MOVE_STAY);
-	}
 }
 
 void moves_poll(struct offload *offload)

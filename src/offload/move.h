@@ -6,10 +6,12 @@
 //
 //   this worker                          the one that has the session
 //     ask ──────────────────────────────▶ its client loses it, it is as of one that is away
+//                                          nothing more comes in for it
 //     bind: subscriptions pending ◀─────── what they are, in pieces
-//     the others know of them
-//     end ──────────────────────────────▶ gone
-//     CONNACK passes: subscriptions active
+//     what it is owed is copied   ◀─────── (read there)
+//     the others know of it
+//     moved ────────────────────────────▶ gone
+//     CONNACK passes: subscriptions active, what is owed is sent
 //
 // While both have it, it keeps messages above QoS 0 with the broker. Where two clients
 // connect with one identifier at once, the one whose CONNECT passed later has it in the end,

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "offload/downstream.h"
 #include "offload/fencing.h"
+#include "offload/lend.h"
 #include "offload/markers.h"
 #include "offload/move.h"
 #include "offload/output.h"
@@ -259,7 +260,9 @@ void offload_run(struct offload *offload)
 	if (offload->now_us >= offload->expiry_us)
 		expire(offload);
 	if (offload->peers != NULL) {
+		lends_poll(offload);
 		moves_poll(offload);
+		peers_full_set(offload);
 		peers_tell(offload);
 	}
 }
@@ -279,6 +282,28 @@ uint64_t offload_next_deadline(const struct offload *offload)
 void offload_drain(struct offload *offload)
 {
 	offload->draining = true;
+}
+
+void offload_leave(struct offload *offload)
+{
+	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
+		struct client *client = slab_at(offload->clients, i);
+
+		if (client != NULL)
+			offload_client_gone(client);
+	}
+}
+
+void offload_settle(struct offload *offload)
+{
+	if (offload->peers == NULL)
+		return;
+	offload_advance(offload, offload->now_us);
+	offload_hear(offload);
+	lends_poll(offload);
+	moves_poll(offload);
+	peers_tell(offload);
+	offload_learn(offload);
 }
 
 // --- brokers -------------------------------------------------------------------------------------

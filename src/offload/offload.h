@@ -130,8 +130,11 @@ void offload_filters_set(
 // What an earlier run owed to persistent sessions (offload/ledger.h), shared by the workers; before
 // they run. Taken up as their clients come back.
 void offload_recall(struct offload *offload, struct ledger *ledger);
-// When no worker runs any more: every client's session ends or goes offline, and what those that
-// stay are owed is written down.
+// When no worker runs any more: every client's session ends or goes offline. Then, for one worker
+// after the other and several times: what is under way between them arrives.
+void offload_leave(struct offload *offload);
+void offload_settle(struct offload *offload);
+// After that: what the sessions that stay are owed is written down.
 void offload_bequeath(struct offload *offload, struct ledger_writer *writer);
 
 // What is in use of the offload's pools, all brokers together.

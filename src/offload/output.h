@@ -50,6 +50,8 @@ void delivery_drop(struct offload *offload, struct delivery *delivery);
 // A delivery of ours that outlives its message. NULL: no memory.
 struct delivery *delivery_create(
 	struct offload *offload, struct message *message, const struct form *form);
+// A copy of one of ours that another worker holds, and leaves as it is meanwhile. NULL: no memory.
+struct delivery *delivery_copy(struct offload *offload, const struct delivery *theirs);
 uint32_t delivery_waited_s(const struct offload *offload, const struct delivery *delivery);
 // Pieces of a delivery as they go out: one more for DUP, two for the expiry.
 #define DELIVERY_PIECES_MAX (MESSAGE_PIECES_MAX + 3)

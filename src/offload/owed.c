@@ -10,11 +10,13 @@
 
 #include "base/assert.h"
 #include "mqtt/property.h"
+#include "offload/pending.h"
 #include "offload/recall.h"
 #include "offload/window.h"
 
 // Permille of payloads in use above which nothing more is kept beyond connections.
 #define PRESSURE_KEEP 500
+#define PRESSURE_LATE 750
 
 bool owed_keeps(const struct client *client, uint8_t qos)
 {
@@ -25,6 +27,12 @@ bool owed_has_room(const struct offload *offload)
 {
 	return offload->owed_count < slab_count(offload->deliveries) / 2 &&
 	       payload_pool_pressure(offload->payloads) < PRESSURE_KEEP;
+}
+
+bool owed_takes_late(const struct offload *offload)
+{
+	return offload->owed_count < slab_count(offload->deliveries) / 4 * 3 &&
+	       payload_pool_pressure(offload->payloads) < PRESSURE_LATE;
 }
 
 // --- the list ------------------------------------------------------------------------------------
@@ -70,17 +78,23 @@ void owed_acknowledged(struct client *client, uint16_t id)
 	output_resend_acknowledged(client, id);
 }
 
+void owed_forget(struct offload *offload, struct session *session)
+{
+	list_for_each_safe (link, &session->owed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		owed_remove(offload, session, delivery);
+		delivery_drop(offload, delivery);
+	}
+}
+
 void owed_drop(void *ctx, struct session *session)
 {
 	struct offload *offload = ctx;
 
-	list_for_each_safe (link, &session->owed) {
-		struct delivery *delivery = container_of(link, struct delivery, link);
-
-		counter_inc(&offload->counters.dropped[OFFLOAD_DROP_SESSION]);
-		owed_remove(offload, session, delivery);
-		delivery_drop(offload, delivery);
-	}
+	if (!session->doomed) // else another worker has it now
+		counter_add(&offload->counters.dropped[OFFLOAD_DROP_SESSION], session->owed_count);
+	owed_forget(offload, session);
 }
 
 // --- away and back -------------------------------------------------------------------------------
@@ -93,6 +107,7 @@ void owed_park(struct client *client, struct session *session)
 		return;
 	while ((delivery = output_take_windowed(client)) != NULL)
 		owed_append(client->offload, session, delivery);
+	pending_park(client, session);
 	window_position(client, &session->identifier_next, &session->identifier_broker);
 }
 

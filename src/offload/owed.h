@@ -25,6 +25,8 @@ bool owed_keeps(const struct client *client, uint8_t qos);
 // May more be kept, all sessions together? What waits for who is away may wait for ever, so it
 // never takes all there is.
 bool owed_has_room(const struct offload *offload);
+// What other workers have captured before they knew that there is none: some more.
+bool owed_takes_late(const struct offload *offload);
 
 // The delivery, in no list, is owed to the session, behind what is owed to it already.
 void owed_append(struct offload *offload, struct session *session, struct delivery *delivery);
@@ -37,6 +39,8 @@ void owed_acknowledged(struct client *client, uint16_t id);
 void owed_park(struct client *client, struct session *session);
 // The client has resumed its session.
 void owed_resume(struct client *client);
+// What is a copy of what another worker keeps is not kept here.
+void owed_forget(struct offload *offload, struct session *session);
 // For session_map.ended; `ctx` is the offload.
 void owed_drop(void *ctx, struct session *session);
 

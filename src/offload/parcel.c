@@ -9,7 +9,9 @@
 #include "base/assert.h"
 #include "offload/capture.h"
 #include "offload/downstream.h"
+#include "offload/exact.h"
 #include "offload/judge.h"
+#include "offload/keep.h"
 #include "offload/pace.h"
 #include "offload/peers.h"
 
@@ -127,9 +129,10 @@ static void client_returned(struct client *client, const struct parcel *parcel)
 				 : 0;
 
 	client->crossings--;
-	if (parcel->type != 0 && client->acks != NULL &&
-		acks_crossed(client_acks(client), parcel->packet_id, parcel->type,
-			parcel->type == MQTT_PUBACK ? reason : 0))
+	if (parcel->type == MQTT_PUBCOMP)
+		exact_complete(client, parcel->packet_id);
+	else if (parcel->type != 0 && client->acks != NULL &&
+		 acks_crossed(client_acks(client), parcel->packet_id, parcel->type, reason))
 		downstream_acks_flush(client);
 	client_kick(client);
 }
@@ -209,12 +212,15 @@ static enum crossing_run parcel_distribute(
 	if (route == NULL || route->reason == PROOF_NO_MEMORY || !judge_pending(route) ||
 		message_init(&message, offload, &opened->frame, &opened->publish) < 0)
 		return CROSSING_LATER;
-	if (judge_memory(offload, route, &opened->frame, &message) != PROOF_CAPTURE) {
+	if (judge_memory(offload, route, &opened->frame, &message) != PROOF_CAPTURE ||
+		(opened->publish.qos > 0 && !keep_has_room(offload, route))) {
 		message_fini(&message);
 		return CROSSING_LATER;
 	}
 	capture_distribute_others(
 		offload, copy->parcel->version, route, &opened->frame, &message, &pace);
+	if (opened->publish.qos > 0 && route->away > 0)
+		keep_for_away(broker, &message);
 	message_fini(&message);
 	copy->matched = route->heard;
 	if (!pace_decide(&pace, offload, &copy->wait) || offload->parcels_kept >= KEPT_MAX)

@@ -30,8 +30,8 @@ bool parcel_may(const struct client *client, uint32_t workers);
 struct parcel *parcel_make(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish);
 void parcel_drop(struct client *client, struct parcel *parcel);
-// Sends it. With a `type`, the client's acknowledgement (which stands in its acks by then) goes out
-// when all have it; `matched`: somebody here has got it.
+// Sends it. With a `type`, the client's acknowledgement (which stands in its acks by then, but for
+// a PUBCOMP) goes out when all have it; `matched`: somebody here has got it.
 void parcel_post(struct client *client, struct parcel *parcel, uint32_t workers, uint8_t type,
 	uint16_t packet_id, bool matched);
 

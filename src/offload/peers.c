@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "offload/fencing.h"
 #include "offload/move.h"
+#include "offload/owed.h"
 #include "offload/parcel.h"
 
 #define NEWS	 1024u
@@ -45,6 +46,7 @@ int peers_create(const struct offload_peers_config *config, struct peers **ret_p
 	peers->config = *config;
 	list_init(&peers->kept);
 	list_init(&peers->visiting);
+	list_init(&peers->asked);
 	list_init(&peers->moving);
 	rc = slab_create("news", NEWS, sizeof(struct news), &peers->news);
 	if (rc == 0)
@@ -167,6 +169,14 @@ static bool broker_tell_one(struct offload *offload, unsigned index)
 	return true;
 }
 
+void peers_full_set(struct offload *offload)
+{
+	bool full = !owed_has_room(offload);
+
+	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+		replica_full_set(offload->brokers[i].map->replica, full);
+}
+
 void peers_tell(struct offload *offload)
 {
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
@@ -191,7 +201,7 @@ bool peers_polled(const struct offload *offload)
 	const struct peers *peers = offload->peers;
 
 	if (!list_empty(&peers->kept) || !list_empty(&peers->visiting) ||
-		!list_empty(&peers->moving))
+		!list_empty(&peers->moving) || !list_empty(&peers->asked))
 		return true;
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
 		if (replica_due(offload->brokers[i].map->replica) != UINT64_MAX)

@@ -24,6 +24,7 @@ struct peers {
 	struct slab *moves;   // struct move (offload/move.c)
 	struct list kept;     // struct parcel_copy of others: their senders are to wait
 	struct list visiting; // struct visit_copy of others
+	struct list asked;    // struct move_copy of others: not answered yet
 	struct list moving;   // struct move of this worker's clients
 };
 
@@ -31,6 +32,8 @@ int peers_create(const struct offload_peers_config *config, struct peers **ret_p
 // What is under way is freed: no worker runs any more. Accepts NULL.
 void peers_destroy(struct offload *offload, struct peers *peers);
 
+// Whether this worker can keep more for persistent sessions, for peers_tell().
+void peers_full_set(struct offload *offload);
 // Tells what has changed, as far as there is room.
 void peers_tell(struct offload *offload);
 // Something is looked at every turn.

@@ -7,6 +7,7 @@
 
 #include "mqtt/topic.h"
 #include "offload/held.h"
+#include "offload/keep.h"
 #include "offload/message.h"
 #include "offload/output.h"
 
@@ -154,6 +155,32 @@ void pending_release(struct client *client)
 
 		// All that wait for another SUBACK are of other topics: their order is their own.
 		if (release_one(client, delivery))
+			pending_drop(client, delivery);
+	}
+}
+
+// False: nobody keeps it.
+static bool park_one(struct client *client, struct session *session, struct delivery *delivery)
+{
+	struct held_packet packet;
+	struct message message;
+
+	held_open(delivery, &packet);
+	if (packet.publish.qos == 0 ||
+		!held_age(delivery, client->offload->now_us, &packet.publish) ||
+		message_init(&message, client->offload, &packet.frame, &packet.publish) < 0)
+		return false;
+	keep_held(client, session, &message);
+	message_fini(&message);
+	return true;
+}
+
+void pending_park(struct client *client, struct session *session)
+{
+	list_for_each_safe (link, &client->pending) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (park_one(client, session, delivery))
 			pending_drop(client, delivery);
 	}
 }

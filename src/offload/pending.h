@@ -17,5 +17,9 @@ void pending_hold(struct client *subscriber, const struct mqtt_frame *frame,
 	enum mqtt_version version, bool own);
 // A SUBACK has passed: what waits for no other one is delivered, in order.
 void pending_release(struct client *client);
+// The connection ends, and the session lives on: what is held for what it has subscribed to before
+// is owed to it. (What another worker has captured; this one's publishers' messages pass while a
+// SUBACK is awaited.)
+void pending_park(struct client *client, struct session *session);
 // Drops everything that is held.
 void pending_clear(struct client *client);

@@ -293,12 +293,6 @@ static void broker_write(
 
 void offload_bequeath(struct offload *offload, struct ledger_writer *writer)
 {
-	for (uint32_t i = 0; i < slab_count(offload->clients); i++) {
-		struct client *client = slab_at(offload->clients, i);
-
-		if (client != NULL)
-			offload_client_gone(client);
-	}
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
 		broker_write(offload, &offload->brokers[i], writer);
 }

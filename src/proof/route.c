@@ -195,6 +195,7 @@ static void collect(void *ctx, struct mqtt_trie_entry *entry)
 	struct subscription *sub = container_of(entry, struct subscription, entry);
 	struct proof_target *target;
 
+	collection->route->away += sub->qos > 0 && sub->session->owner == NULL;
 	if (!route_stands(collection->route, subscription_standing(collection->table->map, sub)))
 		return;
 	if (sub->state == SUBSCRIPTION_PENDING)
@@ -237,9 +238,6 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 		bool seen = session->mark == table->serial;
 		struct proof_target *target;
 
-		// What waits for a SUBACK does not outlive the connection.
-		if (pending && session->expiry_s > 0 && route->reason_qos1 == PROOF_CAPTURE)
-			route->reason_qos1 = PROOF_PERSISTENT;
 		if (seen && table->config.overlap == PROOF_OVERLAP_PASS)
 			route->reason = PROOF_OVERLAP;
 		if (seen && pending)
@@ -297,8 +295,9 @@ static void route_look_elsewhere(
 	struct replica_match match;
 
 	replica_match(table->map->replica, topic, &match);
-	route_stands(route, match.standings);
+	route_stands(route, match.standings & ~STANDING_KEPT);
 	route->workers = match.workers;
+	route->kept_elsewhere = match.kept;
 	// Whether copies would have to be joined only that worker could tell.
 	if (match.joined != 0)
 		route->reason = PROOF_OVERLAP;
@@ -336,6 +335,7 @@ static void route_make(
 		.unrest = route->standing.unrest,
 		.asked_us = route->standing.asked_us,
 	};
+	route->kept_elsewhere = route->away = 0;
 	route->serial = ++table->serial;
 	table->usage.made++;
 	if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)

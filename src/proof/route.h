@@ -66,6 +66,8 @@ struct proof_route {
 	struct proof_standing standing;
 	bool heard; // somebody subscribes, though perhaps nobody is there
 	bool kept;  // above QoS 0 a target's share outlives its connection
+	uint32_t kept_elsewhere; // bit i: worker i has such targets
+	uint32_t away;		 // subscriptions above QoS 0 of clients that are away
 };
 
 #define ROUTE_CHUNK (PAYLOAD_LARGEST / sizeof(struct proof_target))

@@ -23,6 +23,7 @@ struct replica {
 	// About the whole map: told as a filter without text.
 	struct replica_filter map;
 	bool incomplete[REPLICA_WORKERS_MAX];
+	uint32_t full;			    // bit i: worker i
 	uint32_t gaps[REPLICA_WORKERS_MAX]; // filters of theirs for which there was no room
 	uint32_t lacking;		    // how many of both are not 0
 };
@@ -168,6 +169,12 @@ void replica_complete_set(struct replica *replica, bool complete)
 	record_due(replica, &replica->map);
 }
 
+void replica_full_set(struct replica *replica, bool full)
+{
+	replica->map.own[1] = full;
+	record_due(replica, &replica->map);
+}
+
 // --- telling -------------------------------------------------------------------------------------
 
 uint64_t replica_now(const struct replica *replica)
@@ -232,8 +239,13 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 	struct replica_filter *record;
 
 	if (filter.length == 0) {
-		lack(replica, replica->incomplete[worker], news->after != 0);
-		replica->incomplete[worker] = news->after != 0;
+		bool incomplete = news->after & REPLICA_INCOMPLETE;
+		uint32_t bit = 1u << worker;
+
+		lack(replica, replica->incomplete[worker], incomplete);
+		replica->incomplete[worker] = incomplete;
+		replica->full =
+			news->after & REPLICA_FULL ? replica->full | bit : replica->full & ~bit;
 		return;
 	}
 	record = filter_find(replica, filter);
@@ -257,6 +269,11 @@ bool replica_complete(const struct replica *replica)
 	return replica->lacking == 0;
 }
 
+uint32_t replica_full(const struct replica *replica)
+{
+	return replica->full;
+}
+
 // --- matching ------------------------------------------------------------------------------------
 
 struct matching {
@@ -276,6 +293,8 @@ static void matching_visit(void *ctx, struct mqtt_trie_entry *entry)
 			matching->match->workers |= 1u << i;
 		if (standings & STANDING_JOINED)
 			matching->match->joined |= 1u << i;
+		if (standings & STANDING_KEPT)
+			matching->match->kept |= 1u << i;
 		matching->match->standings |= standings;
 	}
 }

@@ -11,8 +11,8 @@
 //                              replica_due() ◀───┘   ─▶ message ─▶ replica_learn() of the others
 //
 // What is told is the state of a filter, not a difference, so several changes of it
-// that wait are told as one. Beside filters there is one more thing to tell: whether
-// this worker's map is complete.
+// that wait are told as one. Beside filters two more things are told: whether this
+// worker's map is complete, and whether it can keep more for who may be away.
 //
 // One a broker and worker, on the worker's thread; memory is sized at creation.
 
@@ -76,6 +76,8 @@ void replica_count(
 	struct replica *replica, struct replica_filter *filter, uint16_t before, uint16_t after);
 // This worker's map has become complete or incomplete.
 void replica_complete_set(struct replica *replica, bool complete);
+// This worker keeps no more messages for persistent sessions, or does again.
+void replica_full_set(struct replica *replica, bool full);
 
 // The time of the latest change: what became due then or before is told when replica_due() says
 // nothing older is.
@@ -83,10 +85,14 @@ uint64_t replica_now(const struct replica *replica);
 // When the oldest change that is still to be told became due; UINT64_MAX: there is none.
 uint64_t replica_due(const struct replica *replica);
 
+enum {
+	REPLICA_INCOMPLETE = 1 << 0,
+	REPLICA_FULL = 1 << 1,
+};
 struct replica_news {
 	uint64_t due;
-	uint32_t length;	// of the filter; 0: about the map, bit 0 of `after` says that it is
-				// incomplete
+	uint32_t length;	// of the filter; 0: about the map, `after` says what it lacks:
+				// REPLICA_…
 	uint16_t before, after; // standings, as told before and now
 };
 // The oldest change; its filter in `out`, cut at `size` (then *ret_news.length is larger). False:
@@ -102,10 +108,13 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 	struct mqtt_bytes filter);
 // All others' maps are complete, and there was room for all they told.
 bool replica_complete(const struct replica *replica);
+// Bit i: worker i keeps no more messages for persistent sessions.
+uint32_t replica_full(const struct replica *replica);
 
 struct replica_match {
 	uint32_t workers;   // bit i: worker i has somebody
 	uint32_t joined;    // bit i: worker i may have to join copies
+	uint32_t kept;	    // bit i: worker i has somebody whose share outlives the connection
 	uint16_t standings; // of all workers together
 };
 void replica_match(

@@ -22,6 +22,7 @@
 
 static void session_end(struct session_map *map, struct session *session)
 {
+	DASSERT(session->borrowed == 0);
 	session_drop_subscriptions(map, session);
 	if (!list_empty(&session->owed))
 		map->ended(map->ended_ctx, session);
@@ -99,8 +100,10 @@ void session_map_destroy(struct session_map *map)
 	for (uint32_t i = 0; map->sessions != NULL && i < slab_count(map->sessions); i++) {
 		struct session *session = slab_at(map->sessions, i);
 
-		if (session != NULL)
-			session_end(map, session);
+		if (session == NULL)
+			continue;
+		session->borrowed = 0; // no other worker runs any more
+		session_end(map, session);
 	}
 	replica_destroy(map->replica);
 	mqtt_trie_destroy(map->trie);
@@ -270,6 +273,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 	session->expiry_s = bind->expiry_s;
 	session->bridge = bind->bridge;
 	session->behind = bind->session_present;
+	session->bound_us = bind->now_us;
 	if (bind->expiry_s != 0 && map->kept != NULL)
 		*map->kept = 1;
 	map->offline--;
@@ -307,14 +311,6 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	session_keep(map, session, now_us);
 }
 
-void session_stay(struct session_map *map, struct session *session, uint64_t now_us)
-{
-	if (session_outlives(session))
-		session_keep(map, session, now_us);
-	else
-		session_end(map, session);
-}
-
 void session_caught_up(struct session_map *map, struct session *session)
 {
 	session->behind = false;
@@ -333,9 +329,31 @@ void session_leave(struct session_map *map, struct session *session)
 	session_touch(map, session);
 }
 
+void session_lend(struct session_map *map, struct session *session)
+{
+	wheel_disarm(&map->expiries, &session->expiry);
+	session->borrowed++;
+}
+
+void session_give_back(
+	struct session_map *map, struct session *session, bool moved, uint64_t now_us)
+{
+	ASSERT(session->borrowed > 0);
+	session->doomed |= moved;
+	if (--session->borrowed > 0)
+		return;
+	if (session_outlives(session) && !session->doomed)
+		session_keep(map, session, now_us);
+	else
+		session_end(map, session);
+}
+
 void session_drop(struct session_map *map, struct session *session)
 {
-	session_end(map, session);
+	if (session->borrowed > 0)
+		session->doomed = true;
+	else
+		session_end(map, session);
 }
 
 // No SUBACK has this packet identifier.

@@ -90,6 +90,9 @@ struct session {
 	bool bridge;		// another broker: its messages and matches pass
 	bool goodbye;		// its connection ended with a DISCONNECT
 	bool behind;		// resumed: the broker may still have messages for it from before
+	bool doomed;		// it ends when nobody has borrowed it any more
+	uint32_t borrowed;	// by so many other workers, which read it
+	uint64_t bound_us;	// when its client connected
 	// Of the floor above, for the session's life: what the client has not acknowledged and,
 	// while it is away, what waits for it; where packet identifiers go on.
 	struct list owed;
@@ -150,6 +153,7 @@ struct session_bind {
 	uint32_t expiry_s; // the one in force; UINT32_MAX: never ends
 	bool bridge;
 	bool known; // another worker followed it
+	uint64_t now_us;
 	void *owner;
 };
 // The map has a session of this identifier that outlives its connections, online or offline.
@@ -203,9 +207,14 @@ uint32_t subscription_filter(const struct subscription *sub, uint8_t *out, uint3
 // The session with this identifier; NULL: there is none.
 struct session *session_lookup(const struct session_map *map, struct mqtt_bytes client_id);
 // Its client has connected to another worker: it stays, as of a client that is away, until
-// session_drop() or, when it does not move after all, session_stay().
+// session_drop() or session_give_back().
 void session_leave(struct session_map *map, struct session *session);
-void session_stay(struct session_map *map, struct session *session, uint64_t now_us);
+// Another worker reads it: nothing of it changes, and it does not end, until it has been given back
+// as often as it was lent. It goes then if it has `moved` to one of them or was dropped, else it is
+// as of a client that is away.
+void session_lend(struct session_map *map, struct session *session);
+void session_give_back(
+	struct session_map *map, struct session *session, bool moved, uint64_t now_us);
 void session_drop(struct session_map *map, struct session *session);
 // Writes its subscriptions from position *cursor on, moves *cursor; returns how many bytes. True in
 // *ret_more: they did not all fit.

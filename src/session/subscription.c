@@ -21,12 +21,11 @@ static void unsubscribe_over(struct subscription *sub)
 }
 
 // Above QoS 0 the session's share outlives its connection: can it be served?
-static uint16_t standing_kept(const struct session_map *map, const struct subscription *sub)
+static uint16_t standing_kept(const struct subscription *sub)
 {
 	uint16_t standing = STANDING_KEPT;
 
-	// What is owed to a session does not move between workers.
-	if (sub->session->client_id == NULL || map->replica != NULL)
+	if (sub->session->client_id == NULL)
 		standing |= STANDING_PERSISTENT;
 	// Its identifiers would have to survive whatever happens, or the client discards messages.
 	if (sub->qos == 2)
@@ -51,7 +50,10 @@ uint16_t subscription_standing(const struct session_map *map, const struct subsc
 	if (sub->qos > 0 && (session->owner == NULL || session->behind))
 		standing |= STANDING_OFFLINE;
 	if (sub->qos > 0 && session->expiry_s > 0)
-		standing |= standing_kept(map, sub);
+		standing |= standing_kept(sub);
+	// What waits for a SUBACK does not outlive the connection.
+	if (sub->state == SUBSCRIPTION_PENDING && session->expiry_s > 0)
+		standing |= STANDING_PERSISTENT;
 	// At QoS 0 a broker keeps nothing for who is away.
 	if (session->owner != NULL)
 		standing |= STANDING_TARGET;

@@ -49,7 +49,8 @@ class Runner:
         try:
             impair = ["--impair", self.options.impair] if self.options.impair else []
             broker = ["--broker", self.options.broker] if self.options.broker else []
-            daemon = ["--config", OVERLAY, "--io", self.options.io, *impair]
+            daemon = ["--config", OVERLAY, "--io", self.options.io,
+                      "--workers", self.options.workers, *impair]
             modes = {"alone": ("direct", []), "offramp": (self.options.mode, daemon)}
             if self.options.mode == "direct":
                 modes["offramp"] = ("direct", [])
@@ -220,9 +221,10 @@ def main():
     parser.add_argument("--mode", default="stack",
                         help="of the testbed with Offramp; direct: the broker against itself")
     parser.add_argument("--io", default="af_packet", help="ports of the daemon")
+    parser.add_argument("--workers", type=int, default=1, help="of the daemon (default: 1)")
     parser.add_argument("--broker", help="command of another broker, as of tools/testbed")
     parser.add_argument("--impair", nargs="?", const=IMPAIR, default="",
-                        help=f"bad wires (default: {IMPAIR}); needs a build with -Dimpair=true")
+                        help="bad wires; needs a build with -Dimpair=true")
     parser.add_argument("--width", type=int, default=16, help="programs side by side")
     parser.add_argument("--repeat", type=int, default=1, help="run each so often")
     parser.add_argument("--tries", type=int, default=3, help="runs until a program counts as equal")

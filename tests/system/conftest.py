@@ -41,7 +41,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
-    config.addinivalue_line("markers", "one_worker(reason): does not hold with several")
     config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -59,7 +58,6 @@ def pytest_collection_modifyitems(config, items):
     broker = BROKERS[config.getoption("broker")]
     kept = [item for item in items if mode_of(item) is not None and serves(broker, item)
             and not (only_fast and item.get_closest_marker("full"))
-            and not (mode_of(item) == "workers" and item.get_closest_marker("one_worker"))
             and not (is_impaired(mode_of(item)) and item.get_closest_marker("good_wires"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept

@@ -75,7 +75,6 @@ def captures(bed, topic, make):
     return not bed.is_stack or eventually(try_, 20, 0.3)
 
 
-@pytest.mark.one_worker("what is owed to a session does not move between workers")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_unacknowledged_messages_come_again(bed, make, stay, topic, version):
     publisher = make(version)
@@ -237,7 +236,6 @@ def collect(client, seen, until, timeout=40):
         seen[0] += number == seen[0]
 
 
-@pytest.mark.one_worker("what is owed to a session does not move between workers")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_was_queued_comes_first(bed, make, stay, topic, version):
     """500 messages wait in the broker; the publisher goes on while the client comes back."""
@@ -304,7 +302,6 @@ def test_a_publisher_that_comes_back_does_not_overtake_itself(bed, make, stay, t
     assert subscriber.payloads(150) == texts(150)
 
 
-@pytest.mark.one_worker("what is owed to a session does not move between workers")
 def test_it_is_served_without_the_broker(bed, make, stay, topic):
     """Also after it came back."""
     subscriber = stay(topic)

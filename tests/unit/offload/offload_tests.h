@@ -19,6 +19,7 @@ int test_fences(void);
 int test_filters(void);
 int test_handshakes(void);
 int test_ledger(void);
+int test_moves(void);
 int test_output(void);
 int test_owed(void);
 int test_peers(void);

@@ -66,6 +66,7 @@ static void stop(struct bed *bed, struct file *file)
 {
 	struct ledger_writer writer = file_writer(file);
 
+	offload_leave(bed->offload);
 	offload_bequeath(bed->offload, &writer);
 	assert_int_equal(writer.error, 0);
 	ledger_write_fini(&writer);
