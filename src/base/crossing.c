@@ -25,9 +25,14 @@ struct lane {
 	uint64_t run;
 } __rte_cache_aligned;
 
+struct turn {
+	uint64_t began_us; // written by its worker, read by all
+} __rte_cache_aligned;
+
 struct crossing {
 	unsigned workers, slots;
-	struct lane lanes[]; // [from * workers + to]
+	struct turn turns[CROSSING_WORKERS_MAX]; // the latest that have ended
+	struct lane lanes[];			 // [from * workers + to]
 };
 
 static struct lane *lane_of(const struct crossing *crossing, unsigned from, unsigned to)
@@ -106,6 +111,20 @@ void crossing_return(struct crossing *crossing, struct crossing_message *message
 	struct lane *lane = lane_of(crossing, message->from, message->to);
 
 	ASSERT(rte_ring_sp_enqueue(lane->back, message) == 0);
+}
+
+void crossing_turned(struct crossing *crossing, unsigned self, uint64_t began_us)
+{
+	__atomic_store_n(&crossing->turns[self].began_us, began_us, __ATOMIC_RELEASE);
+}
+
+bool crossing_all_turned(const struct crossing *crossing, unsigned self, uint64_t since_us)
+{
+	for (unsigned other = 0; other < crossing->workers; other++)
+		if (other != self && __atomic_load_n(&crossing->turns[other].began_us,
+					     __ATOMIC_ACQUIRE) < since_us)
+			return false;
+	return true;
 }
 
 static unsigned lane_waiting(const struct lane *lane)

@@ -62,6 +62,11 @@ void crossing_point(
 bool crossing_passed(
 	const struct crossing *crossing, unsigned self, const struct crossing_point *point);
 
+// The worker has dealt with all that had come in when its turn began.
+void crossing_turned(struct crossing *crossing, unsigned self, uint64_t began_us);
+// All others have dealt with what had come in by then.
+bool crossing_all_turned(const struct crossing *crossing, unsigned self, uint64_t since_us);
+
 // How many messages wait for the worker, an estimate from below.
 unsigned crossing_waiting(const struct crossing *crossing, unsigned self);
 // Runs at most `max` messages of each other worker, and takes back those of its own that have

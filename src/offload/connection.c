@@ -31,7 +31,7 @@ struct client *offload_client_open(struct offload *offload, unsigned broker, str
 	client->receive_maximum = UINT16_MAX;
 	client->broker_qos = 2;
 	client->maximum_packet_size = client->broker_packet_size = UINT32_MAX;
-	client->up_last_us = offload->now_us;
+	client->up_last_us = client->connect_us = offload->now_us;
 	list_init(&client->run_link);
 	list_init(&client->fence.link);
 	list_init(&client->waiting);

@@ -196,6 +196,24 @@ bool peers_settled(const struct broker *broker, uint64_t due)
 	return oldest->what.due > due;
 }
 
+// Twice: one worker may have received what it has to give to another one.
+bool peers_caught_up(struct client *client)
+{
+	const struct offload *offload = client->offload;
+	const struct offload_peers_config *config;
+
+	if (offload->peers == NULL)
+		return true;
+	config = &offload->peers->config;
+	while (client->rounds < 2) {
+		if (!crossing_all_turned(config->changes, config->self, client->connect_us))
+			return false;
+		client->connect_us = offload->now_us;
+		client->rounds++;
+	}
+	return true;
+}
+
 bool peers_polled(const struct offload *offload)
 {
 	const struct peers *peers = offload->peers;
@@ -228,5 +246,6 @@ unsigned offload_learn(struct offload *offload)
 	if (offload->peers == NULL)
 		return 0;
 	config = &offload->peers->config;
+	crossing_turned(config->changes, config->self, offload->now_us);
 	return crossing_run(config->changes, config->self, offload, CHANGES);
 }

@@ -38,5 +38,8 @@ void peers_full_set(struct offload *offload);
 void peers_tell(struct offload *offload);
 // Something is looked at every turn.
 bool peers_polled(const struct offload *offload);
+// What had come in at any worker when the client's connection was made has been dealt with: its
+// first bytes may go on. Programs publish, close, connect again and look.
+bool peers_caught_up(struct client *client);
 // All workers have learned what had changed at the broker by then.
 bool peers_settled(const struct broker *broker, uint64_t due);

@@ -156,6 +156,7 @@ struct client {
 	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
 	uint8_t refusal;    // raw: how much of one the broker has sent (client_raw_answered())
+	uint8_t rounds;	    // of the other workers, before its first bytes pass (offload/peers.c)
 	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
 	uint16_t receive_maximum; // the client's
@@ -186,7 +187,7 @@ struct client {
 	uint64_t up_last_us; // when the broker last got bytes of this client
 	struct pings pings;
 	uint32_t crossings;	   // parcels under way: what passes waits for them
-	uint64_t connect_us;	   // when its CONNECT passed
+	uint64_t connect_us;	   // when its CONNECT passed; before that, when it was opened
 	uint64_t due;		   // what other workers must have learned before an answer passes
 	struct move *move;	   // finding its session at other workers; NULL: not, or done
 	struct payload *acks;	   // struct acks; NULL: nothing waits

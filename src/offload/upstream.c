@@ -27,6 +27,7 @@
 #include "offload/output.h"
 #include "offload/pace.h"
 #include "offload/pass.h"
+#include "offload/peers.h"
 #include "offload/probes.h"
 
 // --- what each packet teaches --------------------------------------------------------------------
@@ -191,6 +192,8 @@ static bool may_overtake(uint8_t type)
 
 static bool packet(struct client *client, const struct mqtt_frame *frame)
 {
+	if (client->state == CLIENT_NEW && !peers_caught_up(client))
+		return false;
 	// Who does not begin with CONNECT is no MQTT client (3.1.0).
 	if (client->state == CLIENT_NEW && frame->header.type != MQTT_CONNECT) {
 		if (!upstream_pass(client, frame))

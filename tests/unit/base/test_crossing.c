@@ -134,6 +134,44 @@ static void test_what_is_kept_returns_when_it_is_given_back(void **state)
 	crossing_destroy(crossing);
 }
 
+static void test_a_point_is_passed_when_all_before_it_has_run(void **state)
+{
+	struct station stations[WORKERS] = {0};
+	struct note notes[3];
+	struct crossing *crossing;
+	struct crossing_point point;
+
+	assert_int_equal(crossing_create("point", WORKERS, SLOTS, &crossing), 0);
+	crossing_point(crossing, 1, &point);
+	assert_true(crossing_passed(crossing, 1, &point));
+	crossing_post(crossing, 0, 1, &note_make(&notes[0], 0)->message);
+	stations[1].how = CROSSING_LATER;
+	crossing_run(crossing, 1, &stations[1], 99);
+	crossing_post(crossing, 2, 1, &note_make(&notes[1], 1)->message);
+	crossing_point(crossing, 1, &point);
+	crossing_post(crossing, 0, 1, &note_make(&notes[2], 2)->message);
+	assert_false(crossing_passed(crossing, 1, &point));
+	stations[1].how = CROSSING_DONE;
+	crossing_run(crossing, 1, &stations[1], 1); // one of each
+	assert_true(crossing_passed(crossing, 1, &point));
+	assert_int_equal(crossing_waiting(crossing, 1), 1);
+	crossing_destroy(crossing);
+}
+
+static void test_all_have_turned_when_the_last_one_has(void **state)
+{
+	struct crossing *crossing;
+
+	assert_int_equal(crossing_create("turns", WORKERS, SLOTS, &crossing), 0);
+	crossing_turned(crossing, 1, 10);
+	assert_false(crossing_all_turned(crossing, 0, 10));
+	crossing_turned(crossing, 2, 11);
+	assert_true(crossing_all_turned(crossing, 0, 10));
+	assert_false(crossing_all_turned(crossing, 0, 11));
+	assert_true(crossing_all_turned(crossing, 1, 0));
+	crossing_destroy(crossing);
+}
+
 // --- two threads ---------------------------------------------------------------------------------
 
 #define ROUNDS 20000u
@@ -237,6 +275,8 @@ int test_base_crossing(void)
 		cmocka_unit_test(test_messages_run_in_order_and_come_back),
 		cmocka_unit_test(test_what_must_wait_holds_up_what_follows),
 		cmocka_unit_test(test_what_is_kept_returns_when_it_is_given_back),
+		cmocka_unit_test(test_a_point_is_passed_when_all_before_it_has_run),
+		cmocka_unit_test(test_all_have_turned_when_the_last_one_has),
 		cmocka_unit_test(test_two_threads_exchange_messages),
 	};
 

@@ -48,6 +48,7 @@ int pair_setup(void **state)
 		};
 		bed_start(bed);
 	}
+	pair_turn(pair);
 	*state = pair;
 	return 0;
 }

@@ -240,6 +240,30 @@ static void a_will_that_set_off_elsewhere_comes_first(void **state)
 	}
 }
 
+// What another worker had received before the connection was made is with the broker first.
+static void first_bytes_wait_for_the_other_worker(void **state)
+{
+	struct pair *pair = *state;
+	struct bed *first = &pair->beds[0], *later = &pair->beds[1];
+
+	pair_turn(pair);
+	later->tcp.now_us += US_IN_MS;
+	bed_turn(later);
+	bed_open(later, 0);
+	client_sends(later, 0, BYTES(CONNECT_KEPT));
+	bed_turn(later);
+	broker_gets(later, 0, BYTES(""));
+	first->tcp.now_us += US_IN_MS;
+	bed_turn(first);
+	later->tcp.now_us += US_IN_MS;
+	bed_turn(later);
+	broker_gets(later, 0, BYTES("")); // and what it received for others
+	first->tcp.now_us += US_IN_MS;
+	bed_turn(first);
+	bed_turn(later);
+	broker_gets(later, 0, BYTES(CONNECT_KEPT));
+}
+
 static void a_pubcomp_waits_until_the_message_is_queued(void **state)
 {
 	struct pair *pair = *state;
@@ -486,6 +510,7 @@ int test_moves(void)
 		pair_test(who_leaves_while_it_moves_leaves_what_is_owed_where_it_was),
 		pair_test(two_that_change_places_do_not_wait_for_each_other),
 		pair_test(a_will_that_set_off_elsewhere_comes_first),
+		pair_test(first_bytes_wait_for_the_other_worker),
 		pair_test(a_pubcomp_waits_until_the_message_is_queued),
 		pair_test(every_message_arrives_in_order_wherever_the_client_goes),
 	};
