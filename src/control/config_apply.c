@@ -49,8 +49,9 @@ static uint64_t memory_estimate(const struct config *config)
 			 m->connections * 4096ull + m->sessions * 512ull +
 			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 
+	// The margins of what is shared out; what each has whole: filters, messages to others.
 	if (config->workers > 1)
-		pools += config->workers * (pools / 8 + 16 * MIB);
+		pools += config->workers * (pools / 8 + m->subscriptions * 192ull + 32 * MIB);
 	return 64 * MIB + pools;
 }
 

@@ -73,6 +73,7 @@ static int broker_create(struct offload *offload, struct broker *broker,
 		.subscriptions_per_session = config->client.subscriptions,
 		.keep_other_qos = config->overlap == PROOF_OVERLAP_PASS,
 		.amqp = config->topics == OFFLOAD_TOPICS_AMQP,
+		.keep_no_local = config->overlap == PROOF_OVERLAP_MOSQUITTO,
 	};
 	struct proof_routes_config routes = {
 		.slots = ROUTES,

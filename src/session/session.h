@@ -36,6 +36,8 @@ struct session_map_config {
 	// The broker routes by AMQP's topics: a filter written in its way is kept as the broker
 	// reads it, and messages that match pass.
 	bool amqp;
+	// One that is made again keeps its No Local: for brokers that do.
+	bool keep_no_local;
 	uint8_t hash_key[16];
 	// Where there are several workers; their number is 0 or 1 otherwise.
 	struct replica_config replica;

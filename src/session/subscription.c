@@ -193,8 +193,14 @@ static void subscription_replace(struct session_map *map, struct subscription *g
 			return; // only older ones
 		if (map->config.keep_other_qos && sub->qos != granted->qos)
 			continue;
-		if (sub->state != SUBSCRIPTION_PENDING && sub->filter_hash == granted->filter_hash)
-			subscription_drop(map, sub);
+		if (sub->state == SUBSCRIPTION_PENDING || sub->filter_hash != granted->filter_hash)
+			continue;
+		if (map->config.keep_no_local && granted->no_local != sub->no_local) {
+			if (sub->state == SUBSCRIPTION_UNCERTAIN)
+				granted->state = SUBSCRIPTION_UNCERTAIN; // was it there to be kept?
+			granted->no_local = sub->no_local;
+		}
+		subscription_drop(map, sub);
 	}
 }
 
@@ -218,8 +224,8 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 		}
 		sub->qos = code;
 		sub->state = SUBSCRIPTION_ACTIVE;
-		subscription_changed(map, sub);
 		subscription_replace(map, sub);
+		subscription_changed(map, sub);
 	}
 }
 

@@ -49,7 +49,6 @@ class State:
         self.connected = self.persistent = self.is_small = False
         self.will = None
         self.filters = []  # subscribed; perhaps more than the broker keeps
-        self.no_local = {}  # filter → is it subscribed with No Local
         self.aliases = {}  # number → topic, on this connection
 
 
@@ -265,9 +264,8 @@ class Generator:
         if state.version < 5:
             return qos
         options = qos
-        # mosquitto 2.0.11 keeps the No Local of the first subscription when it is renewed, against
-        # [MQTT-3.8.4-3]; with a share it is a protocol error.
-        if not shared and state.no_local.setdefault(pattern, self._may("no_local", 0.4)):
+        # With a share it is a protocol error.
+        if not shared and self._may("no_local", 0.4):
             options |= 4
         if self._may("retain_as_published", 0.5):
             options |= 8

@@ -26,4 +26,5 @@ int test_peers(void);
 int test_pending(void);
 int test_proofs(void);
 int test_routes(void);
+int test_threads(void);
 int test_upstream(void);

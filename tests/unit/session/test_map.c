@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "mqtt/topic.h"
 #include "session/session.h"
+#include "session/subscription.h"
 
 #define SUBSCRIPTIONS_MAX 40 // few: memory ends within the random run
 #define SESSIONS_MAX	  8
@@ -149,6 +150,41 @@ static void pending_granted_replaced_refused(void **state)
 	assert_int_equal(subscribe(f, a, 5, "u", 0), 0);
 	session_granted(f->map, a, 5, mqtt_bytes(NULL, 0), NULL, NULL);
 	assert_string_equal(match(f, "u", &m), "");
+}
+
+static const struct subscription *only(const struct session *session)
+{
+	assert_int_equal(session->subscriptions_count, 1);
+	return container_of(session->subscriptions.next, struct subscription, link);
+}
+
+// As the specification has it, and as mosquitto does.
+static void made_again_with_another_no_local(void **state)
+{
+	struct fixture *f = *state;
+	struct session *a = bind(f, "a", false, 0, "A", NULL);
+	struct mqtt_subscribe_filter filter = {.filter = mqtt_bytes("t", 1), .no_local = true};
+
+	for (unsigned keeps = 0; keeps < 2; keeps++) {
+		f->map->config.keep_no_local = keeps;
+		filter.no_local = true;
+		session_subscribe(f->map, a, 1, 0, &filter, 0);
+		granted(f, a, 1, 0);
+		assert_true(only(a)->no_local);
+		filter.no_local = false;
+		session_subscribe(f->map, a, 2, 0, &filter, 0);
+		granted(f, a, 2, 0);
+		assert_int_equal(only(a)->no_local, keeps);
+		// Whether it was ended is not known; nor is, then, which one the broker keeps.
+		session_unsubscribe(f->map, a, 3, 0, mqtt_bytes("t", 1));
+		session_settle_pending(f->map, a);
+		filter.no_local = !only(a)->no_local;
+		session_subscribe(f->map, a, 4, 0, &filter, 0);
+		granted(f, a, 4, 0);
+		assert_int_equal(
+			only(a)->state, keeps ? SUBSCRIPTION_UNCERTAIN : SUBSCRIPTION_ACTIVE);
+		session_drop_subscriptions(f->map, a);
+	}
 }
 
 static void unsubscribed_at_the_answer(void **state)
@@ -536,6 +572,7 @@ int test_map(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(pending_granted_replaced_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(made_again_with_another_no_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(unsubscribed_at_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(sessions_end_stay_and_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_seen_is_unknown, setup, teardown),
