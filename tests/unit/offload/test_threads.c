@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "pair.h"
 
@@ -45,12 +46,13 @@ static void client_reads(struct worker *w)
 {
 	const uint8_t *got;
 	size_t length = got_take(&w->bed->down[w->at], &got);
-	uint8_t acks[1024];
+	uint8_t acks[16384];
 	size_t acks_length = 0;
 
 	for (size_t i = 0; i < length; i += 2u + got[i + 1]) {
-		if (got[i] >> 4 != MQTT_PUBLISH || acks_length + 4 > sizeof(acks))
+		if (got[i] >> 4 != MQTT_PUBLISH)
 			continue;
+		ASSERT(acks_length + 4 <= sizeof(acks));
 		note_publish(w->arrived, got + i);
 		memcpy(acks + acks_length, (uint8_t[]){0x40, 2, got[i + 5], got[i + 6]}, 4);
 		acks_length += 4;
