@@ -64,8 +64,8 @@ struct proof_route {
 	enum proof_reason reason_qos1; // why none above QoS 0 may
 	enum proof_reason reason_qos2; // why none at QoS 2 may
 	struct proof_standing standing;
-	bool heard; // somebody subscribes, though perhaps nobody is there
-	bool kept;  // above QoS 0 a target's share outlives its connection
+	bool heard;		 // somebody subscribes, though perhaps nobody is there
+	bool kept;		 // above QoS 0 a target's share outlives its connection
 	uint32_t kept_elsewhere; // bit i: worker i has such targets
 	uint32_t away;		 // subscriptions above QoS 0 of clients that are away
 };
