@@ -37,16 +37,21 @@ static const struct table_column broker_columns[] = {
 
 // --- for people ----------------------------------------------------------------------------------
 
-static void print_header(FILE *out, const Offramp__V1__StatusResponse *status)
+static void print_duration(FILE *out, uint64_t us)
 {
-	uint64_t s = status->uptime_us / US_PER_S;
+	uint64_t s = us / US_PER_S;
 
-	fprintf(out, "offrampd %s, process %u, up ", status->version, status->process_id);
 	if (s >= 86400)
 		fprintf(out, "%" PRIu64 " d ", s / 86400);
-	fprintf(out, "%02u:%02u:%02u\n", (unsigned)(s / 3600 % 24), (unsigned)(s / 60 % 60),
+	fprintf(out, "%02u:%02u:%02u", (unsigned)(s / 3600 % 24), (unsigned)(s / 60 % 60),
 		(unsigned)(s % 60));
-	fprintf(out, "configuration: %s\n", status->config_file);
+}
+
+static void print_header(FILE *out, const Offramp__V1__StatusResponse *status)
+{
+	fprintf(out, "offrampd %s, process %u, up ", status->version, status->process_id);
+	print_duration(out, status->uptime_us);
+	fprintf(out, "\nconfiguration: %s\n", status->config_file);
 	fprintf(out, "mode: %s, %u worker%s\n\n", status->mode, status->workers,
 		status->workers == 1 ? "" : "s");
 }
@@ -75,6 +80,23 @@ static void print_ports(FILE *out, const Offramp__V1__StatusResponse *status)
 	table_fini(&table);
 }
 
+// Nothing where no stream ever was.
+static void print_stream(FILE *out, const Offramp__V1__BrokerStatus *broker)
+{
+	const Offramp__V1__BrokerStream *stream = broker->stream;
+
+	if (!stream || !(stream->connected || *stream->ended))
+		return;
+	fprintf(out, "\n%s: %s %s ", broker->name, stream->software,
+		stream->connected ? "has told what happens for" : "was lost");
+	print_duration(out, stream->for_us);
+	if (!stream->connected)
+		fprintf(out, " ago: %s\n", stream->ended);
+	else
+		fprintf(out, ", up to event %" PRIu64 "%s\n", stream->sequence,
+			stream->lease_us ? "" : "; it is silent, nothing is relied on");
+}
+
 static void print_brokers(FILE *out, const Offramp__V1__StatusResponse *status)
 {
 	struct table table;
@@ -97,10 +119,12 @@ static void print_brokers(FILE *out, const Offramp__V1__StatusResponse *status)
 	fputc('\n', out);
 	table_print(&table, out);
 	table_fini(&table);
-	for (size_t i = 0; i < status->n_brokers; i++)
+	for (size_t i = 0; i < status->n_brokers; i++) {
+		print_stream(out, status->brokers[i]);
 		if (!status->brokers[i]->map_complete)
 			fprintf(out, "\n%s: publishes pass to the broker: %s\n",
 				status->brokers[i]->name, status->brokers[i]->map_reason);
+	}
 }
 
 // --- for programs --------------------------------------------------------------------------------
@@ -126,6 +150,20 @@ static void json_ports(struct json *json, const Offramp__V1__StatusResponse *sta
 	json_array_end(json);
 }
 
+static void json_stream(struct json *json, const Offramp__V1__BrokerStream *stream)
+{
+	bool ever = stream->connected || *stream->ended;
+
+	json_object_begin(json, "stream");
+	json_bool(json, "connected", stream->connected);
+	json_text(json, "software", ever ? stream->software : NULL);
+	json_real(json, "for_s", (double)stream->for_us / US_PER_S);
+	json_text(json, "ended", *stream->ended ? stream->ended : NULL);
+	json_number(json, "sequence", stream->sequence);
+	json_real(json, "lease_s", (double)stream->lease_us / US_PER_S);
+	json_object_end(json);
+}
+
 static void json_brokers(struct json *json, const Offramp__V1__StatusResponse *status)
 {
 	json_array_begin(json, "brokers");
@@ -144,6 +182,8 @@ static void json_brokers(struct json *json, const Offramp__V1__StatusResponse *s
 		json_number(json, "connections", broker->connections);
 		json_number(json, "subscriptions", broker->subscriptions);
 		json_number(json, "sessions", broker->sessions);
+		if (broker->stream)
+			json_stream(json, broker->stream);
 		json_object_end(json);
 	}
 	json_array_end(json);

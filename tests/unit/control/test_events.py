@@ -436,11 +436,16 @@ class Peers(WithDaemon):
         self.assertEqual(status.software, "mosquitto?[31m " + "é" * 24)
         self.assertEqual(status.sequence, 1)
         self.assertGreater(status.for_us, 0)
+        self.assertRegex(
+            self.daemon.run("status").stdout,
+            r"\nmosquitto: mosquitto\?\[31m é+ has told what happens for 00:00:\d\d, up to event 1")
+        self.assertTrue(self.daemon.json("status")["brokers"][0]["stream"]["connected"])
         stream.end()
         until(lambda: not broker_status(self.daemon).connected)
         status = broker_status(self.daemon)
         self.assertEqual(status.ended, "the broker's stream has ended")
         self.assertEqual(status.lease_us, 0)
+        self.assertIn("ago: the broker's stream has ended\n", self.daemon.run("status").stdout)
 
     def test_a_peer_that_is_killed_is_missed_at_once(self):
         script = (

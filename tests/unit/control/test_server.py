@@ -83,6 +83,14 @@ class Commands(WithDaemon):
                     "connections": 20,
                     "subscriptions": 40,
                     "sessions": 2,
+                    "stream": {
+                        "connected": False,
+                        "software": None,
+                        "for_s": 0,
+                        "ended": None,
+                        "sequence": 0,
+                        "lease_s": 0,
+                    },
                 }
             ],
         )
