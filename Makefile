@@ -16,6 +16,7 @@ help:
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make bench-match  what a match costs, by number of subscriptions'
+	@echo 'make bench-plugin  what the mosquitto plugin costs mosquitto (as root)'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
 	@echo 'make clean    remove all build directories'
 
@@ -48,6 +49,9 @@ bench-match: deps
 	@ninja -C $(BUILD) tests/bench/bench-match
 	@$(BUILD)/tests/bench/bench-match --check
 
+bench-plugin: build
+	@tools/bench-plugin --check
+
 test: deps
 	@tools/run-tests $(if $(FAST),--fast)
 
@@ -68,5 +72,5 @@ install: build
 clean:
 	rm -rf build build-asan
 
-.PHONY: help deps deps-brokers build demo bench bench-match bench-tcp test test-all test-brokers \
+.PHONY: help deps deps-brokers build demo bench bench-match bench-plugin bench-tcp test test-all test-brokers \
 	test-differential install clean

@@ -2,10 +2,12 @@
 # Copyright (c) The Offramp Authors
 """The plugin's options: a bad one is one line, and mosquitto does not start; TCP and TLS."""
 
+import os
 import subprocess
 
 import grpc
 import pytest
+from broker import PLUGIN, ROOT, Mosquitto
 
 GOOD = {"address": "unix:/nowhere", "acl": "defer"}
 BAD = [
@@ -40,6 +42,24 @@ def test_a_bad_option_is_one_line_and_the_end(brokers, options, line):
     assert broker.process.wait(10) != 0
     said = [text for text in broker.lines().splitlines() if "offramp:" in text]
     assert len(said) == 1 and line in said[0], broker.lines()
+
+
+def test_the_example_is_right(servers, socket_path, tmp_path):
+    with open(os.path.join(ROOT, "examples", "mosquitto-offramp.conf"), encoding="utf-8") as file:
+        text = file.read()
+    for line, instead in (("plugin /usr/lib/x86_64-linux-gnu/offramp/mosquitto_offramp.so", f"plugin {PLUGIN}"),
+                          ("unix:/run/offramp/offramp.sock", socket_path),
+                          ("/etc/mosquitto/acl", f"{tmp_path}/acl")):
+        assert line in text
+        text = text.replace(line, instead)
+    (tmp_path / "acl").write_text("topic readwrite a")
+    broker = Mosquitto(tmp_path, None, after=text).start()
+    try:
+        stream = servers(socket_path).stream().welcome()
+        assert stream.wait("hello").broker == "mosquitto"
+        assert broker.client("c").join(stream).probe(stream, "a").written
+    finally:
+        assert broker.stop() == 0
 
 
 @pytest.fixture(scope="module")

@@ -196,3 +196,34 @@ def test_strangers_cannot_ask(broker, stream):
     stranger.ping()
     stream.settle()
     assert not stream.all("published")
+
+
+@pytest.mark.parametrize("qos", (0, 1))
+def test_a_message_that_is_too_large_was_not_written(brokers, offrampd, socket_path, qos):
+    broker = brokers({"address": socket_path, "acl": "allow"},
+                     settings="message_size_limit 1000").start()
+    stream = offrampd.stream().welcome()
+    publisher = broker.client("p").join(stream)
+    assert not publisher.probe(stream, "a", b"x" * 1001, qos=qos).written
+    assert publisher.probe(stream, "a", b"x" * 1000, qos=qos).written
+
+
+@pytest.mark.parametrize("qos", (0, 1, 2))
+def test_probes_under_load_are_right_or_cut(broker, stream, publisher, qos):
+    """Twenty others publish to the same topic as fast as they can."""
+    subscribers = [broker.client(f"s{number}").join(stream) for number in range(5)]
+    for subscriber in subscribers:
+        subscriber.subscribe("a")
+    others = [broker.client(f"o{number}", 5) for number in range(20)]
+    for other in others:
+        other.subscribe("a", options=4)  # strangers, No Local
+    wanted = sorted(s.key for s in subscribers)
+    for _ in range(10):
+        for other in others:
+            other.send(mqttraw.publish("a", b"x", version=5) * 20)
+        for _ in range(5):
+            told = publisher.probe(stream, "a", qos=qos)
+            known = sorted(key for key in told.readers if key in wanted)
+            assert told.written and (told.cut or (known == wanted and len(told.readers) == 25))
+        for client in subscribers + others:
+            client.rest(0.001)
