@@ -3,13 +3,18 @@
 //
 // The third constructor: a connection that two others have opened, taken over in the place of one
 // of them. Nothing is sent; the sequence space, the options, the windows and the timestamp clock go
-// on where that end has left them (RFC 9293 3.5, RFC 7323 5.4). Runs on the worker.
+// on where that end has left them (RFC 9293 3.5, RFC 7323 5.4). And what comes for those that are
+// there no more. Runs on the worker.
 
 #include "tcp/pcb.h"
 #include "tcp/segment.h"
 #include "tcp/stack.h"
 
 #include "base/assert.h"
+#include "base/random.h"
+#include "net/net.h"
+
+#include <rte_mbuf.h>
 
 #include <errno.h>
 
@@ -92,4 +97,59 @@ void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval)
 {
 	if (pcb->flags & TCP_PCB_ADOPTED)
 		pcb->ts_offset = seq_max(pcb->ts_offset, tsval);
+}
+
+// --- after the end -------------------------------------------------------------------------------
+
+enum tcp_presence tcp_presence(const struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	const struct tcp_pcb *pcb = tcp_table_find(stack, local, remote);
+
+	if (!pcb)
+		return TCP_ABSENT;
+	return pcb->flags & TCP_PCB_OWNED ? TCP_OWNED : TCP_ORPHAN;
+}
+
+void tcp_forget(struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote)
+{
+	struct tcp_pcb *pcb = tcp_table_find(stack, local, remote);
+
+	if (!pcb)
+		return;
+	if (pcb->flags & TCP_PCB_OWNED)
+		tcp_pcb_disown(pcb);
+	tcp_pcb_finish(pcb, 0);
+}
+
+void tcp_stray_reset(
+	struct tcp_stack *stack, struct net_path *path, const struct net_delivery *delivery)
+{
+	const struct rte_mbuf *m = delivery->m;
+	struct tcp_segment seg;
+
+	tcp_count_drop(stack, TCP_DROP_NO_CONNECTION);
+	if (!tcp_segment_decode(rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l3_len),
+		    m->data_len - (uint32_t)m->l3_len, m->pkt_len - (uint32_t)m->l3_len, &seg) ||
+		(seg.flags & TCP_FLAG_RST))
+		return;
+	if (tcp_limit_take(&stack->resets, stack->now_us))
+		tcp_emit_reset_to(stack, path, &seg);
+	else
+		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
+}
+
+void tcp_stray_ask(
+	struct tcp_stack *stack, struct net_path *path, uint16_t local_port, uint16_t remote_port)
+{
+	const struct tcp_segment question = {
+		.source = local_port,
+		.destination = remote_port,
+		.seq = (uint32_t)random_next(stack->rng),
+		.ack = (uint32_t)random_next(stack->rng),
+		.flags = TCP_FLAG_ACK,
+	};
+
+	tcp_emit_bare(stack, path, &question);
 }

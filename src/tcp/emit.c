@@ -251,6 +251,23 @@ void tcp_emit_reset(struct tcp_pcb *pcb)
 		tcp_count(pcb->stack, TCP_COUNTER_RESETS_SUPPRESSED);
 }
 
+bool tcp_emit_bare(
+	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *segment)
+{
+	struct tcp_frame frame;
+	struct rte_mbuf *m;
+	uint8_t *header;
+
+	if (!tcp_frame_begin(&frame, path->netif, 0, true))
+		return false;
+	m = frame.m;
+	header = rte_pktmbuf_mtod(m, uint8_t *);
+	m->data_len = (uint16_t)tcp_segment_encode(header, segment);
+	m->l4_len = m->pkt_len = m->data_len;
+	frame_send(stack, path, m, sum_bytes(header, m->data_len), TCP_ECN_NOT_ECT);
+	return true;
+}
+
 void tcp_emit_reset_to(
 	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *seg)
 {
@@ -260,25 +277,16 @@ void tcp_emit_reset_to(
 		.seq = seg->ack,
 		.flags = TCP_FLAG_RST,
 	};
-	struct tcp_frame frame;
-	struct rte_mbuf *m;
-	uint8_t *header;
 
-	if (!tcp_frame_begin(&frame, path->netif, 0, true)) {
-		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
-		return;
-	}
 	if (!(seg->flags & TCP_FLAG_ACK)) {
 		reset.seq = 0;
 		reset.ack = seg->seq + tcp_segment_span(seg);
 		reset.flags |= TCP_FLAG_ACK;
 	}
-	tcp_count(stack, TCP_COUNTER_RESETS_SENT);
-	m = frame.m;
-	header = rte_pktmbuf_mtod(m, uint8_t *);
-	m->data_len = (uint16_t)tcp_segment_encode(header, &reset);
-	m->l4_len = m->pkt_len = m->data_len;
-	frame_send(stack, path, m, sum_bytes(header, m->data_len), TCP_ECN_NOT_ECT);
+	if (tcp_emit_bare(stack, path, &reset))
+		tcp_count(stack, TCP_COUNTER_RESETS_SENT);
+	else
+		tcp_count(stack, TCP_COUNTER_RESETS_SUPPRESSED);
 }
 
 void tcp_challenge_ack(struct tcp_pcb *pcb)

@@ -341,6 +341,9 @@ bool tcp_emit_ack(struct tcp_pcb *pcb);
 void tcp_emit_keep_alive(struct tcp_pcb *pcb);
 // RST at SND.NXT, for an abort. Lost when no frame is free: the peer's next segment draws another.
 void tcp_emit_reset(struct tcp_pcb *pcb);
+// A segment of no pcb, without text. False when no frame was free.
+bool tcp_emit_bare(
+	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *segment);
 // The RST that RFC 9293 3.5.2 and 3.10.7 prescribe as the answer to a segment.
 void tcp_emit_reset_to(
 	struct tcp_stack *stack, struct net_path *path, const struct tcp_segment *seg);

@@ -18,6 +18,9 @@ enum option_kind {
 	OPTION_SACK_PERMITTED = 4,
 	OPTION_SACK = 5,
 	OPTION_TIMESTAMPS = 8,
+	OPTION_MD5 = 19,
+	OPTION_AO = 29,
+	OPTION_MPTCP = 30,
 };
 
 static uint16_t load16(const uint8_t *p)
@@ -91,6 +94,11 @@ static void option_decode(const uint8_t *p, unsigned size, struct tcp_options *o
 			options->tsecr = load32(p + 6);
 			options->present |= TCP_OPTION_TIMESTAMPS;
 		}
+		break;
+	case OPTION_MD5:
+	case OPTION_AO:
+	case OPTION_MPTCP:
+		options->present |= TCP_OPTION_BINDING;
 		break;
 	}
 }

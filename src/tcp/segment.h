@@ -32,6 +32,9 @@ enum tcp_option_bit {
 	TCP_OPTION_TIMESTAMPS = 1 << 2,
 	TCP_OPTION_SACK_PERMITTED = 1 << 3,
 	TCP_OPTION_SACK = 1 << 4,
+	// One that ties the connection's octets to who sends them: MD5 (RFC 2385), AO (RFC 5925),
+	// MPTCP (RFC 8684). Never written.
+	TCP_OPTION_BINDING = 1 << 5,
 };
 
 // Octets that arrived before their turn: [start, end).

@@ -157,6 +157,26 @@ int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
 // `self` was seen with this timestamp elsewhere.
 void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval);
 
+// For who decides which segments are tcp_input()'s: is there a connection between the two?
+enum tcp_presence {
+	TCP_ABSENT,
+	TCP_ORPHAN, // its user has let go of it, and it is about to end
+	TCP_OWNED,
+};
+enum tcp_presence tcp_presence(const struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote);
+// Frees it, if it is there; nothing is sent. Nobody may own it but who calls.
+void tcp_forget(struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote);
+// A segment to somebody whose place was taken, of a connection that is there no more: RST down
+// `path`, within config.resets_per_s. The delivery stays the caller's.
+void tcp_stray_reset(
+	struct tcp_stack *stack, struct net_path *path, const struct net_delivery *delivery);
+// Asks the other end of such a connection to show where it stands: a segment that no end accepts
+// draws an ACK (RFC 9293 3.10.7.4), to which tcp_stray_reset() is the answer.
+void tcp_stray_ask(
+	struct tcp_stack *stack, struct net_path *path, uint16_t local_port, uint16_t remote_port);
+
 // The deferred decision on a SYN (after TCP_EVENT_SYN). Until it is made, repeats of the SYN are
 // ignored and counted.
 void tcp_accept(struct tcp_pcb *pcb); // SYN-ACK; ESTABLISHED follows

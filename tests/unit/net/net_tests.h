@@ -155,3 +155,4 @@ int test_net_mld(void);
 int test_net_nd(void);
 int test_net_output6(void);
 int test_net_share(void);
+int test_net_transit(void);

@@ -290,6 +290,74 @@ static void only_an_exact_reset_ends_it(void **state)
 	tcp_close(pcb);
 }
 
+static void who_has_it_is_told_and_it_can_be_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	const struct tcp_adoption adoption = handshake(f);
+	struct tcp_pcb *pcb = adopt(f, &adoption);
+
+	assert_int_equal(tcp_presence(f->stack, &f->remote, &f->local), TCP_ABSENT);
+	assert_int_equal(tcp_presence(f->stack, &f->local, &f->remote), TCP_OWNED);
+	tcp_close(pcb);
+	flush(f);
+	expect(f, FIN | ACK, 1, 1, 0);
+	assert_int_equal(tcp_presence(f->stack, &f->local, &f->remote), TCP_ORPHAN);
+	peer(f, FIN | ACK, 1, 2, 0);
+	flush(f);
+	expect(f, ACK, 2, 2, 0);
+	tcp_forget(f->stack, &f->local, &f->remote); // out of TIME-WAIT
+	assert_int_equal(tcp_presence(f->stack, &f->local, &f->remote), TCP_ABSENT);
+	tcp_forget(f->stack, &f->local, &f->remote);
+	adopt(f, &adoption);
+	tcp_forget(f->stack, &f->local, &f->remote);
+	flush(f);
+	expect_nothing(f);
+	assert_int_equal(tcp_presence(f->stack, &f->local, &f->remote), TCP_ABSENT);
+}
+
+// A segment as nobody's connection sends it: an ACK with text.
+static struct rte_mbuf *stray(struct fixture *f, uint8_t flags, struct net_delivery *ret_delivery)
+{
+	const struct tcp_segment seg = {
+		.source = f->remote.port,
+		.destination = f->local.port,
+		.seq = 1000,
+		.ack = 70,
+		.flags = flags,
+	};
+	struct rte_mbuf *m = rte_pktmbuf_alloc(f->receive);
+
+	m->l3_len = 20;
+	m->data_len =
+		(uint16_t)(20 + 10 +
+			   tcp_segment_encode(rte_pktmbuf_mtod_offset(m, uint8_t *, 20), &seg));
+	m->pkt_len = m->data_len;
+	*ret_delivery = (struct net_delivery){.kind = NET_DELIVERY_TCP, .m = m};
+	return m;
+}
+
+static void strays_are_asked_and_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct net_path path = path_of(f);
+	struct net_delivery delivery;
+	struct rte_mbuf *m;
+
+	tcp_stray_ask(f->stack, &path, f->local.port, f->remote.port);
+	assert_int_equal(f->sent_count, 1);
+	f->iss = 0;
+	m = stray(f, ACK, &delivery);
+	drop_sent(f);
+	tcp_stray_reset(f->stack, &path, &delivery);
+	rte_pktmbuf_free(m);
+	expect(f, RST, 70, 0, 0); // just where its sender expects it
+	m = stray(f, RST, &delivery);
+	tcp_stray_reset(f->stack, &path, &delivery);
+	rte_pktmbuf_free(m);
+	expect_nothing(f);
+	net_path_close(&path);
+}
+
 int test_tcp_adopt(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +371,8 @@ int test_tcp_adopt(void)
 		FIXTURE_TEST(a_lost_segment_is_no_measure_of_time),
 		FIXTURE_TEST(it_ends_like_any_other),
 		FIXTURE_TEST(only_an_exact_reset_ends_it),
+		FIXTURE_TEST(who_has_it_is_told_and_it_can_be_forgotten),
+		FIXTURE_TEST(strays_are_asked_and_reset),
 	};
 
 	return cmocka_run_group_tests_name("tcp_adopt", tests, NULL, NULL);
