@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// What happens to a flow, event by event. Ends of streams are carried through per
-// direction, after everything queued: a FIN becomes a FIN, a reset a reset.
+// What happens to a flow, event by event, however its legs came about. Ends of streams are
+// carried through per direction, after everything queued: a FIN becomes a FIN, a reset a
+// reset.
 
 #include "attach/flow.h"
 
@@ -260,24 +261,53 @@ static void opening_failed(struct flow *flow, uint32_t events)
 				  : STACK_REFUSED_UNREACHABLE);
 }
 
-// Client and broker are connected: the offload takes over.
-static void both_stand(struct flow *flow)
+// Client and broker are connected: the offload takes over. False: it has no room.
+static bool legs_join(struct flow *flow)
 {
 	struct stack *stack = flow->stack;
 
 	flow->client = offload_client_open(
 		stack->offload, flow->broker, flow->down.pcb, &flow_link_ops, flow);
-	if (flow->client == NULL) {
+	if (flow->client == NULL)
+		return false;
+	flow->state = FLOW_OPEN;
+	counter_inc(&stack->counters.accepted);
+	tcp_set_no_delay(flow->down.pcb, true);
+	tcp_set_low_water(flow->up.pcb, OFFLOAD_LINK_LOW_WATER);
+	return true;
+}
+
+static void both_stand(struct flow *flow)
+{
+	if (!legs_join(flow)) {
 		flow_refuse(flow, STACK_REFUSED_FULL);
 		return;
 	}
-	wheel_disarm(&stack->timers, &flow->timer);
-	flow->state = FLOW_OPEN;
-	counter_inc(&stack->counters.accepted);
+	wheel_disarm(&flow->stack->timers, &flow->timer);
 	tcp_confirm(flow->up.pcb);
-	tcp_set_no_delay(flow->down.pcb, true);
-	tcp_set_low_water(flow->up.pcb, OFFLOAD_LINK_LOW_WATER);
 	offload_client_run(flow->client);
+}
+
+int stack_adopt(struct stack *stack, unsigned broker, struct tcp_pcb *down, struct tcp_pcb *up)
+{
+	struct flow *flow = stack->draining ? NULL : slab_take(stack->flows);
+
+	if (flow == NULL)
+		return -ENOMEM;
+	flow->stack = stack;
+	flow->broker = broker;
+	flow->down = (struct leg){flow, down};
+	flow->up = (struct leg){flow, up};
+	wheel_timer_init(&flow->timer);
+	if (!legs_join(flow)) {
+		slab_give(stack->flows, flow);
+		return -ENOMEM;
+	}
+	tcp_pcb_set_user(down, &flow->down);
+	tcp_pcb_set_user(up, &flow->up);
+	tcp_set_no_delay(up, true);
+	offload_broker_reachable(stack->offload, broker, true);
+	return 0;
 }
 
 static void opening_event(struct flow *flow, bool is_down, uint32_t events)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// A flow of stack mode: one client's connection and its peer connection to the
-// broker. Internal to the floor.
+// A flow: one client's connection and its peer connection to the broker. Internal to
+// the floor. In stack mode it is opened; in monitor mode both legs are adopted, and it
+// begins OPEN.
 //
 //   OPENING   SYN held, the broker's leg connects
 //   LATE      past the backlog: the client's leg stands (SYN cookie), the broker's leg connects;

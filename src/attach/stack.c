@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Listeners, events, timers of stack mode.
+// Listeners, events, timers.
 
 #include <rte_malloc.h>
 
@@ -42,7 +42,7 @@ static_assert(
 	"a family a field, in order");
 
 int stack_create(const struct offload_config *config, struct offload *offload,
-	struct tcp_stack *tcp, const struct stack_share *share, uint64_t now_us,
+	struct tcp_stack *tcp, bool listens, const struct stack_share *share, uint64_t now_us,
 	struct stack **ret_stack)
 {
 	struct stack *stack = rte_zmalloc("stack", sizeof(*stack), 0);
@@ -67,7 +67,7 @@ int stack_create(const struct offload_config *config, struct offload *offload,
 	rc = slab_create("flows", config->clients_max, sizeof(struct flow), &stack->flows);
 	if (rc < 0)
 		goto err;
-	for (unsigned i = 0; i < config->brokers_count; i++) {
+	for (unsigned i = 0; listens && i < config->brokers_count; i++) {
 		rc = tcp_listen(tcp, &config->brokers[i].listen, NULL, &stack->listeners[i]);
 		if (rc < 0)
 			goto err;

@@ -11,7 +11,8 @@
 //     │◀───── SYN-ACK ─│                │     the broker sees nothing of it yet
 //     │── ACK ────────▶│── ACK ────────▶│     now it does
 //
-// One a worker, on the worker's thread.
+// What has come about otherwise (attach/monitor.h) is given to it by stack_adopt(), and is the same
+// from there on. One a worker, on the worker's thread.
 
 #pragma once
 
@@ -24,6 +25,7 @@
 
 struct offload;
 struct stack;
+struct tcp_pcb;
 struct tcp_stack;
 
 // Where there are several workers: which connections are this one's, by their two ends, of which
@@ -34,13 +36,17 @@ struct stack_share {
 	void *ctx;
 };
 
-// Listens for every broker of the configuration. `share`, copied; NULL: all are this worker's.
-// -EADDRINUSE, -ENOMEM.
+// `listens`: for every broker of the configuration; else there is only what is adopted. `share`,
+// copied; NULL: all are this worker's. -EADDRINUSE, -ENOMEM.
 int stack_create(const struct offload_config *config, struct offload *offload,
-	struct tcp_stack *tcp, const struct stack_share *share, uint64_t now_us,
+	struct tcp_stack *tcp, bool listens, const struct stack_share *share, uint64_t now_us,
 	struct stack **ret_stack);
 // Aborts what is left. Accepts NULL.
 void stack_destroy(struct stack *stack);
+
+// Takes two connections that stand, the client's and the broker's, and makes them one client of the
+// offload. -ENOMEM, also while draining: they stay the caller's.
+int stack_adopt(struct stack *stack, unsigned broker, struct tcp_pcb *down, struct tcp_pcb *up);
 
 // Deals with everything TCP has to report, and with timers.
 void stack_run(struct stack *stack, uint64_t now_us);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "net/bridge.h"
 #include "net/net.h"
 #include "offload/config.h"
 #include "port/port.h"
@@ -25,12 +26,17 @@
 
 struct payload_pool_config;
 
-enum config_mode { // how clients meet their broker; monitor and socket will stand beside
+enum config_mode { // how clients meet their broker; socket will stand beside
 	CONFIG_MODE_STACK,
+	CONFIG_MODE_MONITOR,
 };
 
-enum config_bridge { // what happens to traffic that is not for Offramp's own addresses
+enum config_bridge {	       // what happens to traffic that is not Offramp's
+	CONFIG_BRIDGE_DEFAULT, // the mode's: none, or with monitor learning
 	CONFIG_BRIDGE_NONE,
+	CONFIG_BRIDGE_LEARNING,
+	CONFIG_BRIDGE_STATIC,
+	CONFIG_BRIDGE_HUB,
 };
 
 enum config_idle {	      // what a worker does when nothing arrives
@@ -91,7 +97,9 @@ struct config_endpoint {
 struct config {
 	const char *file; // where it came from
 	enum config_mode mode;
-	enum config_bridge bridge;
+	enum config_bridge bridge;	 // not DEFAULT
+	struct bridge_station *stations; // static ones
+	unsigned stations_count;
 
 	struct config_port *ports; // at least one
 	unsigned ports_count;
@@ -148,6 +156,12 @@ void config_to_eal(
 // ports_count entries.
 void config_to_net(const struct config *config, struct net_if *const *netifs,
 	struct net_interface_config *interfaces, struct net_config *ret_net);
+// Not with bridge: none. `netifs[i]` is port i.
+void config_to_bridge(const struct config *config, struct net_if *const *netifs,
+	struct bridge_config *ret_bridge);
+// How many connections monitor mode looks after at once: those that are served, those that have
+// ended lately, and as many handshakes.
+uint32_t config_flows_max(const struct config *config);
 // Sizes of the payload pools: memory.payloads shared out among the classes. Sets every field.
 void config_to_payloads(const struct config *config, struct payload_pool_config *ret_payloads);
 // Timers, buffers, pools: connections_max is three pcbs a client (its two connections, and one in

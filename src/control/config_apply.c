@@ -49,6 +49,8 @@ static uint64_t memory_estimate(const struct config *config)
 			 m->connections * 4096ull + m->sessions * 512ull +
 			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 
+	if (config->mode == CONFIG_MODE_MONITOR)
+		pools += config_flows_max(config) * 128ull;
 	// The margins of what is shared out; what each has whole: filters, messages to others.
 	if (config->workers > 1)
 		pools += config->workers * (pools / 8 + m->subscriptions * 192ull + 32 * MIB);
@@ -86,6 +88,30 @@ void config_to_net(const struct config *config, struct net_if *const *netifs,
 	ret_net->routes_count = config->routes_count;
 	ret_net->neighbours = config->neighbours;
 	ret_net->neighbours_count = config->neighbours_count;
+	// An entry for how the frames of each end look.
+	if (config->mode == CONFIG_MODE_MONITOR)
+		ret_net->neighbours_max = 2 * config->memory.connections + 64;
+}
+
+uint32_t config_flows_max(const struct config *config)
+{
+	return 3 * config->memory.connections;
+}
+
+void config_to_bridge(
+	const struct config *config, struct net_if *const *netifs, struct bridge_config *ret_bridge)
+{
+	static const enum bridge_mode modes[] = {
+		[CONFIG_BRIDGE_LEARNING] = BRIDGE_LEARNING,
+		[CONFIG_BRIDGE_STATIC] = BRIDGE_STATIC,
+		[CONFIG_BRIDGE_HUB] = BRIDGE_HUB,
+	};
+
+	ret_bridge->mode = modes[config->bridge];
+	ret_bridge->netifs = netifs;
+	ret_bridge->netifs_count = config->ports_count;
+	ret_bridge->stations = config->stations;
+	ret_bridge->stations_count = config->stations_count;
 }
 
 // Rounded up.

@@ -162,10 +162,62 @@ static void resolve_names(struct config_document *document, const struct raw_con
 				"'%s' is the name of brokers[%u] already", raw->brokers[i].name, j);
 		if (mine->port && mine->port == other->port &&
 			net_address_equal(&mine->address, &other->address))
-			config_document_error(document, config_path(path, "brokers[%u].listen", i),
-				"%s is where broker '%s' listens already", raw->brokers[i].listen,
+			config_document_error(document,
+				config_path(path, "brokers[%u].%s", i,
+					raw->brokers[i].listen ? "listen" : "address"),
+				"%s is where broker '%s' listens already",
+				raw->brokers[i].listen ? raw->brokers[i].listen
+						       : raw->brokers[i].address,
 				raw->brokers[j].name);
 	}
+}
+
+static void resolve_listen(struct config_document *document, const struct raw_broker *raw,
+	unsigned i, const struct config *config, struct offload_broker_config *broker)
+{
+	char path[CONFIG_PATH_MAX];
+
+	config_path(path, "brokers[%u].listen", i);
+	if (!raw->listen)
+		config_document_error(document, path, "missing; it has no default with 'mode: %s'",
+			config_mode_name(config->mode));
+	else if (resolve_endpoint(document, path, raw->listen, &broker->listen))
+		check_own(document, path, raw->listen, config, &broker->listen.address);
+}
+
+static int resolve_peer(struct config_document *document, const struct raw_broker *raw, unsigned i,
+	const struct config *config, struct offload_broker_config *broker)
+{
+	char path[CONFIG_PATH_MAX];
+
+	config_path(path, "brokers[%u].address", i);
+	if (!resolve_endpoint(document, path, raw->address, &broker->address))
+		return 0;
+	if (config_port_of_address(config, &broker->address.address)) {
+		config_document_error(document, path,
+			"%s is an address of ours; the broker needs one of its own", raw->address);
+		return 0;
+	}
+	return resolve_sources(document, raw, i, config, broker);
+}
+
+// A broker that clients connect to themselves.
+static void resolve_passed(struct config_document *document, const struct raw_broker *raw,
+	unsigned i, struct offload_broker_config *broker)
+{
+	char path[CONFIG_PATH_MAX];
+
+	if (resolve_endpoint(document, config_path(path, "brokers[%u].address", i), raw->address,
+		    &broker->address))
+		broker->listen = broker->address;
+	if (raw->listen)
+		config_document_error(document, config_path(path, "brokers[%u].listen", i),
+			"with 'mode: monitor' clients connect to the broker's address; valid "
+			"choices: none");
+	if (raw->sources_count > 0)
+		config_document_error(document, config_path(path, "brokers[%u].sources", i),
+			"with 'mode: monitor' the broker sees the clients' addresses; valid "
+			"choices: none");
 }
 
 static int resolve_broker(struct config_document *document, const struct raw_config *raw_config,
@@ -191,20 +243,14 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 		config_path(path, "brokers[%u].client", i), &raw->client, &broker->client);
 	resolve_capture(document, &raw->capture, i, &broker->capture);
 
-	config_path(path, "brokers[%u].listen", i);
-	if (resolve_endpoint(document, path, raw->listen, &broker->listen))
-		check_own(document, path, raw->listen, config, &broker->listen.address);
-	resolve_names(document, raw_config, i, config);
-
-	config_path(path, "brokers[%u].address", i);
-	if (!resolve_endpoint(document, path, raw->address, &broker->address))
-		return 0;
-	if (config_port_of_address(config, &broker->address.address)) {
-		config_document_error(document, path,
-			"%s is an address of ours; the broker needs one of its own", raw->address);
+	if (config->mode == CONFIG_MODE_MONITOR) {
+		resolve_passed(document, raw, i, broker);
+		resolve_names(document, raw_config, i, config);
 		return 0;
 	}
-	return resolve_sources(document, raw, i, config, broker);
+	resolve_listen(document, raw, i, config, broker);
+	resolve_names(document, raw_config, i, config);
+	return resolve_peer(document, raw, i, config, broker);
 }
 
 int config_resolve_brokers(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Resolver of `ports`, `routes` and `neighbours`: addresses that are ours, wires
-// they stand on, and gateways that can be reached from there.
+// Resolver of `ports`, `routes`, `neighbours` and `stations`: addresses that are ours,
+// wires they stand on, gateways that can be reached from there, and who is on which wire.
 
 #include "control/config_resolve.h"
 
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IPV6_MTU_MIN 1280u // RFC 8200 5
+#define IPV6_MTU_MIN	    1280u // RFC 8200 5
+#define CONFIG_STATIONS_MAX 2048u // half of what the bridge remembers
 
 const struct config_port *config_port_of_address(
 	const struct config *config, const struct net_address *address)
@@ -115,6 +116,19 @@ static void resolve_impair(struct config_document *document, const struct raw_im
 		port->impair_tx = impair;
 }
 
+// Monitor mode has no addresses, the others need some.
+static void check_addresses(struct config_document *document, const struct raw_port *raw,
+	const char *path, enum config_mode mode)
+{
+	if (mode == CONFIG_MODE_MONITOR && raw->addresses_count > 0)
+		config_document_error(document, path,
+			"with 'mode: monitor' Offramp has no addresses; valid choices: none");
+	if (mode != CONFIG_MODE_MONITOR && raw->addresses_count == 0)
+		config_document_error(document, path,
+			"must have at least one address with 'mode: %s', such as 198.18.0.1/16",
+			config_mode_name(mode));
+}
+
 static bool port_has_ipv6(const struct config_port *port)
 {
 	for (unsigned i = 0; i < port->addresses_count; i++)
@@ -146,9 +160,8 @@ static int resolve_port(struct config_document *document, const struct raw_port 
 		resolve_impair(document, raw->impair, config_path(path, "ports[%u].impair", i),
 			&port->port);
 	config_path(path, "ports[%u].addresses", i);
-	if (raw->addresses_count == 0)
-		config_document_error(document, path,
-			"must have at least one address with 'mode: stack', such as 198.18.0.1/16");
+	check_addresses(document, raw, path, config->mode);
+	port->port.promiscuous = config->bridge != CONFIG_BRIDGE_NONE;
 	port->addresses = calloc(raw->addresses_count + 1, sizeof(*port->addresses));
 	if (!port->addresses)
 		return -ENOMEM;
@@ -241,14 +254,79 @@ static void resolve_neighbour(struct config_document *document, const struct raw
 				"%s is the address of neighbours[%u] already", raw->address, j);
 }
 
+// --- stations ------------------------------------------------------------------------------------
+
+static bool find_port(const struct config *config, const char *name, unsigned *ret_index)
+{
+	for (unsigned i = 0; i < config->ports_count; i++)
+		if (strcmp(config->ports[i].port.name, name) == 0) {
+			*ret_index = i;
+			return true;
+		}
+	return false;
+}
+
+static void resolve_station(struct config_document *document, const struct raw_station *raw,
+	unsigned i, struct config *config)
+{
+	struct bridge_station *station = &config->stations[i];
+	char path[CONFIG_PATH_MAX];
+
+	config_resolve_numbers(document, CONFIG_SECTION_STATION,
+		config_path(path, "stations[%u]", i), raw, station);
+	if (!mac_parse(raw->mac, station->mac))
+		config_document_error(document, config_path(path, "stations[%u].mac", i),
+			"'%s' cannot be used; valid choices: the Ethernet address of one host, "
+			"such as \"02:00:00:00:00:09\"",
+			raw->mac);
+	if (!find_port(config, raw->port, &station->port))
+		config_document_error(document, config_path(path, "stations[%u].port", i),
+			"'%s' is not the name of a port", raw->port);
+	for (unsigned j = 0; j < i; j++)
+		if (memcmp(config->stations[j].mac, station->mac, sizeof(station->mac)) == 0 &&
+			config->stations[j].vlan == station->vlan)
+			config_document_error(document, config_path(path, "stations[%u].mac", i),
+				"'%s' is stations[%u] already", raw->mac, j);
+}
+
+// What a bump in the wire has no use for.
+static void check_monitor(
+	struct config_document *document, const struct raw_config *raw, const struct config *config)
+{
+	if (config->mode != CONFIG_MODE_MONITOR) {
+		if (raw->stations_count > 0)
+			config_document_error(
+				document, "stations", "nothing is bridged; valid choices: none");
+		return;
+	}
+	if (raw->ports_count < 2 || raw->ports_count > BRIDGE_PORTS_MAX)
+		config_document_error(document, "ports",
+			"%u given; valid choices: 2 to %u ports with 'mode: monitor'",
+			raw->ports_count, BRIDGE_PORTS_MAX);
+	if (raw->stations_count > CONFIG_STATIONS_MAX)
+		config_document_error(document, "stations", "%u given; valid choices: up to %u",
+			raw->stations_count, CONFIG_STATIONS_MAX);
+	if (config->bridge == CONFIG_BRIDGE_STATIC && raw->stations_count == 0)
+		config_document_error(document, "stations",
+			"with 'bridge: static' only these are known: at least one is needed");
+	if (raw->routes_count > 0)
+		config_document_error(document, "routes",
+			"with 'mode: monitor' Offramp sends nothing of its own; valid choices: none");
+	if (raw->neighbours_count > 0)
+		config_document_error(document, "neighbours",
+			"with 'mode: monitor' Offramp sends nothing of its own; valid choices: none");
+}
+
 int config_resolve_network(
 	struct config_document *document, const struct raw_config *raw, struct config *config)
 {
 	config->ports = calloc(raw->ports_count, sizeof(*config->ports));
 	config->routes = calloc(raw->routes_count + 1, sizeof(*config->routes));
 	config->neighbours = calloc(raw->neighbours_count + 1, sizeof(*config->neighbours));
-	if (!config->ports || !config->routes || !config->neighbours)
+	config->stations = calloc(raw->stations_count + 1, sizeof(*config->stations));
+	if (!config->ports || !config->routes || !config->neighbours || !config->stations)
 		return -ENOMEM;
+	check_monitor(document, raw, config);
 	for (unsigned i = 0; i < raw->ports_count; i++) {
 		config->ports_count = i + 1;
 		if (resolve_port(document, &raw->ports[i], i, config))
@@ -260,5 +338,8 @@ int config_resolve_network(
 	for (unsigned i = 0; i < raw->neighbours_count; i++)
 		resolve_neighbour(document, &raw->neighbours[i], i, config);
 	config->neighbours_count = raw->neighbours_count;
+	for (unsigned i = 0; i < raw->stations_count; i++)
+		resolve_station(document, &raw->stations[i], i, config);
+	config->stations_count = raw->stations_count;
 	return 0;
 }

@@ -57,6 +57,10 @@ static const struct config_number capture_numbers[] = {
 	CAPTURE(hold, hold_us, DURATION, 0, 1 * S, 60 * MIN),
 };
 
+static const struct config_number station_numbers[] = {
+	NUMBER(raw_station, vlan, bridge_station, vlan, COUNT, 0, 0, 4094),
+};
+
 #define PROOF(member, field, kind, ...) \
 	NUMBER(raw_proof, member, offload_proof_config, field, kind, __VA_ARGS__)
 static const struct config_number proof_numbers[] = {
@@ -121,6 +125,7 @@ static const struct config_number keep_alive_numbers[] = {
 const struct config_section config_sections[CONFIG_SECTIONS] = {
 	[CONFIG_SECTION_PORT] = SECTION("ports[]", port_numbers),
 	[CONFIG_SECTION_IMPAIR] = SECTION("ports[].impair", impair_numbers),
+	[CONFIG_SECTION_STATION] = SECTION("stations[]", station_numbers),
 	[CONFIG_SECTION_BROKER] = SECTION("brokers[]", broker_numbers),
 	[CONFIG_SECTION_CAPTURE] = SECTION("brokers[].capture", capture_numbers),
 	[CONFIG_SECTION_PROOF] = SECTION("brokers[].proof", proof_numbers),

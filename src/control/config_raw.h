@@ -40,6 +40,10 @@ struct raw_neighbour {
 	char *address, *mac;
 };
 
+struct raw_station {
+	char *mac, *port, *vlan;
+};
+
 struct raw_capture {
 	bool *enabled;
 	char *qos, *max_size, *hold;
@@ -123,6 +127,8 @@ struct raw_config {
 	unsigned routes_count;
 	struct raw_neighbour *neighbours;
 	unsigned neighbours_count;
+	struct raw_station *stations;
+	unsigned stations_count;
 	struct raw_broker *brokers;
 	unsigned brokers_count;
 	struct raw_workers workers;
@@ -154,6 +160,7 @@ struct config_section {
 enum config_section_id {
 	CONFIG_SECTION_PORT,	   // raw_port → port_config
 	CONFIG_SECTION_IMPAIR,	   // raw_impair → impair_config
+	CONFIG_SECTION_STATION,	   // raw_station → bridge_station
 	CONFIG_SECTION_BROKER,	   // raw_broker → offload_broker_config
 	CONFIG_SECTION_CAPTURE,	   // raw_capture → offload_capture_config
 	CONFIG_SECTION_PROOF,	   // raw_proof → offload_proof_config

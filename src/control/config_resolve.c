@@ -139,6 +139,9 @@ static int resolve_workers(
 	memcpy(config->worker_cores, cores, count * sizeof(*cores));
 	config->workers = count;
 	config->idle = raw->idle;
+	if (count > 1 && config->mode == CONFIG_MODE_MONITOR)
+		config_document_error(document, "workers.cores",
+			"%u cores given; valid choices: one core with 'mode: monitor'", count);
 	for (unsigned i = 0; i < count; i++) {
 		if (cores[i] == config->control_core && raw->idle == CONFIG_IDLE_BUSY)
 			config_document_error(document, config_path(path, "workers.cores[%u]", i),
@@ -165,6 +168,25 @@ static void resolve_tcp(
 			"must lie between tcp.rto_min and tcp.rto_max");
 }
 
+// What is not Offramp's own has to go on in monitor mode, and goes nowhere in the other.
+static void resolve_bridge(
+	struct config_document *document, const struct raw_config *raw, struct config *config)
+{
+	bool monitor = raw->mode == CONFIG_MODE_MONITOR;
+
+	config->bridge = raw->bridge;
+	if (config->bridge == CONFIG_BRIDGE_DEFAULT)
+		config->bridge = monitor ? CONFIG_BRIDGE_LEARNING : CONFIG_BRIDGE_NONE;
+	else if (monitor && config->bridge == CONFIG_BRIDGE_NONE)
+		config_document_error(document, "bridge",
+			"with 'mode: monitor' everything goes through the bridge; valid choices: "
+			"learning, static, hub");
+	else if (!monitor && config->bridge != CONFIG_BRIDGE_NONE)
+		config_document_error(document, "bridge",
+			"'mode: %s' bridges nothing; valid choices: none",
+			config_mode_name(raw->mode));
+}
+
 static void resolve_files(
 	struct config_document *document, const struct raw_config *raw, struct config *config)
 {
@@ -180,7 +202,7 @@ int config_resolve(
 	int err;
 
 	ret_config->mode = raw->mode;
-	ret_config->bridge = raw->bridge;
+	resolve_bridge(document, raw, ret_config);
 	ret_config->log_level = raw->log.level ? *raw->log.level : LOG_LEVEL_INFO;
 	ret_config->memory.hugepages = raw->memory.hugepages;
 	config_resolve_numbers(
@@ -213,6 +235,7 @@ void config_unresolve(struct config *config)
 	free(config->ports);
 	free(config->routes);
 	free(config->neighbours);
+	free(config->stations);
 	free(config->brokers);
 	free(config->worker_cores);
 }

@@ -25,8 +25,16 @@ static const cyaml_schema_value_t core_entry = {
 	CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, unsigned),
 };
 
-static const cyaml_strval_t modes[] = {{"stack", CONFIG_MODE_STACK}};
-static const cyaml_strval_t bridges[] = {{"none", CONFIG_BRIDGE_NONE}};
+static const cyaml_strval_t modes[] = {
+	{"stack", CONFIG_MODE_STACK},
+	{"monitor", CONFIG_MODE_MONITOR},
+};
+static const cyaml_strval_t bridges[] = {
+	{"none", CONFIG_BRIDGE_NONE},
+	{"learning", CONFIG_BRIDGE_LEARNING},
+	{"static", CONFIG_BRIDGE_STATIC},
+	{"hub", CONFIG_BRIDGE_HUB},
+};
 static const cyaml_strval_t idles[] = {
 	{"adaptive", CONFIG_IDLE_ADAPTIVE},
 	{"busy", CONFIG_IDLE_BUSY},
@@ -130,6 +138,16 @@ static const cyaml_schema_value_t neighbour_entry = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_neighbour, neighbour_fields),
 };
 
+static const cyaml_schema_field_t station_fields[] = {
+	TEXT(struct raw_station, mac),
+	TEXT(struct raw_station, port),
+	OPTIONAL_TEXT(struct raw_station, vlan),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t station_entry = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_station, station_fields),
+};
+
 static const cyaml_schema_field_t capture_fields[] = {
 	CYAML_FIELD_BOOL_PTR("enabled", OPTIONAL, struct raw_capture, enabled),
 	OPTIONAL_TEXT(struct raw_capture, qos),
@@ -157,7 +175,7 @@ static const cyaml_schema_field_t client_fields[] = {
 
 static const cyaml_schema_field_t broker_fields[] = {
 	TEXT(struct raw_broker, name),
-	TEXT(struct raw_broker, listen),
+	OPTIONAL_TEXT(struct raw_broker, listen),
 	TEXT(struct raw_broker, address),
 	LIST(struct raw_broker, sources, OPTIONAL, &text_entry, 0),
 	CHOICE(struct raw_broker, knowledge, knowledges),
@@ -252,6 +270,7 @@ static const cyaml_schema_field_t root_fields[] = {
 	LIST(struct raw_config, ports, 0, &port_entry, 1),
 	LIST(struct raw_config, routes, OPTIONAL, &route_entry, 0),
 	LIST(struct raw_config, neighbours, OPTIONAL, &neighbour_entry, 0),
+	LIST(struct raw_config, stations, OPTIONAL, &station_entry, 0),
 	LIST(struct raw_config, brokers, 0, &broker_entry, 1),
 	CYAML_FIELD_MAPPING("workers", OPTIONAL, struct raw_config, workers, workers_fields),
 	CYAML_FIELD_MAPPING("memory", OPTIONAL, struct raw_config, memory, memory_fields),

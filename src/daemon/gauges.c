@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "attach/monitor.h"
 #include "attach/stack.h"
 #include "base/payload.h"
 #include "offload/offload.h"
@@ -22,6 +23,7 @@ enum {
 	GAUGE_FRAMES_RX,
 	GAUGE_FRAMES_TX,
 	GAUGE_FLOWS,
+	GAUGE_TRACKS,
 	GAUGE_CLIENTS,
 	GAUGE_SESSIONS,
 	GAUGE_SUBSCRIPTIONS,
@@ -36,6 +38,7 @@ struct gauges {
 	const struct tcp_stack *tcp;
 	const struct offload *offload;
 	const struct stack *stack;
+	const struct monitor *monitor;
 	// A family each.
 	uint64_t in_use[GAUGES];
 	uint64_t size[GAUGES];
@@ -52,6 +55,7 @@ static const char *const pool_names[GAUGES] = {
 	"frames_rx",
 	"frames_tx",
 	"flows",
+	"flow_tracks",
 	"clients",
 	"sessions",
 	"subscriptions",
@@ -77,6 +81,7 @@ int gauges_create(const struct gauges_sources *sources, struct gauges **ret_gaug
 	gauges->tcp = sources->tcp;
 	gauges->offload = sources->offload;
 	gauges->stack = sources->stack;
+	gauges->monitor = sources->monitor;
 	*ret_gauges = gauges;
 	return 0;
 }
@@ -127,6 +132,8 @@ void gauges_update(struct gauges *gauges)
 	gauge_set(gauges, GAUGE_FRAMES_RX, frames_usage(pools->rx, pools->rx_count));
 	gauge_set(gauges, GAUGE_FRAMES_TX, frames_usage(pools->tx, pools->tx_count));
 	gauge_set(gauges, GAUGE_FLOWS, stack_usage(gauges->stack));
+	if (gauges->monitor != NULL)
+		gauge_set(gauges, GAUGE_TRACKS, monitor_usage(gauges->monitor));
 	offload_usage(gauges->offload, &offload);
 	gauge_set(gauges, GAUGE_CLIENTS, offload.clients);
 	gauge_set(gauges, GAUGE_SESSIONS, offload.sessions);

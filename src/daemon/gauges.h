@@ -10,6 +10,7 @@
 #include "daemon/pools.h"
 
 struct gauges;
+struct monitor;
 struct offload;
 struct payload_pool;
 struct stack;
@@ -21,6 +22,7 @@ struct gauges_sources {
 	const struct tcp_stack *tcp;
 	const struct offload *offload;
 	const struct stack *stack;
+	const struct monitor *monitor; // NULL: not this mode
 };
 int gauges_create(const struct gauges_sources *sources, struct gauges **ret_gauges);
 void gauges_destroy(struct gauges *gauges); // accepts NULL

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control.h"
+#include "daemon/flows_file.h"
 #include "daemon/ledger_file.h"
 #include "daemon/memory.h"
 #include "daemon/pools.h"
@@ -45,7 +46,8 @@ struct daemon {
 	bool test_config;
 	struct config *config;
 	struct memory *memory;
-	struct ledger *ledger; // what an earlier run owed; NULL: nothing
+	struct flows_file *flows; // NULL: not monitor mode
+	struct ledger *ledger;	  // what an earlier run owed; NULL: nothing
 	struct port **ports;
 	struct worker_pools *pools; // one a worker, as all that follows
 	struct worker **workers;
@@ -130,9 +132,13 @@ static void announce(const struct config *config)
 		const struct offload_broker_config *broker = &config->brokers[i];
 		char listen[NET_ENDPOINT_STRLEN], address[NET_ENDPOINT_STRLEN];
 
-		log_info("broker", "%s: clients connect to %s, the broker is %s", broker->name,
-			net_endpoint_format(&broker->listen, listen),
-			net_endpoint_format(&broker->address, address));
+		if (config->mode == CONFIG_MODE_MONITOR)
+			log_info("broker", "%s: connections to %s are adopted", broker->name,
+				net_endpoint_format(&broker->address, address));
+		else
+			log_info("broker", "%s: clients connect to %s, the broker is %s",
+				broker->name, net_endpoint_format(&broker->listen, listen),
+				net_endpoint_format(&broker->address, address));
 		if (broker->knowledge == OFFLOAD_KNOWLEDGE_WIRE)
 			log_warning("broker",
 				"%s: knowledge: wire: you declare that every client comes through "
@@ -260,7 +266,11 @@ static int join_workers(struct daemon *daemon, struct worker_setup *setup)
 static int make_workers(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	struct worker_setup setup = {.config = config, .ports = daemon->ports};
+	struct worker_setup setup = {
+		.config = config,
+		.ports = daemon->ports,
+		.flows = flows_file_records(daemon->flows),
+	};
 	int rc = config_secret(config, setup.secret);
 
 	if (rc == 0 && config->workers > 1)
@@ -331,6 +341,8 @@ static int daemon_start(struct daemon *daemon)
 	if ((rc = start_eal(daemon)) < 0)
 		return rc;
 	if ((rc = memory_open(daemon->config, &daemon->memory)) < 0)
+		return rc;
+	if ((rc = flows_file_open(daemon->config, &daemon->flows)) < 0)
 		return rc;
 	if ((rc = start_pools(daemon)) < 0)
 		return rc;
@@ -489,6 +501,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->pools);
 	free(daemon->ports);
 	ledger_destroy(daemon->ledger);
+	flows_file_close(daemon->flows);
 	memory_close(daemon->memory);
 	if (daemon->eal)
 		port_eal_cleanup();

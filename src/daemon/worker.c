@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attach/monitor.h"
 #include "attach/stack.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@
 #include "daemon/gauges.h"
 #include "daemon/steering.h"
 #include "daemon/worker_state.h"
+#include "net/bridge.h"
 #include "net/net.h"
 #include "offload/inspect.h"
 #include "offload/offload.h"
@@ -47,6 +49,7 @@ static void worker_port_init(struct worker *worker, unsigned i, struct port *por
 	struct worker_port *wp = &worker->ports[i];
 	const struct port_caps *caps = port_get_caps(port);
 
+	worker->netifs[i] = &wp->netif;
 	wp->port = port;
 	wp->worker = worker;
 	wp->own = worker->index < port_queues(port);
@@ -85,16 +88,13 @@ static int create_net(struct worker *worker)
 {
 	unsigned count = worker->ports_count;
 	struct net_interface_config *interfaces = calloc(count, sizeof(*interfaces));
-	struct net_if **netifs = calloc(count, sizeof(*netifs));
 	const char *why = NULL;
 	struct net_config net;
 	int rc = -ENOMEM;
 
-	if (interfaces != NULL && netifs != NULL) {
-		for (unsigned i = 0; i < count; i++)
-			netifs[i] = &worker->ports[i].netif;
+	if (interfaces != NULL) {
 		net_config_init(&net);
-		config_to_net(worker->config, netifs, interfaces, &net);
+		config_to_net(worker->config, worker->netifs, interfaces, &net);
 		if (worker->steering != NULL) {
 			net.quiet = worker->index > 0;
 			net.share = share_frame;
@@ -102,7 +102,6 @@ static int create_net(struct worker *worker)
 		}
 		rc = net_create(&net, &worker->rng, clock_now_us(), &worker->net, &why);
 	}
-	free(netifs);
 	free(interfaces);
 	if (rc < 0)
 		log_error("net", "%s", why != NULL ? why : strerror(-rc));
@@ -129,12 +128,45 @@ static bool is_ours(void *ctx, const struct net_endpoint *local, const struct ne
 	return steering_owner(worker->steering, local, remote) == worker->index;
 }
 
-static int create_attach(struct worker *worker)
+static int create_bridge(struct worker *worker)
+{
+	struct bridge_config bridge;
+	char name[16];
+
+	bridge_config_init(&bridge);
+	config_to_bridge(worker->config, worker->netifs, &bridge);
+	snprintf(name, sizeof(name), "bridge%u", worker->index);
+	return bridge_create(name, &bridge, &worker->rng, &worker->bridge);
+}
+
+static int create_monitor(struct worker *worker, const struct worker_setup *setup)
+{
+	const struct monitor_config monitor = {
+		.netifs = worker->netifs,
+		.netifs_count = worker->ports_count,
+		.flows_max = config_flows_max(worker->config),
+		.records = setup->flows,
+		.hash_seed = random_next(&worker->rng),
+	};
+	char name[16];
+
+	snprintf(name, sizeof(name), "flows%u", worker->index);
+	return monitor_create(name, &monitor, worker->stack, worker->net, worker->bridge,
+		clock_now_us(), &worker->monitor);
+}
+
+static int create_attach(struct worker *worker, const struct worker_setup *setup)
 {
 	const struct stack_share share = {is_ours, worker};
-
-	return stack_create(&worker->offload_config, worker->offload, worker->tcp,
+	bool monitors = worker->config->mode == CONFIG_MODE_MONITOR;
+	int rc = stack_create(&worker->offload_config, worker->offload, worker->tcp, !monitors,
 		worker->steering != NULL ? &share : NULL, clock_now_us(), &worker->stack);
+
+	if (rc == 0 && worker->config->bridge != CONFIG_BRIDGE_NONE)
+		rc = create_bridge(worker);
+	if (rc == 0 && monitors)
+		rc = create_monitor(worker, setup);
+	return rc;
 }
 
 static int create_floors(struct worker *worker, const struct worker_setup *setup)
@@ -162,7 +194,7 @@ static int create_floors(struct worker *worker, const struct worker_setup *setup
 		clock_now_us(), &worker->offload);
 	if (rc < 0)
 		return rc;
-	rc = create_attach(worker);
+	rc = create_attach(worker, setup);
 	if (rc < 0)
 		return rc;
 	snprintf(name, sizeof(name), "mailbox%u", worker->index);
@@ -179,6 +211,8 @@ static void list_counters(struct worker *worker)
 	*set++ = net_counters(worker->net);
 	*set++ = gauges_counters(worker->gauges);
 	*set++ = steering_counters(worker->steering, worker->index);
+	*set++ = bridge_counters(worker->bridge);
+	*set++ = monitor_counters(worker->monitor);
 	worker->sets_count = (unsigned)(set - worker->sets);
 }
 
@@ -197,7 +231,9 @@ int worker_create(const struct worker_setup *setup, struct worker **ret_worker)
 	worker->ports_count = config->ports_count;
 	worker->ports =
 		rte_zmalloc("worker ports", sizeof(worker->ports[0]) * config->ports_count, 64);
-	if (worker->ports == NULL)
+	worker->netifs =
+		rte_zmalloc("worker netifs", sizeof(worker->netifs[0]) * config->ports_count, 0);
+	if (worker->ports == NULL || worker->netifs == NULL)
 		goto err;
 	for (unsigned i = 0; i < config->ports_count; i++)
 		worker_port_init(worker, i, setup->ports[i]);
@@ -206,7 +242,7 @@ int worker_create(const struct worker_setup *setup, struct worker **ret_worker)
 	if (rc < 0)
 		goto err;
 	rc = gauges_create(&(struct gauges_sources){&worker->pools, worker->payloads, worker->tcp,
-				   worker->offload, worker->stack},
+				   worker->offload, worker->stack, worker->monitor},
 		&worker->gauges);
 	if (rc < 0)
 		goto err;
@@ -227,12 +263,16 @@ void worker_end(struct worker *worker)
 	mailbox_destroy(worker->mailbox);
 	gauges_destroy(worker->gauges);
 	stack_destroy(worker->stack);
+	monitor_destroy(worker->monitor);
+	bridge_destroy(worker->bridge);
 	offload_destroy(worker->offload);
 	tcp_stack_destroy(worker->tcp);
 	net_destroy(worker->net);
 	worker->mailbox = NULL;
 	worker->gauges = NULL;
 	worker->stack = NULL;
+	worker->monitor = NULL;
+	worker->bridge = NULL;
 	worker->offload = NULL;
 	worker->tcp = NULL;
 	worker->net = NULL;
@@ -244,6 +284,7 @@ void worker_destroy(struct worker *worker)
 		return;
 	worker_end(worker);
 	payload_pool_destroy(worker->payloads);
+	rte_free(worker->netifs);
 	rte_free(worker->ports);
 	rte_free(worker);
 }

@@ -17,6 +17,7 @@
 #include "offload/config.h"
 
 struct config;
+struct monitor_record;
 struct net;
 struct port;
 struct steering;
@@ -39,6 +40,7 @@ struct worker_setup {
 	struct steering *steering;	   // NULL: the only worker
 	struct offload_peers_config peers; // the same for all but `self`, which is set here
 	uint8_t secret[16];		   // of TCP's initial sequence numbers: one for all workers
+	struct monitor_record *flows;	   // monitor mode: config_flows_max() of them
 };
 
 // Logs what is missing.

@@ -8,6 +8,7 @@
 
 #include <rte_mbuf.h>
 
+#include "attach/monitor.h"
 #include "attach/stack.h"
 #include "base/clock.h"
 #include "base/mailbox.h"
@@ -43,6 +44,10 @@ static unsigned poll_burst(struct worker *worker, struct worker_port *wp, uint64
 
 	if (count == 0)
 		return 0;
+	if (worker->monitor != NULL) {
+		monitor_input(worker->monitor, &wp->netif, frames, count, now_us);
+		return count;
+	}
 	delivered = net_input(worker->net, &wp->netif, frames, count, now_us, deliveries);
 	if (worker->steering != NULL)
 		delivered = steering_sort(worker->steering, worker->index, deliveries, delivered);
@@ -135,6 +140,7 @@ static uint64_t next_deadline(const struct worker *worker)
 		tcp_next_deadline(worker->tcp),
 		net_next_deadline(worker->net),
 		stack_next_deadline(worker->stack),
+		worker->monitor != NULL ? monitor_next_deadline(worker->monitor) : WHEEL_NEVER,
 		offload_next_deadline(worker->offload),
 		worker->update_us,
 	};
@@ -163,6 +169,8 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 	tcp_flush(worker->tcp);
 	if (now_us >= net_next_deadline(worker->net))
 		net_timers(worker->net, now_us);
+	if (worker->monitor != NULL && now_us >= monitor_next_deadline(worker->monitor))
+		monitor_timers(worker->monitor, now_us);
 	if (worker->steering != NULL)
 		work += send_for_workers(worker);
 	for (unsigned i = 0; i < worker->ports_count; i++)

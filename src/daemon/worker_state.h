@@ -36,9 +36,12 @@ struct worker {
 	struct tcp_stack *tcp;
 	struct offload *offload;
 	struct stack *stack;
+	struct bridge *bridge;	 // NULL: nothing is bridged
+	struct monitor *monitor; // NULL: not this mode
+	struct net_if **netifs;	 // the ports', for those two
 	struct gauges *gauges;
 	struct idle idle;
-	struct counter_set sets[6];
+	struct counter_set sets[8];
 	unsigned sets_count;
 	uint32_t order;	  // enum worker_order; written by the main thread
 	uint32_t drained; // read by the main thread

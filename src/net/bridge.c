@@ -30,8 +30,6 @@
 #define STATIONS_LEAST 8u // that rte_hash takes
 #define RECLAIMED      8u // places that are looked at when there is none for a new station
 
-enum bridge_way { BRIDGE_FORWARDED, BRIDGE_FLOODED, BRIDGE_WAYS };
-
 enum bridge_drop {
 	BRIDGE_DROP_MALFORMED, // no Ethernet header, or a group as its source
 	BRIDGE_DROP_SAME_PORT, // its station is where it came from
@@ -45,7 +43,8 @@ enum bridge_drop {
 enum bridge_kind { BRIDGE_KIND_STATIC, BRIDGE_KIND_LEARNED, BRIDGE_KINDS };
 
 struct bridge_counter_slots {
-	uint64_t frames[BRIDGE_WAYS];
+	uint64_t frames;
+	uint64_t flooded;
 	uint64_t stations[BRIDGE_KINDS];
 	uint64_t stations_refused;
 	uint64_t dropped[BRIDGE_DROPS];
@@ -77,11 +76,6 @@ struct bridge {
 	struct bridge_counter_slots counters;
 };
 
-static const char *const way_names[BRIDGE_WAYS] = {
-	[BRIDGE_FORWARDED] = "forwarded",
-	[BRIDGE_FLOODED] = "flooded",
-};
-
 static const char *const kind_names[BRIDGE_KINDS] = {
 	[BRIDGE_KIND_STATIC] = "static",
 	[BRIDGE_KIND_LEARNED] = "learned",
@@ -97,8 +91,10 @@ static const char *const drop_names[BRIDGE_DROPS] = {
 };
 
 static const struct counter_family families[] = {
-	{"bridge_frames_total", "frames bridged, to the port of their station or to all others",
-		"how", way_names, BRIDGE_WAYS, COUNTER_MONOTONIC},
+	{"bridge_frames_total", "frames that were sent on", NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"bridge_flooded_total",
+		"frames for all ports but their own: for many, or for nobody known", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
 	{"bridge_stations", "stations that the bridge knows", "kind", kind_names, BRIDGE_KINDS,
 		COUNTER_GAUGE},
 	{"bridge_stations_refused_total", "stations not learned because there was no room", NULL,
@@ -299,7 +295,7 @@ static uint32_t nowhere(struct bridge *bridge, enum bridge_drop reason)
 
 static uint32_t everywhere_else(struct bridge *bridge, const struct net_if *from)
 {
-	counter_inc(&bridge->counters.frames[BRIDGE_FLOODED]);
+	counter_inc(&bridge->counters.flooded);
 	return bridge->all & ~(1u << from->index);
 }
 
@@ -330,7 +326,6 @@ uint32_t bridge_route(
 						     : everywhere_else(bridge, from);
 	if (station->port == from->index)
 		return nowhere(bridge, BRIDGE_DROP_SAME_PORT);
-	counter_inc(&bridge->counters.frames[BRIDGE_FORWARDED]);
 	return 1u << station->port;
 }
 
@@ -389,6 +384,7 @@ void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports)
 		rte_pktmbuf_free(m);
 		return;
 	}
+	counter_inc(&bridge->counters.frames);
 	while ((ports & (ports - 1)) != 0) {
 		struct net_if *netif = bridge->netifs[__builtin_ctz(ports)];
 		struct rte_mbuf *copy = rte_pktmbuf_copy(m, netif->tx_pool, 0, UINT32_MAX);

@@ -65,7 +65,8 @@ uint32_t bridge_route(struct bridge *bridge, const struct net_if *from, const st
 // Consumes m: sends it, as it is, out of the ports of the set, which may be empty.
 void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports);
 
-// Families: bridge_frames_total{how}, bridge_stations{kind}, packets_dropped_total{reason}.
+// Families: bridge_frames_total, bridge_flooded_total, bridge_stations{kind},
+// bridge_stations_refused_total, packets_dropped_total{reason}.
 struct counter_set bridge_counters(const struct bridge *bridge);
 
 // Invariants, for tests.

@@ -199,13 +199,9 @@ int route_tables_init(struct net *net, const struct net_config *config, const ch
 
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		locals += config->interfaces[i].addresses_count;
-	if (locals == 0) {
-		*ret_error = "no interface has an address";
-		return -EINVAL;
-	}
 	// Each interface may add a link-local address.
 	all = locals + config->interfaces_count;
-	net->locals = calloc(locals, sizeof(*net->locals));
+	net->locals = calloc(locals + 1, sizeof(*net->locals));
 	net->locals6 = calloc(all, sizeof(*net->locals6));
 	net->links6 = calloc(config->interfaces_count, sizeof(*net->links6));
 	net->routes = calloc(all + config->routes_count, sizeof(*net->routes));

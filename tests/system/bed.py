@@ -36,6 +36,8 @@ PATIENCE = 5  # over such wires all takes longer: retransmissions of retransmiss
 MODES = {
     "direct": ("direct",),
     "stack": ("stack",),
+    "monitor": ("monitor",),
+    "monitor-impaired": ("monitor", "--impair", IMPAIRMENT),
     "workers": ("stack", "--workers", "2"),
     "impaired": ("stack", "--impair", IMPAIRMENT),
     "impaired-ipv6": ("stack", "--impair", IMPAIRMENT, "--ipv6"),

@@ -3,8 +3,9 @@
 """System tests: real clients and a real broker in network namespaces.
 
 What a client may expect is proven against the broker alone first: most tests run in `direct` mode
-and then, with the same expectations, in `stack` mode; with two workers (`workers`); and once more over wires that lose, double
-and reorder packets (`impaired`): their core always, and also with IPv6; all of them with -m full.
+and then, with the same expectations, in `stack` mode; in `monitor` mode and with two workers (`workers`); and once more
+over wires that lose, double and reorder packets (`impaired`, `monitor-impaired`): their core always, and also with IPv6;
+all of them with -m full.
 """
 
 import atexit
@@ -39,6 +40,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
     config.addinivalue_line("markers", "needs(*traits): of the broker (brokers.py)")
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
+    config.addinivalue_line("markers", "endpoint: Offramp is a host of its own")
+    config.addinivalue_line("markers", "monitor_only: Offramp is a bump in the wire")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
     config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
@@ -100,7 +103,13 @@ def pytest_generate_tests(metafunc):
                                       if is_tested_in(mode, has)], scope="module")
 
 
+def is_monitor(mode):
+    return MODES[mode][0] == "monitor"
+
+
 def is_tested_in(mode, has):
+    if has("endpoint" if is_monitor(mode) else "monitor_only"):
+        return False
     if is_impaired(mode):
         return "--ipv6" not in MODES[mode] or bool(has("core"))
     return not has("impaired_only") and not (mode == "direct" and has("stack_only"))
@@ -108,7 +117,7 @@ def is_tested_in(mode, has):
 
 def parameter_of(mode, has):
     """With -m full, all of it is impaired, and runs with several workers."""
-    is_more = ((is_impaired(mode) or mode == "workers") and not has("core")
+    is_more = ((is_impaired(mode) or mode == "workers" or is_monitor(mode)) and not has("core")
                and not has("impaired_only"))
     return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 

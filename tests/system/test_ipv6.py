@@ -12,6 +12,8 @@ import pytest
 
 from bed import eventually, hosts
 
+pytestmark = pytest.mark.endpoint
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Which legs are IPv6: the options of `up` that make them so.
 LEGS = {

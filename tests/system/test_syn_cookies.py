@@ -12,7 +12,7 @@ from bed import eventually
 OVERLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "small-backlog.yaml")
 CROWD = 40
 
-pytestmark = pytest.mark.stack_only
+pytestmark = [pytest.mark.stack_only, pytest.mark.endpoint]
 
 
 @pytest.fixture(params=[(), ("--ipv6",)], ids=["v4", "v6"])

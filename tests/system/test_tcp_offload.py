@@ -179,7 +179,7 @@ class Daemon:
         with open(overlay, "w", encoding="ascii") as file:
             yaml.safe_dump({"ports": [{"name": name, "mtu": CUTS}
                                       for name in ("clients", "broker")]}, file)
-        config = configs.daemon(self.directory, "tap", 1883, self.socket,
+        config = configs.daemon(self.directory, "stack", "tap", 1883, self.socket,
                                 {"name": recipe.name, **recipe.keys}, overlay)
         self._spawn(*recipe.argv)
         self._spawn(os.path.join(BUILD, "offrampd"), "-c", config)

@@ -10,7 +10,7 @@ import pytest
 
 import mqttraw as mqtt
 
-pytestmark = [pytest.mark.stack_only, pytest.mark.core]
+pytestmark = [pytest.mark.stack_only, pytest.mark.endpoint, pytest.mark.core]
 _names = itertools.count()
 ONE_QUEUE = """
 ports:

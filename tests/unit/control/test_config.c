@@ -249,6 +249,101 @@ static void a_broker_with_topics_of_its_own(void **state)
 
 static const char *source_root;
 
+// --- monitor mode --------------------------------------------------------------------------------
+
+static const char monitor[] = "mode: monitor\n"							// 1
+			      "ports:\n"							// 2
+			      "  - {name: left, device: net_af_packet0}\n"			// 3
+			      "  - {name: right, device: net_af_packet1}\n"			// 4
+			      "brokers: [{name: mosquitto, address: 198.18.0.1:1883}]\n"	// 5
+			      "stations: [{mac: '02:00:00:00:00:09', port: right, vlan: 7}]\n"; // 6
+
+static void a_bump_in_the_wire_needs_little(void **state)
+{
+	struct bridge_config bridge;
+	struct config *config;
+	char *errors;
+
+	(void)state;
+	assert_int_equal(load(monitor, &config, &errors), 0);
+	assert_string_equal(errors, "");
+	assert_int_equal(config->mode, CONFIG_MODE_MONITOR);
+	assert_true(config->ports[1].port.promiscuous);
+	assert_int_equal(config->brokers[0].listen.port, 1883);
+	config_to_bridge(config, NULL, &bridge);
+	assert_int_equal(bridge.mode, BRIDGE_LEARNING);
+	assert_int_equal(bridge.netifs_count, 2);
+	assert_int_equal(bridge.stations_count, 1);
+	assert_int_equal(bridge.stations[0].port, 1);
+	assert_int_equal(bridge.stations[0].vlan, 7);
+	assert_int_equal(bridge.stations[0].mac[5], 9);
+	config_free(config);
+	free(errors);
+}
+
+static void a_bump_in_the_wire_has_no_use_for_the_rest(void **state)
+{
+	static const struct {
+		const char *more, *says;
+	} cases[] = {
+		{"bridge: none\n", "bridge: with 'mode: monitor' everything goes through"},
+		{"bridge: static\nworkers: {cores: [1, 2]}\n", "one core with 'mode: monitor'"},
+		{"routes: [{to: 0.0.0.0/0, via: 198.18.0.9}]\n", "routes: with 'mode: monitor'"},
+		{"neighbours: [{address: 198.18.0.9, mac: '02:00:00:00:00:09'}]\n",
+			"neighbours: with 'mode: monitor'"},
+	};
+	char text[1024], *errors;
+	struct config *config;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s", monitor, cases[i].more);
+		assert_int_equal(load(text, &config, &errors), -EINVAL);
+		assert_non_null(strstr(errors, cases[i].says));
+		free(errors);
+	}
+}
+
+static void what_a_bump_in_the_wire_is_told_must_fit(void **state)
+{
+	static const struct {
+		const char *from, *to, *says;
+	} cases[] = {
+		{"device: net_af_packet1", "device: net_af_packet1, addresses: [198.18.0.3/16]",
+			"4:54: ports[1].addresses: with 'mode: monitor' Offramp has no addresses"},
+		{"  - {name: right, device: net_af_packet1}\n", "",
+			"ports: 1 given; valid choices: 2 to 32 ports"},
+		{"address: 198.18.0.1:1883", "address: 198.18.0.1:1883, listen: 198.18.0.2:1883",
+			"brokers[0].listen: with 'mode: monitor' clients connect to"},
+		{"address: 198.18.0.1:1883", "address: 198.18.0.1:1883, sources: [198.18.0.2]",
+			"brokers[0].sources: with 'mode: monitor' the broker sees"},
+		{"address: 198.18.0.1:1883}]",
+			"address: 198.18.0.1:1883}, {name: b, address: 198.18.0.1:1883}]",
+			"brokers[1].address: 198.18.0.1:1883 is where broker 'mosquitto'"},
+		{"port: right", "port: middle", "'middle' is not the name of a port"},
+		{"'02:00:00:00:00:09'", "'03:00:00:00:00:09'", "the Ethernet address of one host"},
+		{"vlan: 7}]", "vlan: 7}, {mac: '02:00:00:00:00:09', port: left, vlan: 7}]",
+			"stations[1].mac: '02:00:00:00:00:09' is stations[0] already"},
+		{"stations: [{mac: '02:00:00:00:00:09', port: right, vlan: 7}]", "bridge: static",
+			"stations: with 'bridge: static' only these are known"},
+	};
+	char text[1024], *errors;
+	struct config *config;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *at = strstr(monitor, cases[i].from);
+
+		assert_non_null(at);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - monitor), monitor, cases[i].to,
+			at + strlen(cases[i].from));
+		assert_int_equal(load(text, &config, &errors), -EINVAL);
+		if (!strstr(errors, cases[i].says))
+			fail_msg("'%s' says: %s", cases[i].to, errors);
+		free(errors);
+	}
+}
+
 static void the_example_loads(void **state)
 {
 	struct config *config;
@@ -275,11 +370,15 @@ static const struct mistake mistakes[] = {
 	{"mode: stack", "mode: [stack",
 		"2:6: not YAML: did not find expected ',' or ']', "
 		"while parsing a flow sequence\n"},
-	{"mode: stack", "mode: monitor",
-		"1:7: mode: 'monitor' is not known; valid choices: stack\n"},
+	{"mode: stack", "mode: monitors",
+		"1:7: mode: 'monitors' is not known; valid choices: stack, monitor\n"},
 	{"mode: stack\n", "", "1:1: mode: missing; it has no default\n"},
 	{"bridge: none", "bridge: learning",
-		"24:9: bridge: 'learning' is not known; valid choices: none\n"},
+		"24:9: bridge: 'mode: stack' bridges nothing; valid choices: none\n"},
+	{"bridge: none", "bridge: none\nstations: [{mac: '02:00:00:00:00:09', port: inside}]",
+		"25:11: stations: nothing is bridged; valid choices: none\n"},
+	{"    listen: 198.18.0.1:1883\n", "",
+		"13:5: brokers[0].listen: missing; it has no default with 'mode: stack'\n"},
 	{"fence: none", "fence: pong",
 		"17:12: brokers[0].fence: 'pong' is not known; valid choices: ping, none\n"},
 	{"fence: none", "topics: kafka",
@@ -570,6 +669,9 @@ int test_config(const char *root)
 		cmocka_unit_test(defaults_are_safe),
 		cmocka_unit_test(a_broker_with_topics_of_its_own),
 		cmocka_unit_test(the_families_stand_side_by_side),
+		cmocka_unit_test(a_bump_in_the_wire_needs_little),
+		cmocka_unit_test(a_bump_in_the_wire_has_no_use_for_the_rest),
+		cmocka_unit_test(what_a_bump_in_the_wire_is_told_must_fit),
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once_within_bounds),

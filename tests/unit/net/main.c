@@ -30,6 +30,7 @@ int main(void)
 	failed += test_net_output();
 	failed += test_net_observed();
 	failed += test_net_fragments();
+	failed += test_net_gather();
 	failed += test_net_icmp();
 	failed += test_net_input6();
 	failed += test_net_nd();

@@ -142,6 +142,7 @@ int test_net_arp(void);
 int test_net_bridge(void);
 int test_net_config(void);
 int test_net_fragments(void);
+int test_net_gather(void);
 int test_net_icmp(void);
 int test_net_input(void);
 int test_net_neighbours(void);

@@ -134,9 +134,9 @@ class Bed:
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
-        file = configs.daemon(self.directory, self.state["io"], self.state["port"],
-                              self.control_socket, broker, config, impair, self.state["ipv6"],
-                              workers, "broker" if plugin else None)
+        file = configs.daemon(self.directory, self.state["mode"], self.state["io"],
+                              self.state["port"], self.control_socket, broker, config, impair,
+                              self.state["ipv6"], workers, "broker" if plugin else None)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

@@ -9,7 +9,7 @@ import yaml
 from . import hosts
 
 
-def daemon(directory, io, port, control_socket, broker, overlay_path=None, impair=None,
+def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None, impair=None,
            ipv6=False, workers=1, proof=None):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
@@ -24,18 +24,17 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
     if workers > 1:  # a queue each
         ring += f",qpairs={workers}" if io == "af_packet" else f",queue_count={workers}"
     config = {
-        "mode": "stack",
+        "mode": mode,
         "ports": [
             {"name": "clients", "device": f"net_{io}0,iface=clients{ring}",
-             "addresses": [hosts.prefixed(hosts.LISTEN), hosts.prefixed(hosts.LISTEN6)]},
+             **addresses(mode, hosts.LISTEN, hosts.LISTEN6)},
             {"name": "broker", "device": f"net_{io}1,iface=broker{ring}",
-             "addresses": [hosts.prefixed(hosts.SOURCE), hosts.prefixed(hosts.SOURCE6)]},
+             **addresses(mode, hosts.SOURCE, hosts.SOURCE6)},
         ],
         "brokers": [
             {"name": broker["name"],
-             "listen": hosts.endpoint(hosts.listen_address(ipv6), port),
-             "address": hosts.endpoint(hosts.broker_address("stack", ipv6), port),
-             "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE],
+             "address": hosts.endpoint(hosts.broker_address(mode, ipv6), port),
+             **meeting_place(mode, port, ipv6),
              # Declared: every client comes this way, and there are no ACLs.
              "knowledge": proof or "wire",
              "authorization": proof or "open",
@@ -55,6 +54,19 @@ def daemon(directory, io, port, control_socket, broker, overlay_path=None, impai
     with open(path, "w", encoding="utf-8") as file:
         yaml.safe_dump(config, file, sort_keys=False)
     return path
+
+
+def addresses(mode, *own):
+    """Offramp's own on a port; a bump in the wire has none."""
+    return {} if mode == "monitor" else {"addresses": [hosts.prefixed(a) for a in own]}
+
+
+def meeting_place(mode, port, ipv6):
+    """Where clients and broker meet Offramp, if they do."""
+    if mode == "monitor":
+        return {}
+    return {"listen": hosts.endpoint(hosts.listen_address(ipv6), port),
+            "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE]}
 
 
 def worker_cores(cores, workers):

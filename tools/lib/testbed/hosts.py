@@ -8,7 +8,10 @@
                                                  └ offramp ┘
                                Offramp's own: 198.18.0.1     198.19.0.1
 
-Clients find the broker at 198.18.0.1 in both modes. Every host has an IPv6 address too, with the
+    monitor   clients eth0 198.18.0.2 ── clients ┐         ┌ broker ── eth0 198.18.0.1 broker
+                                                 └ offramp ┘
+
+Clients find the broker at 198.18.0.1 in all modes. Every host has an IPv6 address too, with the
 same last number: 2001:db8:18::/64 on the clients' side, 2001:db8:19::/64 on the broker's. The
 kernel's ends in the offramp namespace have no address, no IPv6 and no ARP: only the daemon speaks
 there. No end offloads anything to a NIC that does not exist: packets on the wire are whole, with
@@ -28,11 +31,11 @@ from . import processes
 ROLES = ("clients", "offramp", "broker")
 LISTEN = "198.18.0.1"  # where clients connect, in every mode
 CLIENT = "198.18.0.2"
-BROKER = {"direct": LISTEN, "stack": "198.19.0.2"}  # where the broker listens
+BROKER = {"direct": LISTEN, "monitor": LISTEN, "stack": "198.19.0.2"}  # where the broker listens
 SOURCE = "198.19.0.1"  # where Offramp's connections to the broker come from
 LISTEN6 = "2001:db8:18::1"
 CLIENT6 = "2001:db8:18::2"
-BROKER6 = {"direct": LISTEN6, "stack": "2001:db8:19::2"}
+BROKER6 = {"direct": LISTEN6, "monitor": LISTEN6, "stack": "2001:db8:19::2"}
 SOURCE6 = "2001:db8:19::1"
 PREFIX_LENGTH = 16
 PREFIX6_LENGTH = 64

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Monitor mode: a bump in the wire. Offramp has no address; clients and broker are in
+// one network on both sides of it, and everything between them goes through the bridge
+// as it came, but for MQTT: a connection whose handshake has passed is adopted with its
+// client's first octet, if that begins a CONNECT (0x10).
+//
+//   client ══ port ─┬──────── bridge ────────┬─ port ══ broker
+//                   │                        │
+//              half (is the          half (is the
+//              broker to it)         client to it)
+//                   └──────── offload ───────┘
+//
+//   OPENING   the handshake and what follows it are forwarded, and remembered
+//   ADOPTED   both halves stand; every segment of the connection is for one of them
+//   GONE      both have ended; who still sends is reset
+//
+// What was not seen from its SYN on, says something else first, or cannot be adopted, is not in the
+// table and passes untouched for ever. Works on the worker's thread.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "base/slab.h"
+#include "net/address.h"
+#include "net/net.h"
+
+struct bridge;
+struct monitor;
+struct random;
+struct rte_mbuf;
+struct stack;
+
+// An adopted connection, for the next run: after a crash both of its ends are reset. One word of it
+// is written last, so that half of one is none.
+struct monitor_record {
+	struct net_endpoint client, broker;
+	uint32_t ports[2];	     // index of where the client is, and the broker
+	struct net_observed seen[2]; // how their frames looked; the netifs are of no meaning
+	uint16_t vlan;
+	uint32_t used;
+};
+
+struct monitor_config {
+	struct net_if *const *netifs; // of the bridge
+	unsigned netifs_count;
+	uint32_t flows_max; // opening, adopted and gone together; beyond it new ones pass
+	struct monitor_record *records; // flows_max of them; NULL: nothing is kept
+	uint64_t hash_seed;
+};
+
+// `stack` was made with listens = false. The records are taken for what an earlier run left: both
+// ends of each are asked where they stand, and reset. -ENOMEM.
+int monitor_create(const char *name, const struct monitor_config *config, struct stack *stack,
+	struct net *net, struct bridge *bridge, uint64_t now_us, struct monitor **ret_monitor);
+// Accepts NULL. The stack's connections must have ended before.
+void monitor_destroy(struct monitor *monitor);
+
+// Consumes all frames: they go on, or are TCP's.
+void monitor_input(struct monitor *monitor, struct net_if *from, struct rte_mbuf **frames,
+	unsigned count, uint64_t now_us);
+
+// Ageing. Call when the deadline has come.
+void monitor_timers(struct monitor *monitor, uint64_t now_us);
+uint64_t monitor_next_deadline(const struct monitor *monitor);
+
+struct pool_usage monitor_usage(const struct monitor *monitor);
+
+// Families: flows{state}, flows_passed_total{reason}, flow_strays_total,
+// packets_dropped_total{reason}.
+struct counter_set monitor_counters(const struct monitor *monitor);
+
+// Invariants, for tests.
+void monitor_check(const struct monitor *monitor);
