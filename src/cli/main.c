@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
 	&command_status,
 	&command_connections,
 	&command_subscriptions,
+	&command_topics,
 	&command_counters,
 	&command_filters,
 };

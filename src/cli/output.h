@@ -33,4 +33,4 @@ struct command {
 };
 
 extern const struct command command_status, command_counters, command_connections,
-	command_subscriptions, command_filters;
+	command_subscriptions, command_topics, command_filters;

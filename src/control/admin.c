@@ -38,5 +38,7 @@ const struct rpc_method admin_methods[] = {
 		ADMIN_CONNECTIONS_STATE_SIZE, admin_connections_next),
 	STREAM(Subscriptions, offramp__v1__subscriptions_request__descriptor,
 		ADMIN_SUBSCRIPTIONS_STATE_SIZE, admin_subscriptions_next),
+	STREAM(Topics, offramp__v1__topics_request__descriptor, ADMIN_TOPICS_STATE_SIZE,
+		admin_topics_next),
 	{.path = NULL},
 };

@@ -23,5 +23,7 @@ void admin_change_filters_open(
 // Bytes of state that the streams need; admin_lists.c asserts them.
 #define ADMIN_CONNECTIONS_STATE_SIZE   (96 * 1024)
 #define ADMIN_SUBSCRIPTIONS_STATE_SIZE (64 * 1024)
+#define ADMIN_TOPICS_STATE_SIZE	       (64 * 1024)
 void admin_connections_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_subscriptions_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_topics_next(void *ctx, void *state, struct rpc_reply *reply);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Admin/Connections and Admin/Subscriptions: streams of slices. A slice is fetched
+// Admin/Connections, Admin/Subscriptions and Admin/Topics: streams of slices. A slice is fetched
 // by one short message that runs on a worker, and only when the one before has been
 // sent: however long a list is and however slow its reader, a worker is disturbed for
 // one slice at a time, and nothing is kept but that.
@@ -175,5 +175,62 @@ void admin_subscriptions_next(void *ctx, void *state, struct rpc_reply *reply)
 	}
 	response.subscriptions = s->pointers;
 	response.n_subscriptions = s->slice.count;
+	rpc_reply_message(reply, &response.base);
+}
+
+// --- topics --------------------------------------------------------------------------------------
+
+struct topics {
+	struct slice slice;
+	struct offload_topic_row rows[SLICE_ROWS];
+	Offramp__V1__Topic messages[SLICE_ROWS], *pointers[SLICE_ROWS];
+};
+
+static_assert(sizeof(struct topics) <= ADMIN_TOPICS_STATE_SIZE, "fits");
+
+static void topics_run(struct mailbox_message *message, void *worker)
+{
+	struct topics *t = (struct topics *)message;
+
+	(void)worker;
+	t->slice.count =
+		offload_topics_list(t->slice.offload, &t->slice.cursor, t->rows, SLICE_ROWS);
+}
+
+static void topic_fill(struct topics *t, unsigned i)
+{
+	struct offload_topic_row *row = &t->rows[i];
+	Offramp__V1__Topic *m = &t->messages[i];
+
+	offramp__v1__topic__init(m);
+	m->broker = text_clean(row->broker);
+	m->topic = text_clean(row->topic);
+	m->worker = t->slice.worker;
+	m->verdict = (char *)row->verdict;
+	m->verdict_qos1 = (char *)row->verdict_qos1;
+	m->verdict_qos2 = (char *)row->verdict_qos2;
+	m->targets = row->targets;
+	m->denied = row->denied;
+	m->pending = row->pending;
+	m->elsewhere = row->workers != 0;
+	m->known = row->known;
+	m->shown = row->shown;
+	m->shown_us = row->shown_us;
+	m->asks_us = row->asks_us;
+}
+
+void admin_topics_next(void *ctx, void *state, struct rpc_reply *reply)
+{
+	struct topics *t = state;
+	Offramp__V1__TopicsResponse response = OFFRAMP__V1__TOPICS_RESPONSE__INIT;
+
+	if (!slice_fetch(ctx, &t->slice, topics_run, reply))
+		return;
+	for (unsigned i = 0; i < t->slice.count; i++) {
+		topic_fill(t, i);
+		t->pointers[i] = &t->messages[i];
+	}
+	response.topics = t->pointers;
+	response.n_topics = t->slice.count;
 	rpc_reply_message(reply, &response.base);
 }

@@ -121,6 +121,52 @@ unsigned offload_subscriptions_list(const struct offload *offload, uint64_t *cur
 	return n;
 }
 
+unsigned offload_topics_list(const struct offload *offload, uint64_t *cursor,
+	struct offload_topic_row *ret_rows, unsigned max)
+{
+	static const struct offload_topic_row rows[] = {
+		{
+			.topic = "plant/1",
+			.verdict = "captured",
+			.verdict_qos1 = "captured",
+			.verdict_qos2 = "persistent_session",
+			.targets = 3,
+			.denied = 1,
+			.workers = 1,
+			.known = true,
+			.shown = true,
+			.shown_us = 12345678,
+			.asks_us = 9000000,
+		},
+		{
+			.topic = "esc\033[31m\"\xff",
+			.verdict = "unread",
+			.verdict_qos1 = "unread",
+			.verdict_qos2 = "unread",
+			.targets = 2,
+			.pending = 1,
+			.known = true,
+		},
+		{
+			.topic = "open",
+			.verdict = "captured",
+			.verdict_qos1 = "captured",
+			.verdict_qos2 = "captured",
+			.shown = true,
+			.shown_us = UINT64_MAX,
+		},
+	};
+	const unsigned count = sizeof(rows) / sizeof(rows[0]);
+	unsigned n = 0;
+
+	slice_counted(offload);
+	for (; n < max && *cursor < count; n++, (*cursor)++) {
+		ret_rows[n] = rows[*cursor];
+		strcpy(ret_rows[n].broker, "mosquitto");
+	}
+	return n;
+}
+
 unsigned offload_brokers_list(
 	const struct offload *offload, struct offload_broker_status *ret_statuses, unsigned max)
 {

@@ -168,6 +168,38 @@ class Commands(WithDaemon):
         text = self.daemon.run("subscriptions").stdout
         self.assertRegex(text, r"(?m)^mosquitto +w0 +a/1/# +1 +1 +online +-$")
 
+    def test_topics(self):
+        rows = self.daemon.json("topics")
+        self.assertEqual(len(rows), 2 * 3)
+        self.assertEqual(
+            rows[0],
+            {
+                "broker": "mosquitto",
+                "topic": "plant/1",
+                "worker": 0,
+                "verdict": "captured",
+                "verdict_qos1": "captured",
+                "verdict_qos2": "persistent_session",
+                "targets": 3,
+                "denied": 1,
+                "pending": 0,
+                "elsewhere": True,
+                "known": True,
+                "shown": True,
+                "shown_s": 12.345678,
+                "asks_s": 9.0,
+            },
+        )
+        self.assertEqual(rows[1]["topic"], 'esc\x1b[31m"?')
+        self.assertIsNone(rows[2]["shown_s"])
+        self.assertEqual([row["worker"] for row in rows], [0, 0, 0, 1, 1, 1])
+        text = self.daemon.run("topics").stdout
+        self.assertNotIn("\x1b", text)
+        self.assertRegex(text, r"(?m)^mosquitto +plant/1 +0 +captured +captured "
+                               r"+persistent_session +3 +1 +0 +12.3 s$")
+        self.assertRegex(text, r"(?m)^mosquitto +open +1 .* yes$")
+        self.assertRegex(text, r"(?m)^mosquitto +esc\?\[31m\"\? +0 +unread .* no$")
+
     def test_a_hanging_worker_is_told(self):
         self.daemon.say("hang")
         result = self.daemon.run("connections", "--json")
@@ -181,7 +213,7 @@ class Commands(WithDaemon):
             result = self.daemon.run(*args)
             self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn(
-            "valid choices: status, connections, subscriptions, counters, filters",
+            "valid choices: status, connections, subscriptions, topics, counters, filters",
             self.daemon.run("nonsense").stderr,
         )
         for args in (["status", "--add", "a"], ["counters", "--broker", "mosquitto"],
