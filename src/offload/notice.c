@@ -131,6 +131,7 @@ static void filter_changed(
 		return;
 	mqtt_filter_share(filter, &name, &plain);
 	session_changes_add_filter(&broker->map->changes, plain);
+	probes_overtaken(offload, broker, plain);
 }
 
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,

@@ -6,6 +6,7 @@
 #include "offload/probes.h"
 
 #include "base/assert.h"
+#include "mqtt/topic.h"
 #include "offload/evidence.h"
 #include "offload/fencing.h"
 #include "offload/markers.h"
@@ -160,6 +161,12 @@ void probe_answered(
 		probe_end(probe);
 		return;
 	}
+	// The readers are told only when the message has been routed; who subscribed in between
+	// is not among them, and is told of before them.
+	if (probe->overtaken) {
+		probe_end(probe);
+		return;
+	}
 	// A map that has changed on the way is compared as it is now: what the broker had when it
 	// routed the message and this map has too is in both; the rest is a difference.
 	probe->compared = readers_equal(
@@ -170,6 +177,19 @@ void probe_answered(
 	}
 	probe->routed_us = offload->now_us;
 	probe->route_serial = route->serial;
+}
+
+void probes_overtaken(
+	struct offload *offload, const struct broker *broker, struct mqtt_bytes filter)
+{
+	list_for_each (link, &offload->probes) {
+		struct probe *probe = container_of(link, struct probe, link);
+
+		if (probe->publisher->broker == broker && probe->routed_us == 0 &&
+			mqtt_filter_matches(
+				filter, mqtt_bytes(probe->topic->data, probe->topic->length)))
+			probe->overtaken = true;
+	}
 }
 
 // --- subscribers ---------------------------------------------------------------------------------

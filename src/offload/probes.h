@@ -36,6 +36,7 @@ struct probe {
 	uint16_t packet_id; // at QoS 2, until its PUBREL; 0: not any more
 	bool asked;	    // the message has passed
 	bool compared;	    // the broker considers the same readers as the map
+	bool overtaken;	    // a reader that only the broker knows has come or gone since
 	bool unsent;	    // a subscriber could not be asked yet
 	bool silent;	    // a subscriber's silence says nothing
 	bool expires;
@@ -54,6 +55,10 @@ void probe_released(struct client *client, uint16_t packet_id);
 // The broker has answered.
 void probe_answered(
 	struct offload *offload, struct broker *broker, const struct offload_published *published);
+// Somebody whom only the broker knows has subscribed, or does so no longer: answers that are still
+// to come may be from before that.
+void probes_overtaken(
+	struct offload *offload, const struct broker *broker, struct mqtt_bytes filter);
 // Looks after all that are under way; costs nothing when there are none.
 void probes_poll(struct offload *offload);
 // The publisher goes; the broker's epoch ends.

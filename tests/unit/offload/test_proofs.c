@@ -479,6 +479,32 @@ static void a_map_that_changes_on_the_way(void **state)
 	twin_free(twin);
 }
 
+// Somebody who does not come by a leg subscribes after the broker has routed the message that asks:
+// the answer, which does not name it, comes behind that.
+static void a_stranger_that_comes_on_the_way(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin->held = true;
+	twin_publish(twin, 1, '1', 1, number++);
+	twin_run(twin);
+	twin->strangers[twin->strangers_count++] = 999;
+	offload_notice_subscribed(twin->bed->offload, 0, 999, mqtt_bytes("stranger", 8),
+		mqtt_bytes("$share/g/+", 10));
+	twin->held = false;
+	for (unsigned i = 0; i < 50; i++) {
+		twin_wait(twin, 10 * US_IN_MS);
+		twin_publish(twin, 1, '1', 1, number++);
+	}
+	assert_int_equal(twin_captured(twin), 0);
+	assert_true(passed(twin, PROOF_UNKNOWN_READER) > 0);
+	twin_free(twin);
+}
+
 // --- everything at random ------------------------------------------------------------------------
 
 #define PLAYERS 6
@@ -613,6 +639,7 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(a_share_hides_behind_its_number, bed_end),
 		cmocka_unit_test_teardown(late_answers, bed_end),
 		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),
+		cmocka_unit_test_teardown(a_stranger_that_comes_on_the_way, bed_end),
 		cmocka_unit_test_teardown(rights_hold_whatever_happens, bed_end),
 		cmocka_unit_test_teardown(nobody_else_writes_markers, bed_end),
 	};
