@@ -70,7 +70,7 @@ install: build
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-tsan
 
 .PHONY: help deps deps-brokers build demo bench bench-match bench-plugin bench-tcp test test-all test-brokers \
 	test-differential install clean
