@@ -77,7 +77,7 @@ void adopted_segment(struct monitor *monitor, struct track *track, struct passer
 	}
 	if (track->state == TRACK_ADOPTED && adopted_over(monitor, track)) {
 		track_set_state(monitor, track, TRACK_GONE);
-		wheel_disarm(&monitor->timers, &track->timer);
+		track_touch(monitor, track);
 	}
 	stray(monitor, track, passer);
 }

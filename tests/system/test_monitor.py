@@ -123,6 +123,8 @@ def test_other_connections_pass_while_messages_are_captured(bed, address):
 @pytest.mark.parametrize("address", [hosts.LISTEN, hosts.LISTEN6])
 @pytest.mark.parametrize("size", [1, 1400, 9000])  # the last one in fragments
 def test_datagrams_pass(bed, address, size):
+    if size > 1500 and not hosts.is_ipv6(address) and "af_packet" in bed.options:
+        pytest.skip("DPDK's af_packet has the kernel put IPv4 fragments together, and cuts them")
     with broker_socket(bed, socket.SOCK_DGRAM, address, ECHO_PORT) as server, \
             client_socket(bed, socket.SOCK_DGRAM, address) as sock:
         server.settimeout(bed.seconds(2))

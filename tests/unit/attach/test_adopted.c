@@ -256,6 +256,80 @@ static void test_errors_are_the_half_s_that_they_concern(void **state)
 	assert_int_equal(wire_drop(w, CLIENT), 2);
 }
 
+// --- whatever comes ------------------------------------------------------------------------------
+
+static uint32_t number_near(struct wire *w)
+{
+	static const uint32_t around[] = {0, 1, UP, DOWN, UP + 7, 100000, 100001};
+	uint32_t number = around[random_below(&w->rng, sizeof(around) / sizeof(around[0]))];
+
+	return random_below(&w->rng, 4) == 0 ? number + random_below(&w->rng, 40) - 20 : number;
+}
+
+static void send_anything(struct wire *w)
+{
+	static const uint8_t flags[] = {SYN, SYN | ACK, ACK, ACK, ACK, ACK | FIN, RST, RST | ACK};
+	static const char *const texts[] = {CONNECT_PACKET, PING, RETAINS, CONNACK_PACKET, "\x16"};
+	static const uint32_t lengths[] = {CONNECT_LENGTH, 2, 7, CONNACK_LENGTH, 1};
+	unsigned text = random_below(&w->rng, 5);
+
+	wire_send(w, random_below(&w->rng, ENDS),
+		&(struct wire_segment){
+			.flags = flags[random_below(&w->rng, sizeof(flags))],
+			.seq = number_near(w),
+			.ack = number_near(w),
+			.text = texts[text],
+			.length = random_below(&w->rng, 2) ? lengths[text] : 0,
+			.client_port = (uint16_t)(CLIENT_PORT + random_below(&w->rng, 3)),
+			.vlan = random_below(&w->rng, 8) == 0 ? 7 : 0,
+			.wnd = random_below(&w->rng, 8) == 0 ? 10 : 0,
+			.raw_option = random_below(&w->rng, 32) == 0 ? 30 : 0,
+			.spoilt = random_below(&w->rng, 16) == 0,
+			.cut = random_below(&w->rng, 8) == 0 ? 24 : 0,
+			.backwards = random_below(&w->rng, 2) == 0,
+		});
+}
+
+// What leads to an adopted connection, where nothing is in its way.
+static void say_hello(struct wire *w)
+{
+	wire_say(w, CLIENT, SYN, 0, 0, NULL, 0);
+	wire_say(w, BROKER, SYN | ACK, 0, 1, NULL, 0);
+	wire_say(w, CLIENT, ACK, 1, 1, CONNECT_PACKET, CONNECT_LENGTH);
+	wire_say(w, BROKER, ACK, 1, UP, CONNACK_PACKET, CONNACK_LENGTH);
+}
+
+// wire_send() and wire_wait() look at the invariants of every floor after each step.
+static void test_whatever_comes_nothing_is_lost_or_broken(void **state)
+{
+	struct wire *w = *state;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		switch (random_below(&w->rng, 64)) {
+		case 0:
+			wire_wait(w, random_below(&w->rng, 100) * SECOND);
+			break;
+		case 1:
+			wire_wait(w, random_below(&w->rng, 1000000));
+			break;
+		case 2:
+			w->isn[CLIENT] += 100000;
+			say_hello(w);
+			break;
+		case 3:
+			say_hello(w);
+			break;
+		default:
+			send_anything(w);
+			break;
+		}
+		wire_drop(w, CLIENT);
+		wire_drop(w, BROKER);
+	}
+	assert_true(wire_count(w, "flow_strays_total", NULL) > 0);
+	assert_true(wire_count(w, "flow_packets_reassembled_total", NULL) > 0);
+}
+
 int test_adopted(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +344,7 @@ int test_adopted(void)
 		wire_test(test_the_file_knows_only_those_that_are_adopted),
 		wire_test(test_fragments_are_put_together),
 		wire_test(test_errors_are_the_half_s_that_they_concern),
+		wire_test(test_whatever_comes_nothing_is_lost_or_broken),
 	};
 
 	return cmocka_run_group_tests_name("adopted", tests, NULL, NULL);
