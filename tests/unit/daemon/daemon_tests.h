@@ -12,4 +12,5 @@
 
 #include <cmocka.h>
 
+int test_daemon_ledger_file(void);
 int test_daemon_steering(void);
