@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "base/random.h"
@@ -20,13 +21,23 @@
 #define LEVELS_MAX     65536u	   // as many as 65,535 bytes can hold
 #define NODES_MAX      0x7fffffffu // indices and hashes have 32 bits
 #define CACHE_LINE     64u
+#define HUGE_PAGE      (2u << 20)
 
 // Pages are touched when first used: a trie sized for a million costs what it holds.
+// Large ones lie on huge pages where the kernel has some to give: a match goes all over them.
 static void *pool_alloc(uint64_t count, size_t size)
 {
-	if (count > (SIZE_MAX - CACHE_LINE) / size)
+	size_t alignment, bytes;
+	void *pool;
+
+	if (count > (SIZE_MAX - HUGE_PAGE) / size)
 		return NULL;
-	return aligned_alloc(CACHE_LINE, (count * size + CACHE_LINE) / CACHE_LINE * CACHE_LINE);
+	alignment = count * size < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
+	bytes = (count * size + alignment) / alignment * alignment;
+	pool = aligned_alloc(alignment, bytes);
+	if (pool != NULL && alignment == HUGE_PAGE)
+		madvise(pool, bytes, MADV_HUGEPAGE);
+	return pool;
 }
 
 // At most half a node a bucket: chains are short.
@@ -49,6 +60,7 @@ static void key_init(struct mqtt_trie *trie, uint64_t seed)
 
 		memcpy(trie->key + i, &word, sizeof(word));
 	}
+	trie->plus_hash = siphash_2_4(trie->key, "+", 1);
 }
 
 static int pools_create(struct mqtt_trie *trie)
@@ -214,8 +226,10 @@ static void match_step(struct match *m, struct mqtt_trie_step at, uint32_t level
 	// The last one pushed is the first one taken.
 	if (node->multi && wildcards)
 		match_push(m, &trie->nodes[node->multi], ENTRIES_ONLY);
-	if (node->plus && wildcards)
+	if (node->plus && wildcards) {
+		mqtt_trie_prefetch_plus(trie, node, at.depth + 1, levels);
 		match_push(m, &trie->nodes[node->plus], at.depth + 1);
+	}
 	child = mqtt_trie_node_exact(trie, node, &trie->levels[at.depth]);
 	if (child)
 		match_push(m, child, at.depth + 1);
@@ -230,6 +244,7 @@ int mqtt_trie_match(const struct mqtt_trie *trie, struct mqtt_bytes topic,
 
 	if (levels == 0)
 		return -E2BIG;
+	mqtt_trie_prefetch(trie, trie->nodes[0].hash, 0, levels);
 	match_push(&m, &trie->nodes[0], 0);
 	while (m.waiting > 0)
 		match_step(&m, trie->steps[--m.waiting], levels, dollar);

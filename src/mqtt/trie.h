@@ -8,10 +8,10 @@
 //         └─ "+"      ── …
 //
 // A node has exact children, one '+' child and one '#' child. Exact children of all
-// nodes live in one flat hash keyed (parent, level name), so a level with a million
-// siblings costs what one with two costs. Entries are embedded in their owners
-// (subscriptions). Cost of a match grows with levels and matches, not with the
-// number of subscriptions.
+// nodes live in one flat hash keyed by their path, so a level with a million siblings
+// costs what one with two costs, and the memory of all levels is fetched at once.
+// Entries are embedded in their owners (subscriptions). Cost of a match grows with
+// levels and matches, not with the number of subscriptions.
 //
 // Single-threaded. Memory comes from pools sized at creation: no malloc later. A node
 // takes 64 bytes and holds a name of up to 16 bytes itself; longer names lie in

@@ -15,6 +15,8 @@
 #include "base/assert.h"
 #include "base/random.h"
 
+#define PREFETCH_MAX 8u // levels
+
 uint32_t mqtt_trie_split(const struct mqtt_trie *trie, struct mqtt_bytes text)
 {
 	const uint8_t *at = text.data, *end = at + text.length;
@@ -128,20 +130,42 @@ static bool name_store(struct mqtt_trie *trie, struct mqtt_trie_node *node, stru
 	return true;
 }
 
-// --- the hash of (parent, name) ------------------------------------------------------------------
+// --- the hash of a path ------------------------------------------------------------------
 
-static uint32_t key_hash(const struct mqtt_trie *trie, const struct mqtt_trie_node *parent,
-	const struct mqtt_trie_level *level)
+static uint32_t path_hash(uint32_t parent, uint64_t name)
 {
-	uint64_t h = level->hash + mqtt_trie_node_index(trie, parent) * 0x9e3779b97f4a7c15u;
+	uint64_t h = name + parent * 0x9e3779b97f4a7c15u;
 
 	return (uint32_t)((h ^ h >> 32) * 0xd6e8feb86659fd93u >> 32);
+}
+
+void mqtt_trie_prefetch_plus(const struct mqtt_trie *trie, const struct mqtt_trie_node *node,
+	uint32_t depth, uint32_t levels)
+{
+	__builtin_prefetch(&trie->nodes[node->plus]);
+	mqtt_trie_prefetch(trie, path_hash(node->hash, trie->plus_hash), depth, levels);
+}
+
+void mqtt_trie_prefetch(
+	const struct mqtt_trie *trie, uint32_t hash, uint32_t depth, uint32_t levels)
+{
+	uint32_t buckets[PREFETCH_MAX], count = levels - depth;
+
+	if (count > PREFETCH_MAX)
+		count = PREFETCH_MAX;
+	for (uint32_t i = 0; i < count; i++) {
+		hash = path_hash(hash, trie->levels[depth + i].hash);
+		buckets[i] = hash >> trie->bucket_shift;
+		__builtin_prefetch(&trie->buckets[buckets[i]]);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		__builtin_prefetch(&trie->nodes[trie->buckets[buckets[i]]]);
 }
 
 struct mqtt_trie_node *mqtt_trie_node_exact(const struct mqtt_trie *trie,
 	const struct mqtt_trie_node *parent, const struct mqtt_trie_level *level)
 {
-	uint32_t hash = key_hash(trie, parent, level);
+	uint32_t hash = path_hash(parent->hash, level->hash);
 	struct mqtt_trie_node *node;
 
 	if (parent->exact == 0)
@@ -225,6 +249,7 @@ struct mqtt_trie_node *mqtt_trie_node_add(
 		return NULL;
 	}
 	node->parent = parent;
+	node->hash = path_hash(parent->hash, level->hash);
 	node->kind = (uint8_t)mqtt_trie_level_kind(level->name);
 	switch (node->kind) {
 	case MQTT_TRIE_PLUS:
@@ -234,7 +259,6 @@ struct mqtt_trie_node *mqtt_trie_node_add(
 		parent->multi = mqtt_trie_node_index(trie, node);
 		break;
 	default:
-		node->hash = key_hash(trie, parent, level);
 		hash_link(trie, node);
 		parent->exact++;
 	}

@@ -11,7 +11,7 @@
 //   node  ┌─────────────────────────┐
 //         │ entries                 │  subscriptions of exactly this filter
 //         │ parent                  │
-//         │ hash, next              │  in the hash of (parent, name); free list
+//         │ hash, next              │  in the hash of paths (exact nodes); free list
 //         │ exact, plus, multi      │  number of exact children; index of '+' and '#' child
 //         │ name, or first chunk ───┼──▶ chunk ──▶ chunk
 //         └─────────────────────────┘
@@ -42,7 +42,7 @@ struct mqtt_trie_chunk {
 struct mqtt_trie_node {
 	struct list entries;
 	struct mqtt_trie_node *parent;
-	uint32_t hash;	// of (parent, name), exact nodes only
+	uint32_t hash;	// of the path from the root: (parent's hash, name)
 	uint32_t next;	// index, 0: end
 	uint32_t exact; // number of exact children
 	uint32_t plus;	// index, 0: none
@@ -83,6 +83,7 @@ struct mqtt_trie {
 	struct mqtt_trie_chunk *chunks_free;
 
 	uint8_t key[16]; // of the level names' hash
+	uint64_t plus_hash;
 	uint32_t levels_max;
 	// Scratch of one call: levels_max levels, twice as many steps and one.
 	struct mqtt_trie_level *levels;
@@ -121,6 +122,14 @@ struct mqtt_trie_node *mqtt_trie_node_child(const struct mqtt_trie *trie,
 // The child for a level of a topic, where every name is exact.
 struct mqtt_trie_node *mqtt_trie_node_exact(const struct mqtt_trie *trie,
 	const struct mqtt_trie_node *parent, const struct mqtt_trie_level *level);
+// Fetches what a match will meet that goes on through exact children alone from a node of that
+// hash, `depth` of the levels at hand consumed: the memory of all levels at once, not one after the
+// other.
+void mqtt_trie_prefetch(
+	const struct mqtt_trie *trie, uint32_t hash, uint32_t depth, uint32_t levels);
+// The '+' child of the node, and what is to be met from there.
+void mqtt_trie_prefetch_plus(const struct mqtt_trie *trie, const struct mqtt_trie_node *node,
+	uint32_t depth, uint32_t levels);
 // Makes that child; NULL when nodes or chunks have run out (nothing changed).
 struct mqtt_trie_node *mqtt_trie_node_add(
 	struct mqtt_trie *trie, struct mqtt_trie_node *parent, const struct mqtt_trie_level *level);
