@@ -48,7 +48,7 @@ def test_the_example_is_right(servers, socket_path, tmp_path):
     with open(os.path.join(ROOT, "examples", "mosquitto-offramp.conf"), encoding="utf-8") as file:
         text = file.read()
     for line, instead in (("plugin /usr/lib/x86_64-linux-gnu/offramp/mosquitto_offramp.so", f"plugin {PLUGIN}"),
-                          ("unix:/run/offramp/offramp.sock", socket_path),
+                          ("unix:/run/offramp/broker.sock", socket_path),
                           ("/etc/mosquitto/acl", f"{tmp_path}/acl")):
         assert line in text
         text = text.replace(line, instead)
