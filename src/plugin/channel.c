@@ -26,10 +26,11 @@
 #include <string.h>
 
 #define METHOD	      "/offramp.v1.Broker/Events"
-#define MESSAGE_MAX   4096 // of Offramp's
-#define RECONNECT_MS  100  // first wait, then longer,
-#define RECONNECT_MAX 1000 // up to this
-#define KEEP_ALIVE_MS 20000
+#define MESSAGE_MAX   4096   // of Offramp's
+#define RECONNECT_MS  100    // first wait, then longer,
+#define RECONNECT_MAX 1000   // up to this
+#define KEEP_ALIVE_MS 330000 // servers take pings more often than every 5 min for abuse
+#define UNANSWERED_MS 20000  // and so long TCP waits for an answer to heartbeats
 #define WHY_MAX	      256
 
 enum tag { TAG_WAKE, TAG_STATUS, TAG_RECEIVE, TAG_SEND, TAGS };
@@ -74,8 +75,10 @@ static grpc_channel *connect_to(
 	list[args.num_args++] = integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, RECONNECT_MS);
 	list[args.num_args++] = integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MAX);
 	list[args.num_args++] = integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MESSAGE_MAX);
-	if (!is_unix) // a peer that is gone without a word
+	if (!is_unix) { // a peer that is gone without a word
 		list[args.num_args++] = integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEP_ALIVE_MS);
+		list[args.num_args++] = integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, UNANSWERED_MS);
+	}
 	if (options->tls_name)
 		list[args.num_args++] = (grpc_arg){.type = GRPC_ARG_STRING,
 			.key = GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,

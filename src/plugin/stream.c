@@ -36,6 +36,8 @@
 #define PATIENCE_US	  (1 * US_IN_S)	   // between two looks when nothing is to be done
 #define WELCOME_US	  (10 * US_IN_S)   // within which Hello is answered
 #define NAP_US		  (1 * US_IN_MS)   // while events come
+#define STANDBY_US	  (20 * US_IN_MS)  // until mosquitto's first turn
+#define LOOK_US		  (250 * US_IN_MS) // after what is late, until there is a stream
 #define QUIET_US	  (10 * US_IN_MS)  // without events, until the thread sleeps
 #define RETRY_US	  (100 * US_IN_MS) // first, then twice as long,
 #define RETRY_MAX_US	  (5 * US_IN_S)	   // up to this
@@ -304,6 +306,11 @@ static void look(struct stream *stream)
 		send_next(stream);
 }
 
+static uint64_t until_retry(const struct stream *stream)
+{
+	return stream->retry_us > stream->now_us ? stream->retry_us - stream->now_us : 0;
+}
+
 // Nothing is to be done until something happens, or a heartbeat is due. In naps while events
 // come, so that many of them wake nobody; then asleep, and the next one wakes at once.
 static uint64_t rest(struct stream *stream)
@@ -313,8 +320,10 @@ static uint64_t rest(struct stream *stream)
 					   : 0;
 	uint64_t sequence;
 
-	if (!atomic_load(&stream->going) || !stream->welcomed)
-		return NAP_US * 20;
+	if (!atomic_load(&stream->going))
+		return STANDBY_US;
+	if (!stream->welcomed) // what comes from the channel ends the wait
+		return channel_is_open(stream->channel) ? LOOK_US : until_retry(stream);
 	if (channel_is_sending(stream->channel))
 		return PATIENCE_US;
 	if (stream->now_us - stream->active_us < QUIET_US)

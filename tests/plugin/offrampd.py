@@ -44,20 +44,21 @@ class Stream:
     def end(self):
         self.answers.put(None)
 
-    def welcome(self, replay_from=0, heartbeat_us=50_000, key=None):
+    def welcome(self, replay_from=0, heartbeat_us=50_000, key=None, time_us=0):
         """What Offramp says to Hello; returns when markers are understood."""
         self.wait("hello")
         self.key = key or os.urandom(16)
         count = len(self.messages)
         self.say(welcome=pb.Welcome(replay_from=replay_from, marker_key=self.key,
-                                    lease_us=500_000, heartbeat_us=heartbeat_us))
+                                    lease_us=500_000, heartbeat_us=heartbeat_us,
+                                    time_us=time_us))
         self.wait_for(lambda: len(self.messages) > count, "the first message after Welcome")
         return self
 
-    def acknowledge(self, sequence=None):
+    def acknowledge(self, sequence=None, time_us=0):
         if sequence is None:
             sequence = max((m.sequence for _, m in self.messages), default=0)
-        self.say(acknowledge=pb.Acknowledge(sequence=sequence))
+        self.say(acknowledge=pb.Acknowledge(sequence=sequence, time_us=time_us))
 
     def all(self, kind, since=0):
         with self.changed:
@@ -145,21 +146,29 @@ class Offrampd:
         self.server.stop(0.2).wait(5)
 
 
+def serve(stream):
+    """Welcomes it and acknowledges, as long as it is there."""
+    while not stream.ended and not stream.all("hello"):
+        time.sleep(0.01)
+    if stream.ended:  # given up while this process was stopped
+        return
+    stream.say(welcome=pb.Welcome(marker_key=os.urandom(16), lease_us=500_000,
+                                  heartbeat_us=50_000))
+    while not stream.ended and not stream.all("heartbeat"):
+        time.sleep(0.01)
+    if not stream.ended:
+        print("welcomed", flush=True)
+    while not stream.ended:
+        stream.acknowledge()
+        time.sleep(0.05)
+
+
 def main():
-    """offrampd.py ADDRESS: welcomes every stream, acknowledges, and says so on stdout."""
+    """offrampd.py ADDRESS: welcomes every stream, and says so on stdout."""
     server, number = Offrampd(sys.argv[1]), 0
     while True:
-        stream = server.stream(number, seconds=3600)
+        serve(server.stream(number, seconds=3600))
         number += 1
-        while not stream.ended and not stream.all("hello"):
-            time.sleep(0.01)
-        if stream.ended:  # given up while this process was stopped
-            continue
-        stream.welcome()
-        print("welcomed", flush=True)
-        while not stream.ended:
-            stream.acknowledge()
-            time.sleep(0.05)
 
 
 if __name__ == "__main__":

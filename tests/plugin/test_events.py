@@ -31,6 +31,14 @@ def test_heartbeats_come_as_often_as_asked(stream):
     assert 0.03 < mean < 0.1, mean
 
 
+def test_heartbeats_say_when_they_were_not_made_yet(offrampd, broker):
+    stream = offrampd.stream().welcome(time_us=1000)
+    assert stream.wait("heartbeat").echo_us == 1000
+    stream.acknowledge(time_us=2000)
+    stream.wait("heartbeat", echo_us=2000)
+    assert {beat.echo_us for beat in stream.all("heartbeat")} == {1000, 2000}
+
+
 def test_a_client_joins_by_its_marker(broker, stream):
     for version in (3, 4, 5):
         client = broker.client(f"c{version}", version).join(stream)
