@@ -13,6 +13,11 @@ from broker import Mosquitto  # noqa: E402
 from offrampd import Offrampd  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "reuse: memory that is used again at once, as it is not by "
+                            "sanitizers, is what matters here")
+
+
 @pytest.fixture
 def socket_path(tmp_path):
     return f"unix:{tmp_path}/offramp.sock"

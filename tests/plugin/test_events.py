@@ -6,6 +6,7 @@ import os
 import signal
 
 import mqttraw
+import pytest
 from offrampd import pb
 
 
@@ -65,6 +66,7 @@ def test_the_same_connection_keeps_its_key_when_it_joins_again(broker, stream):
     assert client.join(stream).key == key
 
 
+@pytest.mark.reuse
 def test_no_key_is_ever_used_again(broker, stream):
     keys = []
     for turn in range(100):  # mosquitto's memory of the one before is free again, and taken

@@ -111,6 +111,7 @@ def test_an_end_without_a_beginning_says_nothing(stream, publisher):
     assert not stream.all("published")
 
 
+@pytest.mark.reuse
 def test_what_others_publish_in_between_is_not_mixed_up(broker, stream, publisher):
     """The memory of a message that nobody keeps is that of the next one."""
     others = [broker.client(f"o{number}", 5).join(stream) for number in range(3)]
@@ -208,6 +209,7 @@ def test_a_message_that_is_too_large_was_not_written(brokers, offrampd, socket_p
     assert publisher.probe(stream, "a", b"x" * 1000, qos=qos).written
 
 
+@pytest.mark.reuse
 @pytest.mark.parametrize("qos", (0, 1, 2))
 def test_probes_under_load_are_right_or_cut(broker, stream, publisher, qos):
     """Twenty others publish to the same topic as fast as they can."""

@@ -45,6 +45,7 @@ def test_restored_sessions_are_readers(brokers, servers, socket_path, tmp_path):
     assert len(told.readers) == 2 and back.key in told.readers
 
 
+@pytest.mark.reuse
 def test_a_session_that_expired_leaves_no_key_to_others(broker, stream):
     """mosquitto frees it without a word, and its memory may become another client's."""
     publisher = broker.client("p").join(stream)

@@ -80,6 +80,7 @@ def test_it_counts_once(broker, stream, publisher, version):
     assert online.payloads(2) == [b"2", b"3"]
 
 
+@pytest.mark.reuse
 def test_what_others_publish_meanwhile_arrives(broker, stream, publisher, version):
     other = broker.client("other", version).join(stream)
     online = broker.client("online", version).join(stream)

@@ -103,6 +103,23 @@ static void test_a_window_ends_with_any_other_callback(void **state)
 	}
 }
 
+static void test_a_refusal_is_not_taken_for_the_next_message(void **state)
+{
+	struct told *told = *state;
+	uint64_t known;
+
+	told_join(told, &reader, &known);
+	told_join(told, &publisher, &known);
+	mark(told, MARKER_ASK, 1);
+	mark(told, MARKER_SKIP, known);
+	witness_write(told->witness, &publisher, "refused");
+	message(told, &publisher, "topic", 0);
+	expect_published(told, 1, false, false, 0);
+	assert_false(witness_read(told->witness, &reader, "topic", (char *)"topic" + 1));
+	mark(told, MARKER_END, 1);
+	expect_nothing(told);
+}
+
 static void test_whose_rights_another_source_judges_is_noticed(void **state)
 {
 	struct told *told = *state;
@@ -220,6 +237,8 @@ int test_plugin_witness(void)
 		cmocka_unit_test_setup_teardown(test_an_event_wakes_who_sends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_a_window_ends_with_any_other_callback, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_a_refusal_is_not_taken_for_the_next_message, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_whose_rights_another_source_judges_is_noticed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
