@@ -64,6 +64,8 @@ def texts(count, start=0):
                                          ("mqttv311", 2), ("mqttv5", 0), ("mqttv5", 1),
                                          ("mqttv5", 2)])
 def test_mosquitto_clients(bed, make, topic, version, qos):
+    if qos > bed.broker.max_qos:
+        pytest.skip("mosquitto_pub takes a PUBACK of a message at QoS 2 for an error")
     common = ["-V", version, "-h", bed.host, "-p", bed.port, "-q", qos, *bed.login_options()]
     subscriber = bed.popen("mosquitto_sub", *common, "-t", f"{topic}/#", "-v", "-W",
                            bed.seconds(50))
@@ -85,10 +87,9 @@ def test_mosquitto_clients(bed, make, topic, version, qos):
         got = eventually(lambda: [line for line in lines if "ready" not in line][6:] and lines,
                          bed.seconds(20))
         assert [line for line in got or lines if "ready" not in line] == expected
-        captured = 7 if qos <= bed.broker.max_qos else 0
         watch.broker_received((7 if qos < 2 else 0, 12), behind=(0, 0))
         if bed.is_stack:
-            assert (watch.captured(qos), watch.passed()) == (captured, 7 - captured)
+            assert (watch.captured(qos), watch.passed()) == (7, 0)
     subscriber.kill()
     subscriber.wait(10)
 
