@@ -20,6 +20,14 @@ static uint64_t monotonic_us(void)
 	return (uint64_t)ts.tv_sec * US_IN_S + (uint64_t)ts.tv_nsec / 1000;
 }
 
+uint64_t clock_wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts); // no system call: the vDSO has it
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 uint64_t clock_now_us(void)
 {
 	// Microseconds a cycle as a 0.64 fixed-point fraction. A constant of the machine, cached

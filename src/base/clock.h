@@ -15,3 +15,7 @@
 // few nanoseconds a call, no system call. Without EAL: CLOCK_MONOTONIC, with another
 // start; do not compare a time from before EAL init with one from after it.
 uint64_t clock_now_us(void);
+
+// The time of day: nanoseconds since 1970, UTC. For people to read, never for timers: it jumps
+// when it is set.
+uint64_t clock_wall_ns(void);

@@ -17,3 +17,10 @@
 bool client_call(const char *socket, const char *path, const ProtobufCMessage *request,
 	bool (*message)(void *ctx, const uint8_t *bytes, size_t length), void *ctx, char *error,
 	size_t error_size);
+
+// The same for a stream that goes on: no end of patience, and until look(), asked several times a
+// second, is not 0 the daemon goes on, too. 1: it is told that no more is wanted, and ends; more:
+// the call ends now. An end that was asked for is no error.
+bool client_follow(const char *socket, const char *path, const ProtobufCMessage *request,
+	bool (*message)(void *ctx, const uint8_t *bytes, size_t length),
+	unsigned (*look)(void *ctx), void *ctx, char *error, size_t error_size);

@@ -5,6 +5,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/trace.h"
 #include "offramp/v1/admin.pb-c.h"
 
 #include <argp.h>
@@ -23,6 +24,7 @@ static const struct command *const commands[] = {
 	&command_topics,
 	&command_counters,
 	&command_filters,
+	&command_trace,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -35,6 +37,7 @@ struct options {
 	bool changes; // an option of `change` was given
 	Offramp__V1__ChangeFiltersRequest change;
 	char *add[FILTERS_MAX], *remove[FILTERS_MAX];
+	struct trace_options trace;
 };
 
 enum {
@@ -112,11 +115,28 @@ static error_t change_parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+static error_t trace_check(const struct options *options, const struct argp_state *state)
+{
+	bool is_trace = options->command->is_trace;
+
+	if (options->trace.given && !is_trace)
+		argp_error(state, "%s captures nothing: it takes none of the options of trace",
+			options->command->name);
+	if (is_trace && options->json)
+		argp_error(state, "trace writes pcapng: it takes no --json");
+	if (is_trace && !options->trace.file)
+		argp_error(state, "trace needs --pcapng FILE");
+	return 0;
+}
+
 static error_t option_parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &options->trace;
+		return 0;
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
@@ -124,6 +144,10 @@ static error_t option_parse(int key, char *arg, struct argp_state *state)
 		options->socket = arg;
 		return 0;
 	case ARGP_KEY_ARG:
+		if (options->command && options->command->is_trace) {
+			trace_expression_add(&options->trace, arg);
+			return 0;
+		}
 		for (size_t i = 0; !options->command && i < COMMANDS; i++)
 			if (strcmp(arg, commands[i]->name) == 0) {
 				options->command = commands[i];
@@ -141,7 +165,7 @@ static error_t option_parse(int key, char *arg, struct argp_state *state)
 				"%s changes nothing: it takes none of --add, --remove, "
 				"--capture, --broker",
 				options->command->name);
-		return 0;
+		return trace_check(options, state);
 	default:
 		return change_parse(key, arg, state);
 	}
@@ -218,10 +242,15 @@ const char *argp_program_version = "offramp " OFFRAMP_VERSION;
 
 int main(int argc, char **argv)
 {
+	static const struct argp_child children[] = {
+		{&trace_argp, 0, "With trace:", 2},
+		{0},
+	};
 	static const struct argp argp = {
+		.children = children,
 		.options = option_table,
 		.parser = option_parse,
-		.args_doc = "COMMAND",
+		.args_doc = "COMMAND\ntrace --pcapng FILE [EXPRESSION]",
 		.doc = "",
 		.help_filter = help_filter,
 	};
@@ -231,10 +260,16 @@ int main(int argc, char **argv)
 		.change = OFFRAMP__V1__CHANGE_FILTERS_REQUEST__INIT,
 	};
 
+	int status;
+
 	options.change.add = options.add;
 	options.change.remove = options.remove;
 	argp_err_exit_status = EXIT_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
 		return EXIT_USAGE;
-	return run_command(&options);
+	if (!options.command->is_trace)
+		return run_command(&options);
+	status = trace_run(options.socket, &options.trace);
+	free(options.trace.expression);
+	return status;
 }

@@ -23,6 +23,7 @@ struct output {
 
 struct command {
 	const char *name, *summary;
+	bool is_trace;		 // trace.h; what follows does not concern it
 	const char *path;	 // of the gRPC method
 	const char *change_path; // with options that change something: of that; NULL: none do
 	const struct table_column *columns;
@@ -33,4 +34,4 @@ struct command {
 };
 
 extern const struct command command_status, command_counters, command_connections,
-	command_subscriptions, command_topics, command_filters;
+	command_subscriptions, command_topics, command_filters, command_trace;

@@ -40,5 +40,14 @@ const struct rpc_method admin_methods[] = {
 		ADMIN_SUBSCRIPTIONS_STATE_SIZE, admin_subscriptions_next),
 	STREAM(Topics, offramp__v1__topics_request__descriptor, ADMIN_TOPICS_STATE_SIZE,
 		admin_topics_next),
+	{
+		.path = "/offramp.v1.Admin/Trace",
+		.request = &offramp__v1__trace_request__descriptor,
+		.state_size = ADMIN_TRACE_STATE_SIZE,
+		.open = admin_trace_open,
+		.receive = admin_trace_receive,
+		.next = admin_trace_next,
+		.close = admin_trace_close,
+	},
 	{.path = NULL},
 };

@@ -20,6 +20,15 @@ void admin_filters_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_change_filters_open(
 	void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
 
+// Admin/Trace: see admin_trace.c.
+#define ADMIN_TRACE_STATE_SIZE (256 * 1024)
+void admin_trace_open(
+	void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
+bool admin_trace_receive(
+	void *ctx, void *state, const ProtobufCMessage *request, struct rpc_reply *reply);
+void admin_trace_next(void *ctx, void *state, struct rpc_reply *reply);
+void admin_trace_close(void *ctx, void *state);
+
 // Bytes of state that the streams need; admin_lists.c asserts them.
 #define ADMIN_CONNECTIONS_STATE_SIZE   (96 * 1024)
 #define ADMIN_SUBSCRIPTIONS_STATE_SIZE (64 * 1024)

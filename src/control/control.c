@@ -14,6 +14,7 @@
 #include "control/rpc.h"
 #include "control/services.h"
 #include "control/socket.h"
+#include "control/trace.h"
 
 #include <grpc/support/log.h>
 
@@ -199,6 +200,10 @@ int control_start(const struct control_source *source, struct control **ret_cont
 	err = descriptors_create(&control->descriptors);
 	if (!err)
 		err = filters_create(&control->source, &control->filters);
+	if (!err) {
+		control->traces = traces_create(&control->source);
+		err = control->traces ? 0 : -ENOMEM;
+	}
 	if (!err)
 		err = notices_create(&control->source, &control->notices);
 	if (!err)
@@ -243,6 +248,7 @@ void control_destroy(struct control *control)
 	notices_destroy(control->notices);
 	exhook_feeds_destroy(control->exhook);
 	feeds_destroy(&control->feeds);
+	traces_destroy(control->traces);
 	filters_destroy(control->filters);
 	descriptors_destroy(control->descriptors);
 	free(control);

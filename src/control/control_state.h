@@ -15,6 +15,7 @@
 struct descriptors;
 struct exhook_feeds;
 struct filters;
+struct traces;
 
 struct control {
 	struct control_source source;
@@ -27,4 +28,5 @@ struct control {
 	struct notices *notices;
 	struct feeds feeds;
 	struct exhook_feeds *exhook;
+	struct traces *traces;
 };

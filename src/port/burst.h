@@ -9,7 +9,9 @@
 #include "base/assert.h"
 #include "base/counters.h"
 #include "port/port_state.h"
+#include "port/tap.h"
 
+#include <rte_branch_prediction.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_pause.h>
@@ -21,9 +23,15 @@
 static inline unsigned burst_rx(
 	struct port *port, unsigned queue, struct rte_mbuf **frames, unsigned max)
 {
+	struct port_tap *taps = port->queues[queue].taps;
+	unsigned count;
+
 	DASSERT(queue < port->pairs);
-	return rte_eth_rx_burst(
+	count = rte_eth_rx_burst(
 		port->id, (uint16_t)queue, frames, (uint16_t)RTE_MIN(max, (unsigned)UINT16_MAX));
+	if (unlikely(taps != NULL))
+		port_taps_received(taps, frames, count);
+	return count;
 }
 
 // Drivers that leave checksums to the device want pseudo-headers set first. A frame that cannot be
@@ -56,6 +64,8 @@ static inline void burst_flush(struct port *port, unsigned queue)
 		return;
 	if (port->tx_prepare)
 		burst_prepare(port, queue, q);
+	if (unlikely(q->taps != NULL))
+		port_taps_offer(q->taps, q->frames, q->count);
 	while (sent < q->count && attempts < BURST_ATTEMPTS) {
 		uint16_t n = rte_eth_tx_burst(
 			port->id, (uint16_t)queue, q->frames + sent, (uint16_t)(q->count - sent));
@@ -68,6 +78,8 @@ static inline void burst_flush(struct port *port, unsigned queue)
 			attempts = 0;
 		}
 	}
+	if (unlikely(q->taps != NULL))
+		port_taps_sent(q->taps, sent);
 	if (sent < q->count) {
 		counter_add(&q->tx_full, q->count - sent);
 		rte_pktmbuf_free_bulk(q->frames + sent, q->count - sent);

@@ -251,6 +251,24 @@ void port_close(struct port *port)
 	rte_free(port);
 }
 
+void port_tap_add(struct port *port, unsigned queue, struct port_tap *tap)
+{
+	DASSERT(queue < port->pairs);
+	tap->next = port->queues[queue].taps;
+	port->queues[queue].taps = tap;
+}
+
+void port_tap_remove(struct port *port, unsigned queue, struct port_tap *tap)
+{
+	struct port_tap **at = &port->queues[queue].taps;
+
+	DASSERT(queue < port->pairs);
+	while (*at != NULL && *at != tap)
+		at = &(*at)->next;
+	if (*at != NULL)
+		*at = tap->next;
+}
+
 const char *port_name(const struct port *port)
 {
 	return port->name;

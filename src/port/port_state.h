@@ -6,12 +6,17 @@
 #pragma once
 
 #include "port/port.h"
+#include "port/tap.h"
 
 #include <rte_common.h>
 #include <rte_ethdev.h>
 
+#include <assert.h>
+
 #define PORT_BURST_MAX 64u
 #define PORT_NAME_MAX  32
+
+static_assert(PORT_BURST_MAX <= TAP_BURST_MAX, "a burst can be looked at");
 
 // Slots of a port's counters, in the order of its families (port_counters.c).
 enum port_counter {
@@ -36,6 +41,7 @@ enum port_counter {
 struct port_queue {
 	uint16_t count; // frames that wait for the flush
 	uint64_t tx_full, tx_invalid;
+	struct port_tap *taps; // NULL: nobody looks
 	struct rte_mbuf *frames[PORT_BURST_MAX];
 } __rte_cache_aligned;
 

@@ -19,10 +19,12 @@
 #include "offload/inspect.h"
 #include "offload/offload.h"
 #include "port/port.h"
+#include "port/tap.h"
 
 #include "fake_notices.h"
 
 #include <rte_eal.h>
+#include <rte_mbuf.h>
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -33,6 +35,7 @@
 #include <unistd.h>
 
 #define WORKERS 2
+#define FRAMES	4 // that come at once
 
 // --- what the lists are made of ------------------------------------------------------------------
 
@@ -201,6 +204,7 @@ void offload_filters_set(
 struct port {
 	const char *name;
 	uint64_t rx;
+	struct port_tap *taps[WORKERS]; // of each worker's queue
 };
 
 static const char *const port_values[] = {"clients"};
@@ -243,6 +247,50 @@ struct counter_set port_counters(const struct port *port)
 	return (struct counter_set){port_families, 1, &port->rx};
 }
 
+unsigned port_queues(const struct port *port)
+{
+	(void)port;
+	return WORKERS;
+}
+
+void port_tap_add(struct port *port, unsigned queue, struct port_tap *tap)
+{
+	tap->next = port->taps[queue];
+	port->taps[queue] = tap;
+}
+
+void port_tap_remove(struct port *port, unsigned queue, struct port_tap *tap)
+{
+	struct port_tap **at = &port->taps[queue];
+
+	while (*at && *at != tap)
+		at = &(*at)->next;
+	if (*at)
+		*at = tap->next;
+}
+
+// FRAMES frames come, to be seen by taps: the queue, a number, and a byte that repeats.
+static void frames_come(struct port *port, unsigned queue, uint32_t *number)
+{
+	uint8_t bytes[FRAMES][100];
+	struct rte_mbuf mbufs[FRAMES], *frames[FRAMES];
+
+	for (unsigned i = 0; i < FRAMES; i++) {
+		memset(bytes[i], (int)*number, sizeof(bytes[i]));
+		bytes[i][0] = (uint8_t)queue;
+		memcpy(bytes[i] + 4, number, sizeof(*number));
+		mbufs[i] = (struct rte_mbuf){
+			.buf_addr = bytes[i],
+			.nb_segs = 1,
+			.data_len = sizeof(bytes[i]),
+			.pkt_len = sizeof(bytes[i]),
+		};
+		frames[i] = &mbufs[i];
+		*number += 1;
+	}
+	port_taps_received(port->taps[queue], frames, FRAMES);
+}
+
 // --- workers -------------------------------------------------------------------------------------
 
 struct worker {
@@ -250,6 +298,8 @@ struct worker {
 	struct mailbox *mailbox;
 	struct counter_set set;
 	pthread_t thread;
+	struct port *port;
+	uint32_t frames;
 	const atomic_int *state; // 'g'o, 'h'ang, 's'top
 };
 
@@ -258,14 +308,16 @@ static void *worker_main(void *arg)
 	struct worker *worker = arg;
 
 	for (int state; (state = atomic_load(worker->state)) != 's';) {
-		if (state == 'g')
+		if (state == 'g') {
 			mailbox_run(worker->mailbox, 8);
+			frames_come(worker->port, worker->offload.index, &worker->frames);
+		}
 		usleep(100);
 	}
 	return NULL;
 }
 
-static void worker_start(struct worker *worker, unsigned index, char **argv,
+static void worker_start(struct worker *worker, unsigned index, char **argv, struct port *port,
 	const atomic_int *state, struct control_worker *ret_control_worker)
 {
 	char name[16];
@@ -286,6 +338,8 @@ static void worker_start(struct worker *worker, unsigned index, char **argv,
 		worker->offload.told = fopen(file, "we");
 	}
 	worker->set = (struct counter_set){families, 4, worker->offload.counters};
+	worker->port = port;
+	worker->frames = 0;
 	worker->state = state;
 	pthread_create(&worker->thread, NULL, worker_main, worker);
 	*ret_control_worker =
@@ -332,7 +386,7 @@ int main(int argc, char **argv)
 	if (argc != 4 || config_load(argv[1], &config, stderr) != 0 || rte_eal_init(9, eal) < 0)
 		return 1;
 	for (unsigned i = 0; i < WORKERS; i++)
-		worker_start(&workers[i], i, argv, &state, &control_workers[i]);
+		worker_start(&workers[i], i, argv, &port, &state, &control_workers[i]);
 	struct control_source source = {
 		config, clock_now_us(), ports, 1, control_workers, WORKERS, drain, NULL};
 	int err = control_start(&source, &control);

@@ -213,7 +213,7 @@ class Commands(WithDaemon):
             result = self.daemon.run(*args)
             self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn(
-            "valid choices: status, connections, subscriptions, topics, counters, filters",
+            "valid choices: status, connections, subscriptions, topics, counters, filters, trace",
             self.daemon.run("nonsense").stderr,
         )
         for args in (["status", "--add", "a"], ["counters", "--broker", "mosquitto"],

@@ -27,7 +27,8 @@ static unsigned first_allowed_cpu(void)
 int main(void)
 {
 	const char *devices[] = {"net_ring0", "net_ring1", "net_ring2", "net_ring3", "net_ring4",
-		"net_ring5", "net_ring6", "net_ring7", "net_ring8", "net_null0"};
+		"net_ring5", "net_ring6", "net_ring7", "net_ring8", "net_ring9", "net_ring10",
+		"net_ring11", "net_ring12", "net_ring13", "net_null0"};
 	const unsigned cpu = first_allowed_cpu(), workers[] = {cpu, cpu};
 	const struct port_eal_config config = {
 		.devices = devices,
@@ -43,7 +44,7 @@ int main(void)
 	if (port_eal_init(&config) < 0)
 		return 1;
 	failed = test_port_arguments() + test_port_caps() + test_port_open() + test_port_burst() +
-		 test_port_impair();
+		 test_port_impair() + test_port_tap();
 	failed += !rte_lcore_is_enabled(port_eal_worker_lcore(1));
 	port_eal_cleanup();
 	return failed != 0;

@@ -17,3 +17,4 @@ int test_port_burst(void);
 int test_port_caps(void);
 int test_port_impair(void);
 int test_port_open(void);
+int test_port_tap(void);
