@@ -57,8 +57,13 @@ enum config_service { // what may be served at an endpoint of control
 	CONFIG_SERVICES,
 };
 
+enum config_filter {	    // what of an interface's traffic comes to Offramp
+	CONFIG_FILTER_NONE, // all of it
+	CONFIG_FILTER_AUTO, // what is for its own addresses, where the port can tell
+};
+
 struct config_port {
-	struct port_config port;
+	struct port_config port;		 // its `own`: the addresses, and nothing else
 	struct net_interface_address *addresses; // host bits included: 198.18.0.1 of 198.18.0.1/16
 	unsigned addresses_count;
 };

@@ -60,11 +60,18 @@ static uint64_t memory_estimate(const struct config *config)
 void config_to_eal(
 	const struct config *config, const char **devices, struct port_eal_config *ret_eal)
 {
-	for (unsigned i = 0; i < config->ports_count; i++)
+	uint64_t filtered = 0;
+
+	for (unsigned i = 0; i < config->ports_count; i++) {
 		devices[i] = config->ports[i].port.device;
+		if (i < PORT_DEVICES_MAX && config->ports[i].port.filtered &&
+			port_filter_is_possible(config->ports[i].port.device))
+			filtered |= UINT64_C(1) << i;
+	}
 	*ret_eal = (struct port_eal_config){
 		.devices = devices,
 		.devices_count = config->ports_count,
+		.filtered = filtered,
 		.memory_mb = memory_estimate(config) / MIB + 1,
 		.control_core = config->control_core,
 		.worker_cores = config->worker_cores,

@@ -27,6 +27,7 @@ struct raw_impair {
 
 struct raw_port {
 	char *name, *device, *mtu, *rx_ring, *tx_ring;
+	enum config_filter filter;
 	struct raw_impair *impair;
 	char **addresses;
 	unsigned addresses_count;

@@ -225,8 +225,10 @@ int config_resolve(
 
 void config_unresolve(struct config *config)
 {
-	for (unsigned i = 0; i < config->ports_count; i++)
+	for (unsigned i = 0; i < config->ports_count; i++) {
 		free(config->ports[i].addresses);
+		free((void *)config->ports[i].port.own);
+	}
 	for (unsigned i = 0; i < config->brokers_count; i++)
 		free((void *)config->brokers[i].sources);
 	for (unsigned i = 0; i < config->endpoints_count; i++)

@@ -35,6 +35,10 @@ static const cyaml_strval_t bridges[] = {
 	{"static", CONFIG_BRIDGE_STATIC},
 	{"hub", CONFIG_BRIDGE_HUB},
 };
+static const cyaml_strval_t filters[] = {
+	{"none", CONFIG_FILTER_NONE},
+	{"auto", CONFIG_FILTER_AUTO},
+};
 static const cyaml_strval_t idles[] = {
 	{"adaptive", CONFIG_IDLE_ADAPTIVE},
 	{"busy", CONFIG_IDLE_BUSY},
@@ -110,6 +114,7 @@ static const cyaml_schema_field_t port_fields[] = {
 	TEXT(struct raw_port, name),
 	TEXT(struct raw_port, device),
 	OPTIONAL_TEXT(struct raw_port, mtu),
+	CHOICE(struct raw_port, filter, filters),
 	OPTIONAL_TEXT(struct raw_port, rx_ring),
 	OPTIONAL_TEXT(struct raw_port, tx_ring),
 	LIST(struct raw_port, addresses, OPTIONAL, &text_entry, 0),

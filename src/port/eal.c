@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "port/eal_arguments.h"
+#include "port/filter.h"
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -110,14 +111,33 @@ static int eal_start(const struct eal_arguments *arguments)
 	return rte_errno > 0 ? -rte_errno : -EIO;
 }
 
+static int filters_prepare(const struct port_eal_config *config, char *ret_path, size_t size)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < config->devices_count; i++)
+		if (eal_device_is_filtered(config, i))
+			r = filter_claim(config->devices[i]);
+	if (r == 0 && config->filtered != 0) {
+		r = filter_program_open(ret_path, size);
+		if (r < 0)
+			log_error(COMPONENT, "no file for the XDP program: %s", strerror(-r));
+	}
+	return r;
+}
+
 int port_eal_init(const struct port_eal_config *config)
 {
 	bool hugepages = hugepages_enough(config);
 	struct eal_arguments arguments;
+	char filter[64] = "";
 	int r;
 
 	dpdk_log_redirect();
-	r = eal_arguments_make(config, hugepages, (unsigned)getpid(), &arguments);
+	r = filters_prepare(config, filter, sizeof(filter));
+	if (r < 0)
+		return r;
+	r = eal_arguments_make(config, hugepages, filter, (unsigned)getpid(), &arguments);
 	if (r < 0)
 		return r;
 	r = eal_start(&arguments);

@@ -67,7 +67,8 @@ static int add_memory(struct eal_arguments *arguments, const struct port_eal_con
 	return r | add(arguments, "-m") | add(arguments, "%u", config->memory_mb);
 }
 
-static int add_devices(struct eal_arguments *arguments, const struct port_eal_config *config)
+static int add_devices(
+	struct eal_arguments *arguments, const struct port_eal_config *config, const char *filter)
 {
 	bool physical = false;
 	int r = 0;
@@ -79,15 +80,18 @@ static int add_devices(struct eal_arguments *arguments, const struct port_eal_co
 			physical = true;
 			r |= add(arguments, "--allow=%s", device);
 		} else {
-			r |= add(arguments, "--vdev=%s", device);
+			bool filtered = eal_device_is_filtered(config, i);
+
+			r |= add(arguments, "--vdev=%s%s%s", device, filtered ? ",xdp_prog=" : "",
+				filtered ? filter : "");
 		}
 	}
 	// Without an --allow the EAL would take over every device that is bound to a user driver.
 	return physical ? r : r | add(arguments, "--no-pci");
 }
 
-int eal_arguments_make(const struct port_eal_config *config, bool hugepages, unsigned process_id,
-	struct eal_arguments *ret_arguments)
+int eal_arguments_make(const struct port_eal_config *config, bool hugepages, const char *filter,
+	unsigned process_id, struct eal_arguments *ret_arguments)
 {
 	struct eal_arguments arguments = {
 		.values = calloc(EAL_FIXED_ARGUMENTS + config->devices_count, sizeof(char *)),
@@ -101,7 +105,7 @@ int eal_arguments_make(const struct port_eal_config *config, bool hugepages, uns
 	    add(&arguments, "--no-telemetry") |
 	    add(&arguments, "--log-level=*:%s",
 		    log_get_level() == LOG_LEVEL_DEBUG ? "info" : "error") |
-	    add_devices(&arguments, config);
+	    add_devices(&arguments, config, filter);
 	if (r != 0) {
 		eal_arguments_free(&arguments);
 		return -ENOMEM;

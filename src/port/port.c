@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "port/eal_arguments.h"
+#include "port/filter.h"
 #include "port/port_state.h"
 
 #include <rte_ethdev.h>
@@ -146,6 +147,15 @@ static void log_capabilities(const struct port *port, const struct port_config *
 		caps->multi_segment ? "yes" : "no");
 }
 
+static int port_filter(const struct port *port, const struct port_config *config)
+{
+	if (port_filter_is_possible(config->device))
+		return filter_fill(port->name, port->if_index, config->own, config->own_count);
+	log_info(COMPONENT, "%s: '%s' cannot be told what is for Offramp: everything comes",
+		port->name, config->device);
+	return 0;
+}
+
 static int port_setup(
 	struct port *port, const struct port_config *config, struct rte_mempool *const *rx_pools)
 {
@@ -174,6 +184,8 @@ static int port_setup(
 	port->tx_prepare = port->caps.tx_ip_checksum || port->caps.tx_tcp_checksum;
 	if (r == 0)
 		r = device_configure(port, config, &info, rx_pools);
+	if (r == 0 && config->filtered)
+		r = port_filter(port, config);
 	return r;
 }
 

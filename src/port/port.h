@@ -20,9 +20,12 @@ struct rte_mempool;
 
 // --- EAL -----------------------------------------------------------------------------------------
 
+#define PORT_DEVICES_MAX 64 // more than DPDK has
+
 struct port_eal_config {
 	const char *const *devices; // "0000:03:00.0" or "net_af_packet0,iface=veth0"
 	unsigned devices_count;
+	uint64_t filtered; // bit i: devices[i] has a filter (port_config.filtered)
 	unsigned memory_mb;
 	unsigned control_core; // the main lcore: control threads live here
 	const unsigned *worker_cores;
@@ -41,6 +44,11 @@ unsigned port_eal_worker_lcore(unsigned worker);
 
 // --- a port --------------------------------------------------------------------------------------
 
+// IPv4 as an IPv4-mapped IPv6 address.
+struct port_address {
+	uint8_t bytes[16];
+};
+
 struct port_config {
 	const char *name;   // as in the configuration: "clients"
 	const char *device; // as given to the EAL
@@ -49,6 +57,11 @@ struct port_config {
 	uint16_t mtu;
 	unsigned rx_ring, tx_ring; // descriptors; 0: driver default within 512..2048
 	bool promiscuous;	   // take frames for other stations too (bridging)
+	// Only what is for these addresses comes, the rest stays with the host's kernel, where the
+	// device can do that: port_filter_is_possible().
+	bool filtered;
+	const struct port_address *own;
+	unsigned own_count;
 	struct impair_config impair_rx, impair_tx; // all zero unless port_impair_built_in()
 };
 
@@ -59,6 +72,9 @@ struct port_caps {
 };
 
 struct port;
+
+// Can such a device be given a filter?
+bool port_filter_is_possible(const char *device);
 
 // Is this the test build, whose ports can be made bad wires? (meson -Dimpair=true)
 bool port_impair_built_in(void);

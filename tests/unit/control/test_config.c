@@ -311,6 +311,8 @@ static void what_a_bump_in_the_wire_is_told_must_fit(void **state)
 	} cases[] = {
 		{"device: net_af_packet1", "device: net_af_packet1, addresses: [198.18.0.3/16]",
 			"4:54: ports[1].addresses: with 'mode: monitor' Offramp has no addresses"},
+		{"device: net_af_packet1", "device: net_af_packet1, filter: auto",
+			"ports[1].filter: with 'mode: monitor' everything goes through Offramp"},
 		{"  - {name: right, device: net_af_packet1}\n", "",
 			"ports: 1 given; valid choices: 2 to 32 ports"},
 		{"address: 198.18.0.1:1883", "address: 198.18.0.1:1883, listen: 198.18.0.2:1883",
@@ -384,8 +386,8 @@ static const struct mistake mistakes[] = {
 	{"fence: none", "topics: kafka",
 		"17:13: brokers[0].topics: 'kafka' is not known; valid choices: mqtt, amqp\n"},
 	{"mtu: 1400", "mttu: 1400",
-		"5:5: ports[0].mttu: no such key; valid choices: name, device, mtu, rx_ring, "
-		"tx_ring, addresses, impair\n"},
+		"5:5: ports[0].mttu: no such key; valid choices: name, device, mtu, filter, "
+		"rx_ring, tx_ring, addresses, impair\n"},
 	{"log: {level: debug}", "log: {level: debug, level: info}",
 		"27:21: log.level: given twice; the first stands on line 27\n"},
 	{"log: {level: debug}", "log: debug", "27:6: log: must hold keys; valid choices: level\n"},

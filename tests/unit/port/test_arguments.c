@@ -18,6 +18,7 @@ struct arguments_case {
 	unsigned worker_cores[2];
 	unsigned workers;
 	bool hugepages;
+	uint64_t filtered;
 	const char *expected;
 };
 
@@ -41,6 +42,18 @@ static const struct arguments_case cases[] = {
 		.expected =
 			"offramp --lcores=0@0,1@4,2@6 --file-prefix=offramp-7 --in-memory " MEMORY
 				TAIL "--allow=0000:03:00.0 --allow=03:00.1,mprq_en=1 ",
+	},
+	{
+		.title = "one that sorts out what is for us, one that does not",
+		.devices = {"net_af_xdp0,iface=a", "net_af_xdp1,iface=b"},
+		.worker_cores = {1},
+		.workers = 1,
+		.filtered = 2,
+		.expected =
+			"offramp --lcores=0@0,1@1 --file-prefix=offramp-7 --no-huge --no-shconf " MEMORY
+				TAIL
+			"--vdev=net_af_xdp0,iface=a --vdev=net_af_xdp1,iface=b,xdp_prog=/f "
+			"--no-pci ",
 	},
 	{
 		.title = "both kinds",
@@ -71,13 +84,14 @@ static void test_arguments_are_as_decided(void **state)
 			.memory_mb = 256,
 			.worker_cores = c->worker_cores,
 			.workers = c->workers,
+			.filtered = c->filtered,
 		};
 		struct eal_arguments arguments;
 		char line[1024] = "";
 
 		while (config.devices_count < 3 && c->devices[config.devices_count] != NULL)
 			config.devices_count++;
-		assert_int_equal(eal_arguments_make(&config, c->hugepages, 7, &arguments), 0);
+		assert_int_equal(eal_arguments_make(&config, c->hugepages, "/f", 7, &arguments), 0);
 		assert_null(arguments.values[arguments.count]);
 		for (int a = 0; a < arguments.count; a++) {
 			strcat(line, arguments.values[a]);

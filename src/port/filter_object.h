@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// filter.bpf.c, compiled: an ELF file for the kernel.
+
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+extern const uint8_t filter_object[];
+extern const size_t filter_object_length;
