@@ -47,8 +47,7 @@ static struct payload *payload_of(struct client *client, struct mqtt_bytes bytes
 
 	if (payload == NULL)
 		return NULL;
-	if (bytes.length > 0)
-		memcpy(payload->data, bytes.data, bytes.length);
+	memcpy(payload->data, bytes.data, bytes.length);
 	payload->length = bytes.length;
 	return payload;
 }

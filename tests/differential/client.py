@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             props = [[name, value.hex() if isinstance(value, bytes) else value]
                      for name, value in props]
             self.record["deliveries"].append([
-                topic.replace(self.run.prefix, programs.PLACE, 1), packet.qos, packet.retain,
+                topic.replace(self.run.prefix, programs.PLACE), packet.qos, packet.retain,
                 packet.dup, number, self._judge(packet.payload, number), props, self.run.step])
         if not packet.qos:
             return None

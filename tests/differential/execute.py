@@ -13,6 +13,7 @@ import socket
 
 import client as clients
 import program as programs
+import rights
 from client import mqtt
 
 LIMIT_S = 20  # for a script, a round of pings
@@ -37,9 +38,10 @@ ILLEGAL = {
 class Endpoint:
     """Where clients connect, and from where."""
 
-    def __init__(self, name, host, port, impaired=False):
+    def __init__(self, name, host, port, impaired=False, ask=None):
         from testbed import hosts
         self.name, self.host, self.port, self.impaired = name, host, port, impaired
+        self.ask = ask  # how many messages of whom were captured and passed; None: nobody knows
         self._open = lambda: hosts.open_socket(name, "clients", hosts.family(host),
                                                socket.SOCK_STREAM)
 
@@ -68,6 +70,7 @@ class Run:
                               for _, _, will in programs.wills(program)})
         self.payloads[None] = b""
         self.step = 0
+        self.counts = []  # {client identifier: (captured, passed)}, before and after what counts
         self.sessions, self.current, self.trace = {}, {}, {}
         for slot, made in enumerate(program["clients"]):
             name = "" if made.get("assigned") else f"{prefix}c{slot}"
@@ -82,7 +85,9 @@ class Run:
         pulse = asyncio.get_running_loop().create_task(self._pulse())
         try:
             for self.step, step in enumerate(self.program["steps"]):
+                await self._steady(self.step)
                 await self._step(self.step, step)
+            await self._steady(len(self.program["steps"]))
             await asyncio.sleep(SETTLE_S)
             await self._quiet()
         except (asyncio.TimeoutError, OSError) as error:
@@ -96,6 +101,15 @@ class Run:
                 if connection.transport:
                     connection.transport.abort()
         return self.trace
+
+    async def _steady(self, step):
+        """The rounds of steady traffic are some time apart, and the last ones are counted."""
+        begin, counted = self.program.get("steady", (None, None))
+        if begin is None or step <= begin:
+            return
+        await asyncio.sleep(rights.STEADY_S)
+        if self.endpoint.ask and step in (counted, len(self.program["steps"])):
+            self.counts.append(await self.endpoint.ask(self.prefix))
 
     async def _pulse(self):
         """Keeps those with a short keep alive while a step takes its time."""
@@ -141,12 +155,18 @@ class Run:
         await asyncio.gather(self._visit(f"{self.prefix}clean", retained),
                              *[self._visit(name) for name in names])
 
+    def _owner(self):
+        """Where there are rights, who has all of them."""
+        if not any("user" in client for client in self.program["clients"]):
+            return {}
+        return {"user": rights.OWNER, "password": rights.password(rights.OWNER)}
+
     async def _visit(self, name, topics=()):
         visitor = clients.Session(4, name, random.Random(name))
         connection = await self.endpoint.connect(clients.Connection(visitor, self, 0, {}))
         answered = connection.wait("CONNACK")
         connection.leaving = connection.may_end = True
-        connection.write(mqtt.connect(name))
+        connection.write(mqtt.connect(name, **self._owner()))
         await asyncio.wait_for(answered, self.limit_s)
         connection.write(b"".join(
             mqtt.publish(programs.prefixed(topic, self.prefix), retain=True) for topic in topics))
@@ -223,13 +243,18 @@ class Part:
             keep_alive=options["keep_alive"], props=self._connect_props(options),
             will=will and mqtt.Will(programs.prefixed(will["topic"], self.run_.prefix),
                                     programs.payload(will), will["qos"], will["retain"],
-                                    self._props(will["props"]))),
+                                    self._props(will["props"])),
+            **self._credentials()),
                    self.connection.wait("CONNACK"))
         if self.session.unfinished:  # what is sent next depends on the answer
             await self._answered()
             self._send_again()
         if before:
             self.waits.append(before.closed)
+
+    def _credentials(self):
+        user = self.run_.program["clients"][self.slot].get("user")
+        return {"user": user, "password": rights.password(user)} if user else {}
 
     def _connect_props(self, options):
         names = {"expiry": "session_expiry", "receive_maximum": "receive_maximum",

@@ -72,10 +72,11 @@ class Step:
 
 
 class Generator:
-    def __init__(self, seed):
+    def __init__(self, seed, features=None):
         self.random = random.Random(seed)
         self.seed, self.number = seed, 0
-        self.features = {name for name, share in FEATURES.items() if self._chance(share)}
+        self.features = {name for name, share in (features or FEATURES).items()
+                         if self._chance(share)}
         self.topics = self.random.sample(TOPICS, self.random.randint(1, 5))
         if "share" in self.features:
             self.topics += SHARED

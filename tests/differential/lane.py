@@ -76,4 +76,4 @@ async def _run(pipe, endpoint, key, program, prefix):
         await run.clean()
     except (asyncio.TimeoutError, OSError):
         pass  # nothing that comes after meets its topics
-    pipe.send((key, trace))
+    pipe.send((key, (trace, run.counts)))

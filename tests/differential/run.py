@@ -8,6 +8,7 @@ See README.md.
 """
 
 import argparse
+import asyncio
 import collections
 import glob
 import json
@@ -15,6 +16,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
@@ -22,6 +24,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import bed as beds  # noqa: E402
 import generate  # noqa: E402
 import program as programs  # noqa: E402
+import rights  # noqa: E402
 from compare import Comparison  # noqa: E402
 from execute import Endpoint  # noqa: E402
 from lane import Lane  # noqa: E402
@@ -34,6 +37,24 @@ IMPAIR = "loss=2%,reorder=1%,duplicate=1%"
 SIDES = ("alone", "offramp")
 PROGRAM_LIMIT_S = 240
 CAPTURED_MIN = 0.15  # of all messages; below that equality would say little
+# Of what may be written, with rights, from a second after a topic's first message. A few programs
+# say little of it.
+STEADY_MIN, STEADY_PROGRAMS = 0.95, 200
+
+
+class Asker:
+    """How many messages of each client were captured and passed, as the daemon says."""
+
+    def __init__(self, name):
+        socket = beds.ToolBed(name).control_socket
+        self.argv = (os.path.join(beds.BUILD, "offramp"), "--socket", socket, "connections",
+                     "--json")
+
+    async def __call__(self, prefix):
+        process = await asyncio.create_subprocess_exec(*self.argv, stdout=asyncio.subprocess.PIPE)
+        text, _ = await process.communicate()
+        return {row["client_id"]: (row["captured"], row["passed"]) for row in json.loads(text)
+                if row["client_id"].startswith(prefix)}
 
 
 class Runner:
@@ -44,6 +65,8 @@ class Runner:
         self.beds, self.lanes = {}, {}
         self.sizes = collections.Counter()
         self.runs = 0
+        self.prefixes = {}  # of the latest run of each program
+        self.folder = tempfile.TemporaryDirectory(prefix="offramp-rights-")
 
     def __enter__(self):
         try:
@@ -54,17 +77,34 @@ class Runner:
             modes = {"alone": ("direct", []), "offramp": (self.options.mode, daemon)}
             if self.options.mode == "direct":
                 modes["offramp"] = ("direct", [])
+            if self.options.rights:
+                settings = ["--settings", self._settings()]
+                plugin = ["--plugin", "defer"] if self.options.mode != "direct" else []
+                mode, more = modes["offramp"]
+                modes = {"alone": ("direct", settings),
+                         "offramp": (mode, [*more, *settings, *plugin])}
             for side in SIDES:
                 mode, more = modes[side]
                 self.beds[side] = beds.Bed(mode, "--timeout", 60, *broker, *more)
                 self.beds[side].up()
                 bed = self.beds[side]
+                ask = Asker(bed.name) if self.options.rights and mode != "direct" else None
                 self.lanes[side] = Lane(Endpoint(bed.name, bed.host, bed.port,
-                                                 bool(self.options.impair)), self.options.width)
+                                                 bool(self.options.impair), ask),
+                                        self.options.width)
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _settings(self):
+        """Lines of mosquitto.conf, for both brokers."""
+        acl, passwords, path = (os.path.join(self.folder.name, name)
+                                for name in ("acl", "passwords", "settings"))
+        rights.write_files(acl, passwords)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"acl_file {acl}\npassword_file {passwords}\n")
+        return path
 
     def __exit__(self, *_):
         # A second Ctrl-C must not leave half of it behind.
@@ -74,13 +114,15 @@ class Runner:
             lane.close()
         for bed in self.beds.values():
             bed.down()
+        self.folder.cleanup()
 
     def run(self, named):
         """named: {key: program}. Yields (key, differences) as they are done."""
         for key, program in named.items():
             self.runs += 1
+            self.prefixes[key] = f"d{self.runs:06}"
             for lane in self.lanes.values():
-                lane.start(key, program, f"d{self.runs:06}")
+                lane.start(key, program, self.prefixes[key])
         traces = collections.defaultdict(dict)
         pipes = {self.lanes[side].pipe: side for side in SIDES}
         left = len(named) * len(SIDES)
@@ -89,11 +131,27 @@ class Runner:
             if not ready:
                 raise SystemExit(f"no program came to its end within {PROGRAM_LIMIT_S} s")
             for pipe in ready:
-                key, trace = pipe.recv()
+                key, (trace, counts) = pipe.recv()
                 left -= 1
                 traces[key][pipes[pipe]] = trace
+                self._count(counts)
                 if len(traces[key]) == len(SIDES):
-                    yield key, self._compare(named[key], traces.pop(key))
+                    done = traces.pop(key)
+                    found = self._compare(named[key], done)
+                    if self.options.rights:
+                        for side in SIDES:
+                            found += [f"{side}: {line}" for line in rights.violations(
+                                named[key], done[side], self.prefixes[key])]
+                    yield key, found
+
+    def _count(self, counts):
+        """Of who was there before and after: what was captured and passed meanwhile."""
+        if len(counts) < 2:
+            return
+        before, after = counts
+        for client in before.keys() & after.keys():
+            for at, what in enumerate(("steady captured", "steady passed")):
+                self.sizes[what] += after[client][at] - before[client][at]
 
     def _compare(self, program, traces):
         comparison = Comparison(program)
@@ -141,8 +199,9 @@ def select(options):
     """{name: program} of what is to be run."""
     if options.files:
         return {os.path.basename(path): programs.load(path) for path in options.files}
-    named = corpus()
-    named.update({f"seed {seed}": generate.generate(seed)
+    named = {} if options.rights else corpus()
+    make = rights.generate_program if options.rights else generate.generate
+    named.update({f"seed {seed}": make(seed)
                   for seed in range(options.first, options.first + options.seeds)})
     return named
 
@@ -203,6 +262,8 @@ def judge(options, named, different, seconds, counters, sizes, well):
                   if count}
         print(f"captured {100 * share:.0f} % of the messages; passed: {passed}")
         print("fences:", counters.get("fences_total"))
+        if options.rights:
+            failed |= not judge_steady(sizes, len(named))
         if len(named) >= 20 and share < CAPTURED_MIN:
             print(f"FAILED too little was captured (at least {100 * CAPTURED_MIN:.0f} % wanted)")
             failed = True
@@ -210,6 +271,17 @@ def judge(options, named, different, seconds, counters, sizes, well):
         print("FAILED a program died, or a sanitizer has something to say")
         failed = True
     return 1 if failed else 0
+
+
+def judge_steady(sizes, programs_run):
+    captured, passed = sizes["steady captured"], sizes["steady passed"]
+    share = captured / max(1, captured + passed)
+    print(f"from a second after a topic's first message on: captured {captured} of "
+          f"{captured + passed} that may be written, {100 * share:.1f} %")
+    if programs_run < STEADY_PROGRAMS or share >= STEADY_MIN:
+        return True
+    print(f"FAILED too little of it was captured (at least {100 * STEADY_MIN:.0f} % wanted)")
+    return False
 
 
 def main():
@@ -220,6 +292,8 @@ def main():
     parser.add_argument("--first", type=int, default=1, help="the first seed (default: 1)")
     parser.add_argument("--mode", default="stack",
                         help="of the testbed with Offramp; direct: the broker against itself")
+    parser.add_argument("--rights", action="store_true",
+                        help="clients with different rights, mosquitto with acl_file and plugin")
     parser.add_argument("--io", default="af_packet", help="ports of the daemon")
     parser.add_argument("--workers", type=int, default=1, help="of the daemon (default: 1)")
     parser.add_argument("--broker", help="command of another broker, as of tools/testbed")
