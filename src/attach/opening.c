@@ -164,7 +164,8 @@ static void first_octet(struct monitor *monitor, struct track *track, struct pas
 	deliver_held(monitor, track);
 }
 
-// Text ahead of the first octet is put aside: forwarded, it could not be taken over any more.
+// Text ahead of the first octet, or the end behind it, is put aside: forwarded, it could not be
+// taken over any more.
 static void hold(struct monitor *monitor, struct track *track, struct passer *passer)
 {
 	if (track->held_count == TRACK_HELD || monitor->held == TRACKS_HELD) {
@@ -252,13 +253,16 @@ static void opening_reset(struct monitor *monitor, struct track *track, struct p
 	monitor_forward(monitor, passer);
 }
 
+static bool is_first(const struct track *track, const struct tcp_segment *seg)
+{
+	return seg->seq == track->ends[CLIENT].tcp.isn + 1;
+}
+
 static void client_text(struct monitor *monitor, struct track *track, struct passer *passer)
 {
-	uint32_t first = track->ends[CLIENT].tcp.isn + 1;
-
-	if (passer->segment.seq == first)
+	if (is_first(track, &passer->segment))
 		first_octet(monitor, track, passer);
-	else if (seq_gt(passer->segment.seq, first))
+	else if (seq_gt(passer->segment.seq, track->ends[CLIENT].tcp.isn + 1))
 		hold(monitor, track, passer);
 	else
 		monitor_forward(monitor, passer); // a keep-alive's octet
@@ -287,7 +291,8 @@ void opening_segment(struct monitor *monitor, struct track *track, struct passer
 	}
 	remember_segment(track, passer);
 	track_touch(monitor, track);
-	if (seg->length > 0 && passer->side == CLIENT) {
+	if (passer->side == CLIENT &&
+		(seg->length > 0 || ((seg->flags & TCP_FLAG_FIN) && !is_first(track, seg)))) {
 		client_text(monitor, track, passer);
 		return;
 	}

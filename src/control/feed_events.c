@@ -93,6 +93,8 @@ static void event_run(const struct notice *notice, struct offload *offload, unsi
 	const struct event_notice *event = (const struct event_notice *)notice;
 
 	tell(offload, event->broker, event->message);
+	if (event->message->sequence)
+		offload_notice_heard(offload, event->broker, event->message->sequence);
 	if (event->lease_until_us)
 		__atomic_store_n(&event->leases[worker], event->lease_until_us, __ATOMIC_RELEASE);
 }

@@ -62,6 +62,7 @@ static bool turn_post(
 	turn->broker = feed->broker;
 	turn->leases = feed->leases;
 	turn->why = why;
+	turn->stream.instance = feed->instance;
 	turn->stream.markers = stream->markers;
 	turn->stream.split = stream->split;
 	turn->stream.complete = stream->complete;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "net/net_if.h"
+#include "net/sums.h"
 
 #include <rte_byteorder.h>
 #include <rte_ether.h>
@@ -385,6 +386,7 @@ void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports)
 		return;
 	}
 	counter_inc(&bridge->counters.frames);
+	net_sums_complete(m);
 	while ((ports & (ports - 1)) != 0) {
 		struct net_if *netif = bridge->netifs[__builtin_ctz(ports)];
 		struct rte_mbuf *copy = rte_pktmbuf_copy(m, netif->tx_pool, 0, UINT32_MAX);

@@ -18,6 +18,7 @@
 #include "offload/parcel.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
+#include "offload/split.h"
 #include "offload/upstream.h"
 
 // Targets fetched ahead of their turn.
@@ -135,6 +136,37 @@ static int capture_everywhere(struct client *client, struct proof_route *route,
 	return *ret_reason == PROOF_CAPTURE;
 }
 
+// Clients that are away get it from the broker, which acknowledges it.
+static int split(struct client *client, struct proof_route *route, const struct mqtt_frame *frame,
+	const struct mqtt_publish *publish, enum proof_reason *ret_reason)
+{
+	struct message message;
+	struct pace pace = {0};
+	int rc;
+
+	if (publish->qos > 0 && !upstream_acks_ready(client))
+		return -EAGAIN;
+	*ret_reason = PROOF_NO_MEMORY;
+	if (message_init(&message, client->offload, frame, publish) < 0) {
+		upstream_acks_release(client);
+		return 0;
+	}
+	*ret_reason = judge_memory(client->offload, route, frame, &message);
+	rc = *ret_reason == PROOF_CAPTURE ? split_pass(client, route, frame) : -ENOMEM;
+	if (rc == 0) {
+		if (publish->qos > 0)
+			acks_passed(client_acks(client), publish->packet_id);
+		distribute(client, client->version, route, frame, &message, &pace);
+		pace_decide(&pace, client->offload, &client->wait);
+		counter_inc(&client->offload->counters.split);
+	} else {
+		*ret_reason = PROOF_NO_MEMORY;
+		upstream_acks_release(client);
+	}
+	message_fini(&message);
+	return rc == 0;
+}
+
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 // 3.4.2.1
 
 static int capture(struct client *client, struct proof_route *route, const struct mqtt_frame *frame,
@@ -157,6 +189,8 @@ static int capture(struct client *client, struct proof_route *route, const struc
 		*ret_reason = PROOF_FENCE;
 		return 0;
 	}
+	if (split_needed(client, route, publish->qos))
+		return split(client, route, frame, publish, ret_reason);
 	if (publish->qos > 0 && !may_acknowledge(client))
 		return -EAGAIN;
 	if (route->workers != 0)

@@ -189,6 +189,8 @@ void client_end_session(struct client *client)
 		session_settle(client->broker->map, session);
 	if (session != NULL)
 		owed_park(client, session);
+	if (session != NULL)
+		session->joining |= client->nonce != 0;
 	client_lose_session(client);
 	if (client->state != CLIENT_RAW)
 		client->state = CLIENT_ENDED;

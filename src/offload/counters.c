@@ -72,6 +72,10 @@ const struct counter_family offload_counter_families[] = {
 		COUNTER_MONOTONIC},
 	{"publish_crossed_total", "PUBLISHes captured by one worker that another one delivered",
 		NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"publish_split_total",
+		"PUBLISHes delivered by Offramp to its clients, and by the broker to everybody "
+		"else",
+		NULL, NULL, 1, COUNTER_MONOTONIC},
 	{"publish_refused_total", "PUBLISHes of clients to the topic of Offramp's markers", NULL,
 		NULL, 1, COUNTER_MONOTONIC},
 	{"publishers_paused_total", "times a publisher waited for its subscribers", NULL, NULL, 1,
@@ -84,6 +88,6 @@ const unsigned offload_counter_families_count =
 
 static_assert(
 	sizeof(struct offload_counters) ==
-		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 6 + OFFLOAD_FENCES + 9 +
-					   2 * MQTT_TYPES + OFFLOAD_ROUTES),
+		sizeof(uint64_t) * (3 + PROOF_REASONS + 3 + OFFLOAD_DROPS + 6 + OFFLOAD_FENCES +
+					   10 + 2 * MQTT_TYPES + OFFLOAD_ROUTES),
 	"a family a field, in order");

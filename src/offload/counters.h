@@ -42,6 +42,7 @@ struct offload_counters {
 	uint64_t abandoned;   // PUBLISHes of QoS 2 whose publisher went without releasing them
 	uint64_t held;	      // deliveries that waited for a SUBACK
 	uint64_t crossed;     // captured by other workers, for subscribers of this one
+	uint64_t split;	      // PUBLISHes delivered here, and by the broker to who is away
 	uint64_t refused;     // PUBLISHes to a topic that is Offramp's own
 	uint64_t paused;      // times a publisher was made to wait for its subscribers
 	uint64_t routes[OFFLOAD_ROUTES];

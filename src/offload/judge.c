@@ -10,6 +10,7 @@
 #include "offload/owed.h"
 #include "offload/pending.h"
 #include "offload/proving.h"
+#include "offload/split.h"
 
 static enum proof_reason judge_stream(const struct offload *offload, const struct broker *broker)
 {
@@ -172,7 +173,8 @@ enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *
 	*ret_route = route;
 	if (route->reason != PROOF_CAPTURE)
 		return route->reason;
-	if (publish->qos > 0 && route->reason_qos1 != PROOF_CAPTURE)
+	if (publish->qos > 0 && route->reason_qos1 != PROOF_CAPTURE &&
+		!(publish->qos == 1 && split_possible(client, route)))
 		return route->reason_qos1;
 	if (publish->qos > 1 && route->reason_qos2 != PROOF_CAPTURE)
 		return route->reason_qos2;
@@ -180,6 +182,9 @@ enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *
 		reason = proving_judge(client, route, publish, may_ask);
 		if (reason != PROOF_CAPTURE)
 			return reason;
+		if (split_needed(client, route, publish->qos) &&
+			(publish->qos == 2 || !split_possible(client, route)))
+			return PROOF_UNKNOWN_READER;
 	}
 	return judge_pending(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
 }

@@ -29,13 +29,11 @@ uint64_t marker_token(struct offload *offload, uint32_t index)
 	return self << 56 | (uint64_t)index << 32 | offload->token_count;
 }
 
-unsigned marker_packet(
-	const struct client *client, enum marker_kind kind, uint64_t token, uint8_t *out)
+static unsigned packet_write(const struct client *client, const struct marker *marker, uint8_t *out)
 {
-	const struct marker marker = {.kind = kind, .token = token};
 	bool v5 = client->version == MQTT_VERSION_5;
 	uint8_t payload[MARKER_SIZE_MAX];
-	size_t size = marker_encode(client->broker->stream.told.marker_key, &marker, payload);
+	size_t size = marker_encode(client->broker->stream.told.marker_key, marker, payload);
 	unsigned n =
 		mqtt_header_encode(MQTT_PUBLISH, 0, (uint32_t)(2 + TOPIC_LENGTH + v5 + size), out);
 
@@ -47,6 +45,29 @@ unsigned marker_packet(
 		out[n++] = 0; // no properties
 	memcpy(out + n, payload, size);
 	return n + (unsigned)size;
+}
+
+unsigned marker_packet(
+	const struct client *client, enum marker_kind kind, uint64_t token, uint8_t *out)
+{
+	const struct marker marker = {.kind = kind, .token = token};
+
+	return packet_write(client, &marker, out);
+}
+
+unsigned marker_skip_packet(
+	const struct client *client, const uint64_t *except, uint32_t count, uint8_t *out)
+{
+	struct marker marker = {
+		.kind = MARKER_SKIP,
+		.token = client->broker->stream.heard,
+		.except_count = (uint8_t)count,
+	};
+
+	DASSERT(count <= MARKER_EXCEPT_MAX);
+	if (count > 0)
+		memcpy(marker.except, except, count * sizeof(*except));
+	return packet_write(client, &marker, out);
 }
 
 bool markers_possible(const struct client *client)
@@ -64,13 +85,19 @@ bool marker_topic(const struct broker *broker, struct mqtt_bytes topic)
 	       memcmp(topic.data, topic_text, TOPIC_LENGTH) == 0;
 }
 
+bool marker_is_joined(const struct client *client)
+{
+	return client->session != NULL && client->session->key != 0 && client->nonce == 0 &&
+	       client->joined_stream == client->broker->stream.serial;
+}
+
 void marker_join(struct client *client)
 {
 	struct offload *offload = client->offload;
 	uint8_t packet[MARKER_PACKET_MAX];
 	uint64_t nonce;
 
-	if (client->session == NULL || client->session->key != 0 || !markers_possible(client))
+	if (client->session == NULL || marker_is_joined(client) || !markers_possible(client))
 		return;
 	if (client->joined_stream == client->broker->stream.serial &&
 		offload->now_us < client->joined_us + AGAIN_US)

@@ -32,6 +32,10 @@ static inline uint32_t marker_token_index(uint64_t token)
 // The packet, as the client would send it; returns its length.
 unsigned marker_packet(
 	const struct client *client, enum marker_kind kind, uint64_t token, uint8_t *out);
+#define MARKER_SKIP_MAX (MARKER_PACKET_MAX + 8 * MARKER_EXCEPT_MAX)
+// Likewise: the next PUBLISH is not for joined clients, but for those of these keys.
+unsigned marker_skip_packet(
+	const struct client *client, const uint64_t *except, uint32_t count, uint8_t *out);
 // Markers can be written on this client's leg.
 bool markers_possible(const struct client *client);
 // Is this a topic that only Offramp may publish to?
@@ -39,6 +43,8 @@ bool marker_topic(const struct broker *broker, struct mqtt_bytes topic);
 
 // Asks which of the broker's clients this is, unless that is known or was asked a moment ago.
 void marker_join(struct client *client);
+// It has been answered, in this stream.
+bool marker_is_joined(const struct client *client);
 // The broker has answered.
 void marker_joined(struct offload *offload, struct broker *broker, uint64_t nonce, uint64_t key);
 

@@ -83,6 +83,7 @@ void offload_stream_up(
 		session_keys_forget(b->map);
 	b->stream.instance = stream->instance;
 	b->stream.serial++;
+	b->stream.heard = 0;
 	b->stream.told = *stream;
 	b->stream.up = true;
 	b->stream.snapshot_over = false;
@@ -101,6 +102,11 @@ void offload_stream_down(struct offload *offload, unsigned broker, const char *w
 	b->stream.up = b->stream.live = false;
 	b->stream.told.lease_until_us = NULL;
 	epoch_begin(offload, b);
+}
+
+void offload_notice_heard(struct offload *offload, unsigned broker, uint64_t sequence)
+{
+	offload->brokers[broker].stream.heard = sequence;
 }
 
 void offload_notice_snapshot_end(struct offload *offload, unsigned broker)

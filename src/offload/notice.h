@@ -38,6 +38,8 @@ void offload_stream_up(
 // Nothing more comes: lost, a gap, another instance. `why` has static storage; it is shown as the
 // reason why nothing is captured. Harmless when none is up.
 void offload_stream_down(struct offload *offload, unsigned broker, const char *why);
+// All events up to the one of this number have been handed over; behind each, or some.
+void offload_notice_heard(struct offload *offload, unsigned broker, uint64_t sequence);
 // With Hello.complete: what was told so far is what the broker had.
 void offload_notice_snapshot_end(struct offload *offload, unsigned broker);
 

@@ -47,7 +47,8 @@ static struct payload *payload_of(struct client *client, struct mqtt_bytes bytes
 
 	if (payload == NULL)
 		return NULL;
-	memcpy(payload->data, bytes.data, bytes.length);
+	if (bytes.length > 0)
+		memcpy(payload->data, bytes.data, bytes.length);
 	payload->length = bytes.length;
 	return payload;
 }

@@ -152,6 +152,7 @@ void probe_answered(
 {
 	struct probe *probe = probe_find(offload, published->token);
 	struct proof_route *route;
+	enum readers readers;
 
 	if (probe == NULL || probe->publisher->broker != broker || probe->routed_us != 0)
 		return;
@@ -169,9 +170,10 @@ void probe_answered(
 	}
 	// A map that has changed on the way is compared as it is now: what the broker had when it
 	// routed the message and this map has too is in both; the rest is a difference.
-	probe->compared = readers_equal(
+	readers = readers_compare(
 		probe->publisher, mqtt_bytes(probe->topic->data, probe->topic->length), published);
-	if (!proving_compared(probe->publisher, route, probe->compared)) {
+	probe->compared = readers != READERS_OTHER;
+	if (!proving_compared(probe->publisher, route, readers)) {
 		probe_end(probe);
 		return;
 	}

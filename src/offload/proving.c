@@ -85,6 +85,7 @@ static struct proof_standing *standing_of(const struct client *client, struct pr
 			.epoch = client->broker->stream.epoch,
 			.reason = PROOF_UNPROVEN,
 			.known = client->broker->config->knowledge != OFFLOAD_KNOWLEDGE_BROKER,
+			.here = client->broker->config->knowledge != OFFLOAD_KNOWLEDGE_BROKER,
 			.unrest = standing->unrest,
 			.asked_us = standing->asked_us,
 		};
@@ -99,13 +100,16 @@ static void route_failed(
 	standing->ask_us = again_us(client, &standing->failures);
 }
 
-bool proving_compared(struct client *publisher, struct proof_route *route, bool equal)
+bool proving_compared(struct client *publisher, struct proof_route *route, enum readers readers)
 {
 	struct proof_standing *standing = standing_of(publisher, route);
+	const struct broker *broker = publisher->broker;
 
-	if (publisher->broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER) {
-		standing->known = equal;
-		if (!equal) {
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER) {
+		standing->known = readers == READERS_SAME;
+		standing->here = standing->known ||
+				 (readers == READERS_STRANGERS && broker->stream.told.split);
+		if (!standing->here) {
 			route_failed(publisher, standing, PROOF_UNKNOWN_READER);
 			return false;
 		}
@@ -149,7 +153,7 @@ static bool route_look(const struct client *publisher, struct proof_route *route
 	struct proof_standing *standing = standing_of(publisher, route);
 	uint64_t until_us = UINT64_MAX, only = 0;
 
-	if (!standing->known)
+	if (!standing->here)
 		return false;
 	if (by_broker(publisher))
 		until_us = targets_until(publisher, route, &only);
@@ -197,7 +201,7 @@ static enum proof_reason subscribers_ready(const struct client *client, struct p
 	for (uint32_t i = 0; i < route->targets; i++) {
 		struct client *subscriber = proof_route_target(route, i)->owner;
 
-		if (keys && subscriber->session->key == 0) {
+		if (keys && !marker_is_joined(subscriber)) {
 			marker_join(subscriber);
 			reason = PROOF_UNJOINED;
 		}

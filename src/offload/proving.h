@@ -15,6 +15,7 @@
 
 #pragma once
 
+#include "offload/readers.h"
 #include "offload/state.h"
 
 enum proof_reason proving_look(struct client *client, struct proof_route *route,
@@ -41,7 +42,7 @@ static inline enum proof_reason proving_judge(struct client *client, struct proo
 // A probe's answer: the broker let the publisher write, or not. `since_us`: when it was asked.
 void proving_written(struct client *publisher, uint64_t hash, bool written, uint64_t since_us);
 // … and it considers the same readers, or others. True: subscribers are to be seen now.
-bool proving_compared(struct client *publisher, struct proof_route *route, bool equal);
+bool proving_compared(struct client *publisher, struct proof_route *route, enum readers readers);
 // Of every subscriber is seen what there is to see; `all`: what all of them may.
 void proving_shown(struct client *publisher, struct proof_route *route, bool all);
 // No answer came; `route` may be NULL.

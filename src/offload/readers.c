@@ -21,7 +21,7 @@ static void count(void *ctx, struct mqtt_trie_entry *entry)
 	struct session *session = sub->session;
 
 	// mosquitto leaves it out before it asks whether the client may read.
-	if (sub->no_local && session == counting->publisher)
+	if ((sub->no_local && session == counting->publisher) || session->owner == NULL)
 		return;
 	if (session->count_mark != counting->mark) {
 		session->count_mark = counting->mark;
@@ -31,7 +31,7 @@ static void count(void *ctx, struct mqtt_trie_entry *entry)
 	counting->total++;
 }
 
-bool readers_equal(const struct client *publisher, struct mqtt_bytes topic,
+enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
 	const struct offload_published *published)
 {
 	const struct session_map *map = publisher->broker->map;
@@ -39,16 +39,23 @@ bool readers_equal(const struct client *publisher, struct mqtt_bytes topic,
 		.publisher = publisher->session,
 		.mark = ++publisher->broker->counting,
 	};
+	uint32_t strangers = 0;
 
-	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0 ||
-		counting.total != published->readers_count)
-		return false;
+	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0)
+		return READERS_OTHER;
 	for (uint32_t i = 0; i < published->readers_count; i++) {
 		struct session *session = session_by_key(map, published->readers[i]);
 
-		if (session == NULL || session->count_mark != counting.mark || session->count == 0)
-			return false;
+		if (session == NULL || session->owner == NULL) {
+			strangers++;
+			continue;
+		}
+		if (session->count_mark != counting.mark || session->count == 0)
+			return READERS_OTHER;
 		session->count--;
+		counting.total--;
 	}
-	return true;
+	if (counting.total > 0)
+		return READERS_OTHER;
+	return strangers > 0 ? READERS_STRANGERS : READERS_SAME;
 }

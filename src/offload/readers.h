@@ -2,13 +2,20 @@
 // Copyright (c) The Offramp Authors
 //
 // Does the broker consider the same readers of a topic as the map has? Compared as
-// multisets, one for each matching subscription: a set would hide shared ones.
+// multisets, one for each matching subscription: a set would hide shared ones. Clients that are
+// away are strangers: the broker's side does not know them by their keys any more.
 
 #pragma once
 
 #include "offload/notice.h"
 #include "offload/state.h"
 
+enum readers {
+	READERS_OTHER, // a client of ours is missing, or has more subscriptions than one knows of
+	READERS_STRANGERS, // all of ours, and others
+	READERS_SAME,
+};
+
 // Of a message of `publisher`, whose own subscriptions with No Local do not count.
-bool readers_equal(const struct client *publisher, struct mqtt_bytes topic,
+enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
 	const struct offload_published *published);

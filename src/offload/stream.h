@@ -21,6 +21,7 @@ struct broker_stream {
 	bool snapshot_over;  // with told.complete: all that the broker has is known
 	bool live;	     // up, in step, and the lease holds in this turn
 	const char *down;    // why it is not up
+	uint64_t heard;	     // the number of the latest event
 	uint64_t epoch;	     // from 1 on
 	uint64_t since_us;   // its beginning
 	uint64_t fresh_from; // fence epoch of its beginning

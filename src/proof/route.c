@@ -60,6 +60,10 @@ static void route_drop_targets(struct proof_route *route)
 	for (uint32_t i = 0; i < route->chunks_count; i++)
 		payload_put(route->chunks[i]);
 	route->chunks_count = route->targets = route->pending = route->workers = 0;
+	if (route->absent != NULL)
+		payload_put(route->absent);
+	route->absent = NULL;
+	route->absent_count = 0;
 }
 
 static void route_drop(struct proof_route *route)
@@ -146,6 +150,9 @@ void proof_routes_usage(const struct proof_routes *table, struct proof_routes_us
 struct collection {
 	struct proof_routes *table;
 	struct proof_route *route;
+	bool whole; // it cannot be split between the broker and us
+	uint32_t absent_count;
+	uint64_t absent[ROUTE_ABSENT_MAX];
 };
 
 static struct proof_target *route_append(struct proof_routes *table, struct proof_route *route)
@@ -189,14 +196,33 @@ static bool route_stands(struct proof_route *route, uint16_t standing)
 	return standing & STANDING_TARGET;
 }
 
+// Of whom the broker alone can take care; the others could be served without it if all of them are
+// known by key, and if there is no other reason.
+static void collect_away(
+	struct collection *collection, const struct session *session, uint16_t standing)
+{
+	if (standing & STANDING_PERSISTENT)
+		collection->whole = true;
+	if (!(standing & STANDING_OFFLINE))
+		return;
+	// Whether the broker's side has joined it, and under which key, must be known.
+	if (session->owner != NULL || session->joining ||
+		collection->absent_count == ROUTE_ABSENT_MAX)
+		collection->whole = true;
+	else if (session->key != 0)
+		collection->absent[collection->absent_count++] = session->key;
+}
+
 static void collect(void *ctx, struct mqtt_trie_entry *entry)
 {
 	struct collection *collection = ctx;
 	struct subscription *sub = container_of(entry, struct subscription, entry);
+	uint16_t standing = subscription_standing(collection->table->map, sub);
 	struct proof_target *target;
 
 	collection->route->away += sub->qos > 0 && sub->session->owner == NULL;
-	if (!route_stands(collection->route, subscription_standing(collection->table->map, sub)))
+	collect_away(collection, sub->session, standing);
+	if (!route_stands(collection->route, standing))
 		return;
 	if (sub->state == SUBSCRIPTION_PENDING)
 		sub->session->pending_mark = collection->table->serial;
@@ -267,6 +293,25 @@ static void route_group(struct proof_routes *table, struct proof_route *route)
 	route->targets = written;
 }
 
+// After the targets are grouped.
+static void route_split(struct collection *collection)
+{
+	struct proof_route *route = collection->route;
+	uint32_t size = collection->absent_count * sizeof(collection->absent[0]);
+	bool other = route->reason_qos1 != PROOF_CAPTURE && route->reason_qos1 != PROOF_OFFLINE;
+
+	route->whole = collection->whole || other || route->pending > 0;
+	if (route->whole || size == 0)
+		return;
+	route->absent = payload_alloc(collection->table->payloads, size);
+	if (route->absent == NULL) {
+		route->whole = true;
+		return;
+	}
+	memcpy(route->absent->data, collection->absent, size);
+	route->absent_count = collection->absent_count;
+}
+
 // Gives back what the targets do not need of their chunks.
 static void route_shrink(struct proof_routes *table, struct proof_route *route)
 {
@@ -325,7 +370,7 @@ static bool is_renamed(const struct proof_routes *table, struct mqtt_bytes topic
 static void route_make(
 	struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
 {
-	struct collection collection = {table, route};
+	struct collection collection = {.table = table, .route = route};
 
 	route_drop_targets(route);
 	route->version = table->map->changes.version;
@@ -354,6 +399,7 @@ static void route_make(
 	}
 	route_group(table, route);
 	route_shrink(table, route);
+	route_split(&collection);
 }
 
 uint64_t proof_topic_hash(const struct proof_routes *table, struct mqtt_bytes topic)

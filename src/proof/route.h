@@ -31,7 +31,8 @@ struct proof_target {
 	uint8_t flags;
 };
 
-#define ROUTE_CHUNKS 64
+#define ROUTE_CHUNKS	 64
+#define ROUTE_ABSENT_MAX 64 // keys of clients that are away
 
 // What the broker has shown of a topic. It is of the route as made: whatever remakes that ends it.
 // The floor above fills it in.
@@ -43,6 +44,7 @@ struct proof_standing {
 	uint8_t reason;	   // why it is not shown
 	uint8_t failures;  // in a row
 	bool known;	   // the broker considers the same readers
+	bool here;	   // … and, perhaps, strangers, who do not come through here
 	bool shown;
 	// Kept when it is made anew: when it was asked for, how often at short intervals.
 	uint8_t unrest;
@@ -68,6 +70,10 @@ struct proof_route {
 	bool kept;		 // above QoS 0 a target's share outlives its connection
 	uint32_t kept_elsewhere; // bit i: worker i has such targets
 	uint32_t away;		 // subscriptions above QoS 0 of clients that are away
+	bool whole;		 // its messages cannot be split between the broker and us
+	// Keys of matched clients that are away, each once or more; NULL: none.
+	struct payload *absent;
+	uint32_t absent_count;
 };
 
 #define ROUTE_CHUNK (PAYLOAD_LARGEST / sizeof(struct proof_target))

@@ -269,6 +269,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 	}
 	session->owner = bind->owner;
 	session_key_set(map, session, 0); // of another connection
+	session->joining = false;
 	session->version = bind->version;
 	session->expiry_s = bind->expiry_s;
 	session->bridge = bind->bridge;

@@ -77,6 +77,7 @@ struct session {
 	void *owner;		   // the client's connection, NULL while offline
 	uint64_t hash;
 	uint64_t key; // by which the broker's side knows it; 0: not told
+	bool joining; // its client went while it was asked for that
 	uint32_t subscriptions_count;
 	uint32_t expiry_s; // seconds the broker keeps it offline; 0: ends with the connection
 	struct wheel_timer expiry;

@@ -69,6 +69,21 @@ static void test_text_that_overtakes_the_first_octet_waits_for_it(void **state)
 	wire_drop(w, BROKER);
 }
 
+static void test_an_end_that_overtakes_the_first_octet_waits_too(void **state)
+{
+	struct wire *w = *state;
+
+	wire_handshake(w);
+	wire_say(w, CLIENT, FIN | ACK, 1 + CONNECT_LENGTH, 1, NULL, 0);
+	wire_expect_nothing(w);
+	assert_int_equal(wire_state(w), TRACK_OPENING);
+	wire_say(w, CLIENT, ACK, 1, 1, CONNECT_PACKET, CONNECT_LENGTH);
+	assert_int_equal(wire_state(w), TRACK_ADOPTED);
+	wire_wait(w, SECOND / 10);
+	wire_expect(w, CLIENT, ACK, 1, 1 + CONNECT_LENGTH + 1, NULL, 0);
+	wire_drop(w, BROKER);
+}
+
 static void test_text_that_waited_goes_on_when_it_is_not_mqtt(void **state)
 {
 	struct wire *w = *state;
@@ -345,6 +360,7 @@ int test_opening(void)
 		wire_test(test_half_of_a_connect_will_do),
 		wire_test(test_a_lost_ack_of_the_handshake_does_not_matter),
 		wire_test(test_text_that_overtakes_the_first_octet_waits_for_it),
+		wire_test(test_an_end_that_overtakes_the_first_octet_waits_too),
 		wire_test(test_text_that_waited_goes_on_when_it_is_not_mqtt),
 		wire_test(test_what_waits_is_bounded),
 		wire_test(test_tls_passes),

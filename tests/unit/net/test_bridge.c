@@ -4,6 +4,7 @@
 // The learning bridge: where frames go, what it learns and forgets, and that they leave as they
 // came. An oracle, a list searched from end to end, says of random frames where they belong.
 
+#include "frames6.h"
 #include "net_tests.h"
 
 #include "base/clock.h"
@@ -341,6 +342,68 @@ static void test_a_tag_that_the_device_took_off_is_put_back(void **state)
 	assert_memory_equal(out + 16, frame + 12, length - 12);
 }
 
+static void test_sums_that_were_left_to_a_device_are_completed(void **state)
+{
+	const struct packet_spec spec = {.source = IP(10, 1, 1, 1), .destination = IP(10, 1, 1, 2)};
+	struct bench *b = *state;
+	uint8_t frame[256], out[256];
+
+	for (unsigned tagged = 0; tagged < 2; tagged++) {
+		size_t at = build_ether(frame, mac_of(2), mac_of(1), tagged ? 0x8100 : 0x0800);
+		size_t length;
+		struct rte_mbuf *m;
+
+		if (tagged) {
+			put16(frame + at, 42);
+			put16(frame + at + 2, 0x0800);
+			at += 4;
+		}
+		length = at + build_tcp(frame + at, &spec, "odd", 3);
+		memcpy(out, frame, length);
+		put16(frame + at + IPV4_LEN + 16, 0x1234); // of the pseudo header, or anything
+		m = frame_mbuf(b->f, frame, length);
+		m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+		route_mbuf(b, 0, m);
+		assert_memory_equal(rte_pktmbuf_mtod(b->sent[1][0], void *), out, length);
+		forget_sent(b);
+		// What nobody has said anything of is left alone.
+		m = frame_mbuf(b->f, frame, length);
+		route_mbuf(b, 0, m);
+		assert_memory_equal(rte_pktmbuf_mtod(b->sent[1][0], void *), frame, length);
+		forget_sent(b);
+	}
+}
+
+static void test_sums_of_datagrams_and_of_ipv6(void **state)
+{
+	const struct packet_spec spec = {
+		.source = IP(10, 1, 1, 1), .destination = IP(10, 1, 1, 2), .protocol = 17};
+	const struct packet6_spec spec6 = {"2001:db8::1", "2001:db8::2", PROTO_TCP, 0, 0};
+	struct bench *b = *state;
+	uint8_t frame[256], udp[13] = {0, 7, 0, 7, 0, 13, 0xab, 0xcd, 'h', 'e', 'l', 'l', 'o'};
+	uint8_t *ip = frame + ETHER_LEN;
+	size_t length = build_ether(frame, mac_of(2), mac_of(1), 0x0800);
+	struct rte_mbuf *m;
+
+	length += build_ipv4(ip, &spec, udp, sizeof(udp));
+	m = frame_mbuf(b->f, frame, length);
+	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	route_mbuf(b, 0, m);
+	memcpy(frame, rte_pktmbuf_mtod(b->sent[1][0], void *), length);
+	assert_int_equal(
+		naive_checksum(ip + IPV4_LEN, sizeof(udp),
+			(10u << 8 | 1) * 2 + (1u << 8 | 1) + (1u << 8 | 2) + 17 + sizeof(udp)),
+		0);
+	forget_sent(b);
+	length = build_ether(frame, mac_of(2), mac_of(1), 0x86dd);
+	length += build_tcp6(ip, &spec6, NULL, 0, "hello", 5);
+	m = frame_mbuf(b->f, frame, length);
+	put16(rte_pktmbuf_mtod(m, uint8_t *) + ETHER_LEN + 40 + 16, 0xabcd);
+	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	route_mbuf(b, 0, m);
+	assert_memory_equal(rte_pktmbuf_mtod(b->sent[1][0], void *), frame, length);
+}
+
 static void test_impossible_configurations_are_refused(void **state)
 {
 	struct bench *b = *state;
@@ -405,6 +468,8 @@ int test_net_bridge(void)
 		bench_test(test_what_bridges_say_goes_on_and_pauses_do_not),
 		bench_test(test_chains_jumbos_and_metadata),
 		bench_test(test_a_tag_that_the_device_took_off_is_put_back),
+		bench_test(test_sums_that_were_left_to_a_device_are_completed),
+		bench_test(test_sums_of_datagrams_and_of_ipv6),
 		bench_test(test_impossible_configurations_are_refused),
 		bench_test(test_random_frames_go_where_a_list_says),
 	};

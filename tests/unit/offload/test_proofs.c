@@ -373,6 +373,8 @@ static void readers_that_nobody_knows(void **state)
 
 	twin_connect(twin, 0, false, "s");
 	twin_connect(twin, 1, false, "p");
+	twin->no_split = true;
+	twin_stream_up(twin);
 	twin_subscribe(twin, 0, "t1", 1);
 	twin->strangers[twin->strangers_count++] = 4711;
 	for (unsigned i = 0; i < 100; i++) {
@@ -398,6 +400,38 @@ static void readers_that_nobody_knows(void **state)
 
 		twin_publish(twin, 1, '1', 1, number++);
 		assert_int_equal(twin_captured(twin), captured);
+	}
+	twin_free(twin);
+}
+
+// The broker delivers to who does not come by here, and leaves out who does.
+static void strangers_are_left_to_the_broker(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, true, "r");
+	twin->legs[2].may_read[1] = false;
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_subscribe(twin, 2, "#", 1);
+	twin->strangers[twin->strangers_count++] = 4711;
+	for (unsigned i = 0; i < 300; i++) {
+		twin_publish(twin, 1, '1', i % 3, number++);
+		twin_wait(twin, US_IN_MS);
+		if (i == 150)
+			twin_stream_up(twin);
+		if (i == 200)
+			twin_revoke(twin);
+	}
+	assert_true(bed_counters(twin->bed)->split > 120);
+	assert_int_equal(twin_captured(twin), 0);
+	assert_int_equal(twin->legs[1].published, 300);
+	assert_int_equal(twin->strangers_got, 300);
+	for (uint32_t i = 1; i < number; i++) {
+		assert_int_equal(twin_got(twin, 0, i), 1);
+		assert_int_equal(twin_got(twin, 2, i), 0);
 	}
 	twin_free(twin);
 }
@@ -486,6 +520,8 @@ static void a_stranger_that_comes_on_the_way(void **state)
 	struct twin *twin = start(state);
 	uint32_t number = 1;
 
+	twin->no_split = true;
+	twin_stream_up(twin);
 	twin_connect(twin, 0, false, "s");
 	twin_connect(twin, 1, false, "p");
 	twin_subscribe(twin, 0, "t1", 1);
@@ -517,6 +553,7 @@ static void play(struct twin *twin, struct random *rng, uint32_t *number)
 	char filter[3] = {'t', (char)('0' + topic), 0};
 	struct twin_leg *leg = &twin->legs[who];
 	uint8_t qos = (uint8_t)random_below(rng, 3);
+	char id[] = {'c', (char)('0' + who), 0};
 	bool due[PLAYERS] = {false};
 
 	switch (random_below(rng, 40)) {
@@ -543,7 +580,7 @@ static void play(struct twin *twin, struct random *rng, uint32_t *number)
 		return;
 	case 6:
 		bed_close(twin->bed, who);
-		twin_connect(twin, who, random_below(rng, 2), "x");
+		twin_connect(twin, who, random_below(rng, 2), id);
 		leg->may_read[topic] = random_below(rng, 2);
 		leg->may_write[topic] = random_below(rng, 2);
 		return;
@@ -636,6 +673,7 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(a_missed_lease_ends_everything, bed_end),
 		cmocka_unit_test_teardown(a_stream_that_comes_and_goes, bed_end),
 		cmocka_unit_test_teardown(readers_that_nobody_knows, bed_end),
+		cmocka_unit_test_teardown(strangers_are_left_to_the_broker, bed_end),
 		cmocka_unit_test_teardown(a_share_hides_behind_its_number, bed_end),
 		cmocka_unit_test_teardown(late_answers, bed_end),
 		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),

@@ -62,6 +62,7 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		offload_notice_subscribed(offload, 0, event->key, none, filter);
 		break;
 	}
+	offload_notice_heard(offload, 0, twin->first);
 }
 
 // --- the broker ----------------------------------------------------------------------------------
@@ -105,6 +106,16 @@ static void deliver(struct twin *twin, unsigned to, const struct incoming *publi
 	send(twin, to, packet, n);
 }
 
+static bool skips(const struct twin_leg *from, const struct twin_leg *reader)
+{
+	if (!from->skip || reader->joined == 0 || reader->joined > from->skip_number)
+		return false;
+	for (unsigned i = 0; i < from->skip_count; i++)
+		if (from->skip_except[i] == reader->key)
+			return false;
+	return true;
+}
+
 // Returns how many readers it has considered.
 static unsigned route(
 	struct twin *twin, unsigned from, const struct incoming *publish, uint64_t *readers)
@@ -123,7 +134,8 @@ static unsigned route(
 					mqtt_bytes(filter, strlen(filter)), publish->topic))
 				continue;
 			readers[count++] = leg->key;
-			if (!leg->may_read[topic] || (delivered && !leg->v5))
+			if (!leg->may_read[topic] || (delivered && !leg->v5) ||
+				skips(&twin->legs[from], leg))
 				continue;
 			deliver(twin, i, publish, leg->subscriptions[s].qos);
 			delivered = true;
@@ -131,6 +143,8 @@ static unsigned route(
 	}
 	for (unsigned i = 0; i < twin->strangers_count; i++)
 		readers[count++] = twin->strangers[i];
+	twin->strangers_got += twin->strangers_count;
+	twin->legs[from].skip = false;
 	return count;
 }
 
@@ -161,6 +175,8 @@ static void marked(struct twin *twin, unsigned i, const struct incoming *publish
 		if (leg->key == 0)
 			leg->key = ++twin->last_key;
 		leg->joins++;
+		if (leg->joined == 0)
+			leg->joined = twin->last;
 		event->token = marker.token;
 		event->key = leg->key;
 		break;
@@ -173,6 +189,10 @@ static void marked(struct twin *twin, unsigned i, const struct incoming *publish
 		tell_published(twin, leg);
 		break;
 	case MARKER_SKIP:
+		leg->skip = true;
+		leg->skip_number = (unsigned)marker.token;
+		leg->skip_count = marker.except_count;
+		memcpy(leg->skip_except, marker.except, sizeof(leg->skip_except));
 		break;
 	}
 }
@@ -445,11 +465,13 @@ void twin_stream_up(struct twin *twin)
 		.lease_until_us = &twin->lease_us,
 		.instance = twin->instance,
 		.markers = true,
-		.split = true,
+		.split = !twin->no_split,
 	};
 
 	for (unsigned i = 0; i < sizeof(twin->marker_key); i++)
 		twin->marker_key[i]++;
+	for (unsigned i = 0; i < BED_CLIENTS; i++)
+		twin->legs[i].joined = 0;
 	memcpy(stream.marker_key, twin->marker_key, sizeof(stream.marker_key));
 	twin->lease_us = twin->bed->tcp.now_us + US_IN_S;
 	offload_stream_up(twin->bed->offload, 0, &stream);

@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include "base/marker.h"
 #include "packets.h"
 
 #define TWIN_SUBSCRIPTIONS 8
@@ -48,6 +49,11 @@ struct twin_leg {
 	uint16_t next_id;
 	uint32_t published; // PUBLISHes that came by this leg
 	uint32_t joins;	    // markers
+	unsigned joined;    // the number of the event that told so; 0: not in this stream
+	bool skip;	    // the next PUBLISH is not for who was joined at that number, but except
+	unsigned skip_number;
+	uint8_t skip_count;
+	uint64_t skip_except[MARKER_EXCEPT_MAX];
 	// What the client has got, in order.
 	struct twin_message got[TWIN_GOT];
 	unsigned got_count;
@@ -73,6 +79,8 @@ struct twin {
 	bool silent;	       // deliveries wait: nothing is sent to clients
 	uint64_t strangers[8]; // keys of readers of everything that do not come by a leg
 	unsigned strangers_count;
+	uint32_t strangers_got; // messages
+	bool no_split;
 	char drop_topic; // a delivery of this topic is lost once, as for a slow reader
 };
 
