@@ -29,7 +29,7 @@ static void test_half_of_a_connect_will_do(void **state)
 	wire_handshake(w);
 	wire_say(w, CLIENT, ACK, 1, 1, CONNECT_PACKET, 1);
 	assert_int_equal(wire_state(w), TRACK_ADOPTED);
-	wire_say(w, CLIENT, ACK, 2, 1, CONNECT_PACKET + 1, CONNECT_LENGTH - 1);
+	wire_say(w, CLIENT, ACK, 2, 1, &CONNECT_PACKET[1], CONNECT_LENGTH - 1);
 	wire_drop(w, BROKER);
 	wire_drop(w, CLIENT);
 }
