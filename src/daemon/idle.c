@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Naps: short ones for a while, in case traffic has only paused, then longer ones.
+// Naps: short ones for a while, in case traffic has only paused, then longer ones. Workers that
+// share a core spin for nobody, and each naps so much longer: together they wake up as often as
+// one.
 
 #include "daemon/idle.h"
 
@@ -30,9 +32,10 @@ static uint64_t nap_after(uint64_t quiet_us)
 	return naps[i].nap_us;
 }
 
-void idle_init(struct idle *idle, bool busy, uint64_t now_us)
+void idle_init(struct idle *idle, bool busy, unsigned sharing, uint64_t now_us)
 {
 	idle->busy = busy;
+	idle->sharing = sharing;
 	idle->traffic_us = now_us;
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 }
@@ -40,14 +43,14 @@ void idle_init(struct idle *idle, bool busy, uint64_t now_us)
 bool idle_turn(struct idle *idle, bool worked, uint64_t now_us, uint64_t deadline_us)
 {
 	struct timespec nap = {0};
-	uint64_t quiet_us, nap_us;
+	uint64_t quiet_us, nap_us, spin_us = idle->sharing == 1 ? SPIN_US : 0;
 
 	if (worked)
 		idle->traffic_us = now_us;
 	quiet_us = now_us - idle->traffic_us;
-	if (idle->busy || quiet_us < SPIN_US || deadline_us <= now_us)
+	if (idle->busy || worked || quiet_us < spin_us || deadline_us <= now_us)
 		return false;
-	nap_us = nap_after(quiet_us);
+	nap_us = nap_after(quiet_us) * idle->sharing;
 	if (nap_us > deadline_us - now_us)
 		nap_us = deadline_us - now_us;
 	nap.tv_nsec = (long)(nap_us * 1000);

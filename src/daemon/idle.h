@@ -13,10 +13,11 @@
 
 struct idle {
 	bool busy;
+	unsigned sharing;    // workers on this core
 	uint64_t traffic_us; // when there was work last
 };
 
 // On the worker's thread.
-void idle_init(struct idle *idle, bool busy, uint64_t now_us);
+void idle_init(struct idle *idle, bool busy, unsigned sharing, uint64_t now_us);
 // After each turn. May sleep, never beyond `deadline_us`; true when it has.
 bool idle_turn(struct idle *idle, bool worked, uint64_t now_us, uint64_t deadline_us);

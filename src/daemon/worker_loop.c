@@ -213,12 +213,23 @@ static bool may_go_on(struct worker *worker, uint64_t now_us)
 	return order != WORKER_STOP;
 }
 
+// Workers on this one's core.
+static unsigned sharing(const struct worker *worker)
+{
+	const struct config *config = worker->config;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->workers; i++)
+		count += config->worker_cores[i] == config->worker_cores[worker->index];
+	return count;
+}
+
 int worker_run(void *arg)
 {
 	struct worker *worker = arg;
 	uint64_t now_us = clock_now_us();
 
-	idle_init(&worker->idle, worker->config->idle == CONFIG_IDLE_BUSY, now_us);
+	idle_init(&worker->idle, worker->config->idle == CONFIG_IDLE_BUSY, sharing(worker), now_us);
 	while (may_go_on(worker, now_us)) {
 		unsigned work = turn(worker, now_us);
 

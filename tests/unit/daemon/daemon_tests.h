@@ -12,5 +12,6 @@
 
 #include <cmocka.h>
 
+int test_daemon_idle(void);
 int test_daemon_ledger_file(void);
 int test_daemon_steering(void);

@@ -19,7 +19,8 @@ int main(void)
 		fprintf(stderr, "EAL does not start\n");
 		return 1;
 	}
-	failed = test_daemon_ledger_file();
+	failed = test_daemon_idle();
+	failed += test_daemon_ledger_file();
 	failed += test_daemon_steering();
 	rte_eal_cleanup();
 	return failed != 0;
