@@ -132,6 +132,8 @@ def test_a_reload_revokes(broker, stream):
     for count in (1, 2):
         os.kill(broker.process.pid, signal.SIGHUP)
         revoked = stream.wait("revoked", count)
+        # mosquitto forgets a signal that comes while it still reloads; then it answers nobody.
+        broker.client("c").close()
     assert "reloaded" in revoked[0].why
 
 

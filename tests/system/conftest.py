@@ -84,7 +84,12 @@ def parameter(item, name, default=None):
 
 
 def mode_of(item):
-    """None when the test is for none of the modes that were asked for."""
+    """None when the test is for none of the modes that were asked for.
+
+    Those that make their testbed themselves are tests of stack mode.
+    """
+    if "mode" not in item.fixturenames:
+        return "stack" if "stack" in item.config.getoption("modes").split(",") else None
     mode = parameter(item, "mode", "")
     return mode if isinstance(mode, str) else None
 

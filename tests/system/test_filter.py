@@ -122,9 +122,10 @@ class Wire:
         # What the driver has libbpf and libxdp make for it, it never frees.
         known = self.folder / "known-leaks"
         known.write_text("leak:libbpf.so\nleak:libxdp.so\n")
+        leaks = f"print_suppressions=0:suppressions={known}"  # it says nothing of them either
         process = subprocess.Popen(["ip", "netns", "exec", namespace, *map(str, command)],
                                    stdout=log, stderr=log,
-                                   env={**os.environ, "LSAN_OPTIONS": f"suppressions={known}"})
+                                   env={**os.environ, "LSAN_OPTIONS": leaks})
         process.log = log
         self.processes.append(process)
         return process
