@@ -14,7 +14,7 @@ import pytest
 
 from bed import BUILD, eventually
 
-pytestmark = [pytest.mark.stack_only, pytest.mark.one_worker]
+pytestmark = pytest.mark.stack_only
 
 LEASE_S = 0.5
 GIVEN_UP_S = 30  # keep-alive: 10 s until it is asked, 5 s for the answer
