@@ -28,6 +28,7 @@ enum {
 	GAUGE_SESSIONS,
 	GAUGE_SUBSCRIPTIONS,
 	GAUGE_TOPIC_LEVELS,
+	GAUGE_FILTERS,
 	GAUGE_DELIVERIES,
 	GAUGES,
 };
@@ -60,6 +61,7 @@ static const char *const pool_names[GAUGES] = {
 	"sessions",
 	"subscriptions",
 	"topic_levels",
+	"filters",
 	"deliveries",
 };
 
@@ -139,6 +141,7 @@ void gauges_update(struct gauges *gauges)
 	gauge_set(gauges, GAUGE_SESSIONS, offload.sessions);
 	gauge_set(gauges, GAUGE_SUBSCRIPTIONS, offload.subscriptions);
 	gauge_set(gauges, GAUGE_TOPIC_LEVELS, offload.topic_levels);
+	gauge_set(gauges, GAUGE_FILTERS, offload.filters);
 	gauge_set(gauges, GAUGE_DELIVERIES, offload.deliveries);
 }
 

@@ -10,6 +10,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -508,11 +509,16 @@ static void daemon_stop(struct daemon *daemon)
 	config_free(daemon->config);
 }
 
+// What is sized at start for the most there may be costs what is touched of it, as long as it is a
+// mapping of its own. The C library would move its bound with whatever is freed.
+#define MAPPED_FROM (128 << 10)
+
 int main(int argc, char **argv)
 {
 	struct daemon daemon = {0};
 	int rc;
 
+	mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
 	argp_parse(&argp, argc, argv, 0, NULL, &daemon);
 	if (config_load(daemon.file, &daemon.config, stderr) < 0)
 		return EXIT_FAILURE;

@@ -118,6 +118,7 @@ void client_bind(struct client *client, const struct mqtt_connack *connack, bool
 	struct session_bind bind = {
 		.version = client->version,
 		.client_id = client_id_in_force(client, connack),
+		.id = client->client_id,
 		.session_present = resumed,
 		.expiry_s = connack->has_session_expiry ? connack->session_expiry
 							: client->session_expiry,

@@ -343,6 +343,11 @@ static void usage_add(struct pool_usage *sum, struct pool_usage part)
 	sum->object_bytes = part.object_bytes;
 }
 
+static void usage_add_trie(struct pool_usage *sum, const struct mqtt_trie_usage *trie)
+{
+	usage_add(sum, (struct pool_usage){trie->nodes, trie->nodes_max, trie->node_bytes});
+}
+
 void offload_usage(const struct offload *offload, struct offload_usage *ret_usage)
 {
 	*ret_usage = (struct offload_usage){
@@ -352,12 +357,17 @@ void offload_usage(const struct offload *offload, struct offload_usage *ret_usag
 	for (unsigned i = 0; i < offload->config.brokers_count; i++) {
 		const struct session_map *map = offload->brokers[i].map;
 		struct mqtt_trie_usage trie;
+		struct replica_usage replica;
 
 		mqtt_trie_usage(map->trie, &trie);
 		usage_add(&ret_usage->sessions, slab_usage(map->sessions));
 		usage_add(&ret_usage->subscriptions, slab_usage(map->subscriptions));
-		usage_add(&ret_usage->topic_levels,
-			(struct pool_usage){trie.nodes, trie.nodes_max, trie.node_bytes});
+		usage_add_trie(&ret_usage->topic_levels, &trie);
+		if (map->replica == NULL)
+			continue;
+		replica_usage(map->replica, &replica);
+		usage_add(&ret_usage->filters, replica.filters);
+		usage_add_trie(&ret_usage->topic_levels, &replica.trie);
 	}
 }
 

@@ -160,11 +160,11 @@ struct client {
 	uint8_t broker_qos; // the highest the broker takes
 	uint16_t keep_alive;
 	uint16_t receive_maximum; // the client's
+	uint16_t broker_aliases;  // topic aliases the broker takes from the client
 	uint32_t session_expiry;
 	uint64_t will_key;	      // fence_key() of the will
 	uint32_t maximum_packet_size; // the client's
 	uint32_t broker_packet_size;  // the broker's
-	uint16_t broker_aliases;      // topic aliases it takes from the client
 
 	// What the broker's side tells of it (offload/proving.h).
 	struct client_written written;

@@ -11,7 +11,6 @@
 #include <errno.h>
 
 #include "base/assert.h"
-#include "base/slab.h"
 
 struct replica {
 	struct replica_config config;
@@ -20,12 +19,12 @@ struct replica {
 	struct mqtt_trie *trie;
 	struct list due; // records, the oldest first; `map` among them
 	uint64_t now;
-	// About the whole map: told as a filter without text.
-	struct replica_filter map;
 	bool incomplete[REPLICA_WORKERS_MAX];
 	uint32_t full;			    // bit i: worker i
 	uint32_t gaps[REPLICA_WORKERS_MAX]; // filters of theirs for which there was no room
 	uint32_t lacking;		    // how many of both are not 0
+	// About the whole map: told as a filter without text. What others have told is above.
+	struct replica_filter map;
 };
 
 int replica_create(const char *name, const struct replica_config *config,
@@ -47,8 +46,9 @@ int replica_create(const char *name, const struct replica_config *config,
 	replica->changes = changes;
 	list_init(&replica->due);
 	list_init(&replica->map.due_link);
-	rc = slab_create(
-		"filters", config->filters_max, sizeof(struct replica_filter), &replica->filters);
+	rc = slab_create("filters", config->filters_max,
+		sizeof(struct replica_filter) + config->workers * sizeof(uint16_t),
+		&replica->filters);
 	if (rc == 0)
 		rc = mqtt_trie_create(&trie, &replica->trie);
 	if (rc < 0) {
@@ -272,6 +272,12 @@ bool replica_complete(const struct replica *replica)
 uint32_t replica_full(const struct replica *replica)
 {
 	return replica->full;
+}
+
+void replica_usage(const struct replica *replica, struct replica_usage *ret_usage)
+{
+	ret_usage->filters = slab_usage(replica->filters);
+	mqtt_trie_usage(replica->trie, &ret_usage->trie);
 }
 
 // --- matching ------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/slab.h"
 #include "mqtt/packet.h"
 #include "mqtt/trie.h"
 #include "session/changes.h"
@@ -55,8 +56,8 @@ struct replica_filter {
 	uint64_t due;	      // when it became due
 	uint32_t holders;     // this worker's subscriptions with this filter
 	uint32_t own[STANDING_KINDS];
-	uint16_t told;			      // what the others were told last
-	uint16_t others[REPLICA_WORKERS_MAX]; // what they have told
+	uint16_t told;	   // what the others were told last
+	uint16_t others[]; // what they have told; of each worker
 };
 
 struct replica;
@@ -110,6 +111,12 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 bool replica_complete(const struct replica *replica);
 // Bit i: worker i keeps no more messages for persistent sessions.
 uint32_t replica_full(const struct replica *replica);
+
+struct replica_usage {
+	struct pool_usage filters;
+	struct mqtt_trie_usage trie;
+};
+void replica_usage(const struct replica *replica, struct replica_usage *ret_usage);
 
 struct replica_match {
 	uint32_t workers;   // bit i: worker i has somebody

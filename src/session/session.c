@@ -185,8 +185,24 @@ static struct session *session_find(
 	return NULL;
 }
 
+static struct payload *id_take(struct session_map *map, const struct session_bind *bind)
+{
+	struct payload *id;
+
+	if (bind->id != NULL)
+		return payload_get(bind->id);
+	if (bind->client_id.length > PAYLOAD_LARGEST)
+		return NULL;
+	id = payload_alloc(map->payloads, bind->client_id.length);
+	if (id == NULL)
+		return NULL;
+	memcpy(id->data, bind->client_id.data, bind->client_id.length);
+	id->length = bind->client_id.length;
+	return id;
+}
+
 static struct session *session_new(
-	struct session_map *map, struct mqtt_bytes client_id, uint64_t hash)
+	struct session_map *map, const struct session_bind *bind, uint64_t hash)
 {
 	struct session *session = slab_take(map->sessions);
 
@@ -197,18 +213,12 @@ static struct session *session_new(
 	list_init(&session->subscriptions);
 	list_init(&session->owed);
 	wheel_timer_init(&session->expiry);
-	if (client_id.length > 0) {
-		struct payload *id = client_id.length <= PAYLOAD_LARGEST
-					     ? payload_alloc(map->payloads, client_id.length)
-					     : NULL;
-
-		if (id == NULL) {
+	if (bind->client_id.length > 0) {
+		session->client_id = id_take(map, bind);
+		if (session->client_id == NULL) {
 			slab_give(map->sessions, session);
 			return NULL;
 		}
-		memcpy(id->data, client_id.data, client_id.length);
-		id->length = client_id.length;
-		session->client_id = id;
 		session->hash = hash;
 		list_append(&map->buckets[hash & map->bucket_mask], &session->hash_link);
 	}
@@ -260,7 +270,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		}
 	}
 	if (session == NULL) {
-		session = session_new(map, bind->client_id, hash);
+		session = session_new(map, bind, hash);
 		if (session == NULL)
 			return -ENOMEM;
 		// The broker resumes what Offramp never saw made.

@@ -151,7 +151,8 @@ bool session_map_forgetful(const struct session_map *map);
 struct session_bind {
 	enum mqtt_version version;
 	struct mqtt_bytes
-		client_id; // the one in force: CONNECT's or the assigned one; may be empty
+		client_id;  // the one in force: CONNECT's or the assigned one; may be empty
+	struct payload *id; // where it stands, alone: is shared; NULL: it is copied
 	bool session_present;
 	uint32_t expiry_s; // the one in force; UINT32_MAX: never ends
 	bool bridge;
