@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// offramp status: a few lines, then a table of ports and one of brokers.
+// offramp status: a few lines, then tables of ports, brokers and workers.
 
 #include "cli/output.h"
 
@@ -32,6 +32,15 @@ static const struct table_column broker_columns[] = {
 	{"CONNECTIONS", TABLE_RIGHT},
 	{"SUBSCRIPTIONS", TABLE_RIGHT},
 	{"SESSIONS", TABLE_RIGHT},
+};
+static const struct table_column worker_columns[] = {
+	{"WORKER", TABLE_RIGHT},
+	{"CORE", TABLE_RIGHT},
+	{"BUSY", TABLE_RIGHT},
+	{"CONNECTIONS", TABLE_RIGHT},
+	{"SESSIONS", TABLE_RIGHT},
+	{"SUBSCRIPTIONS", TABLE_RIGHT},
+	{"CAPTURED", TABLE_RIGHT},
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -127,6 +136,29 @@ static void print_brokers(FILE *out, const Offramp__V1__StatusResponse *status)
 	}
 }
 
+static void print_workers(FILE *out, const Offramp__V1__StatusResponse *status)
+{
+	struct table table;
+
+	table_init(&table, worker_columns, COUNT(worker_columns));
+	for (size_t i = 0; i < status->n_worker_status; i++) {
+		const Offramp__V1__WorkerStatus *worker = status->worker_status[i];
+		char busy[16];
+
+		snprintf(busy, sizeof(busy), "%u %%", (worker->busy_permille + 5) / 10);
+		table_number(&table, worker->worker);
+		table_number(&table, worker->core);
+		table_text(&table, busy);
+		table_number(&table, worker->connections);
+		table_number(&table, worker->sessions);
+		table_number(&table, worker->subscriptions);
+		table_number(&table, worker->captured);
+	}
+	fputc('\n', out);
+	table_print(&table, out);
+	table_fini(&table);
+}
+
 // --- for programs --------------------------------------------------------------------------------
 
 static void json_ports(struct json *json, const Offramp__V1__StatusResponse *status)
@@ -189,6 +221,25 @@ static void json_brokers(struct json *json, const Offramp__V1__StatusResponse *s
 	json_array_end(json);
 }
 
+static void json_workers(struct json *json, const Offramp__V1__StatusResponse *status)
+{
+	json_array_begin(json, "worker_status");
+	for (size_t i = 0; i < status->n_worker_status; i++) {
+		const Offramp__V1__WorkerStatus *worker = status->worker_status[i];
+
+		json_object_begin(json, NULL);
+		json_number(json, "worker", worker->worker);
+		json_number(json, "core", worker->core);
+		json_number(json, "connections", worker->connections);
+		json_number(json, "sessions", worker->sessions);
+		json_number(json, "subscriptions", worker->subscriptions);
+		json_number(json, "captured", worker->captured);
+		json_real(json, "busy", worker->busy_permille / 1000.0);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
 static bool status_message(struct output *output, const uint8_t *bytes, size_t length)
 {
 	Offramp__V1__StatusResponse *status =
@@ -207,11 +258,13 @@ static bool status_message(struct output *output, const uint8_t *bytes, size_t l
 		json_number(json, "workers", status->workers);
 		json_ports(json, status);
 		json_brokers(json, status);
+		json_workers(json, status);
 		json_object_end(json);
 	} else {
 		print_header(output->out, status);
 		print_ports(output->out, status);
 		print_brokers(output->out, status);
+		print_workers(output->out, status);
 	}
 	offramp__v1__status_response__free_unpacked(status, NULL);
 	return true;
@@ -219,7 +272,7 @@ static bool status_message(struct output *output, const uint8_t *bytes, size_t l
 
 const struct command command_status = {
 	.name = "status",
-	.summary = "the daemon, its ports and its brokers",
+	.summary = "the daemon, its ports, brokers and workers",
 	.path = "/offramp.v1.Admin/Status",
 	.message = status_message,
 };

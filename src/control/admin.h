@@ -8,12 +8,16 @@
 
 #include "control/control_state.h"
 #include "control/rpc.h"
+#include "offramp/v1/admin.pb-c.h"
 
 // A worker that has not looked into its mailbox for so long hangs.
 #define ADMIN_WORKER_TIMEOUT_MS 1000
 
 // next() of the methods; `ctx` is the struct control.
 void admin_status_next(void *ctx, void *state, struct rpc_reply *reply);
+// Of one worker, from its counters.
+void admin_worker_fill(
+	const struct control *control, unsigned index, Offramp__V1__WorkerStatus *ret_status);
 void admin_counters_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_drain_next(void *ctx, void *state, struct rpc_reply *reply);
 void admin_filters_next(void *ctx, void *state, struct rpc_reply *reply);

@@ -167,12 +167,17 @@ static int port_fill(struct port_row *row, struct port *port, const struct confi
 // --- methods -------------------------------------------------------------------------------------
 
 static int status_fill(const struct control *control, Offramp__V1__StatusResponse *response,
-	struct port_row *ports, struct broker_row *brokers)
+	struct port_row *ports, struct broker_row *brokers, Offramp__V1__WorkerStatus *workers)
 {
 	const struct control_source *source = &control->source;
 	unsigned brokers_count;
 	int err;
 
+	for (unsigned i = 0; i < source->workers_count; i++) {
+		response->worker_status[i] = &workers[i];
+		response->n_worker_status++;
+		admin_worker_fill(control, i, &workers[i]);
+	}
 	response->version = (char *)OFFRAMP_VERSION;
 	response->process_id = getpid();
 	response->uptime_us = clock_now_us() - source->started_us;
@@ -202,14 +207,18 @@ void admin_status_next(void *ctx, void *state, struct rpc_reply *reply)
 	unsigned brokers_count = control->source.config->brokers_count;
 	struct port_row *ports = calloc(ports_count + 1, sizeof(*ports));
 	struct broker_row *brokers = calloc(brokers_count + 1, sizeof(*brokers));
+	unsigned workers_count = control->source.workers_count;
+	Offramp__V1__WorkerStatus *workers = calloc(workers_count + 1, sizeof(*workers));
 	Offramp__V1__StatusResponse response = OFFRAMP__V1__STATUS_RESPONSE__INIT;
 	int err = -ENOMEM;
 
 	(void)state;
 	response.ports = calloc(ports_count + 1, sizeof(*response.ports));
 	response.brokers = calloc(brokers_count + 1, sizeof(*response.brokers));
-	if (ports && brokers && response.ports && response.brokers)
-		err = status_fill(control, &response, ports, brokers);
+	response.worker_status = calloc(workers_count + 1, sizeof(*response.worker_status));
+	if (ports && brokers && workers && response.ports && response.brokers &&
+		response.worker_status)
+		err = status_fill(control, &response, ports, brokers, workers);
 	if (err)
 		rpc_reply_fail(reply, GRPC_STATUS_UNAVAILABLE,
 			err == -ENOMEM ? "out of memory" : "a worker does not answer");
@@ -220,6 +229,8 @@ void admin_status_next(void *ctx, void *state, struct rpc_reply *reply)
 		port_unfill(&ports[i]);
 	free(response.ports);
 	free(response.brokers);
+	free(response.worker_status);
+	free(workers);
 	free(ports);
 	free(brokers);
 }

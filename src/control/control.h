@@ -24,6 +24,7 @@ struct control_worker {
 	struct offload *offload;	// touched only by messages that run on the worker
 	const struct counter_set *sets; // the worker's counters, of all floors
 	unsigned sets_count;
+	const uint64_t *busy_permille; // of the latest second; as counters are read
 };
 
 struct control_source {

@@ -298,6 +298,7 @@ void worker_control(struct worker *worker, struct control_worker *ret_control)
 		.offload = worker->offload,
 		.sets = worker->sets,
 		.sets_count = worker->sets_count,
+		.busy_permille = &worker->load.permille,
 	};
 }
 

@@ -188,6 +188,20 @@ static void update_gauges(struct worker *worker, uint64_t now_us)
 	gauges_update(worker->gauges);
 }
 
+// A turn without work is looking around, not being busy.
+static void load_add(struct load *load, bool worked, uint64_t begin_us, uint64_t now_us)
+{
+	uint64_t passed_us = now_us - load->since_us;
+
+	if (worked)
+		load->busy_us += now_us - begin_us;
+	if (passed_us < US_IN_S)
+		return;
+	counter_set_to(&load->permille, load->busy_us * 1000 / passed_us);
+	load->since_us = now_us;
+	load->busy_us = 0;
+}
+
 // Everything that was owed is delivered and said: the worker may go, but others may need it to
 // receive and send.
 static void drain(struct worker *worker, uint64_t now_us)
@@ -230,12 +244,15 @@ int worker_run(void *arg)
 	uint64_t now_us = clock_now_us();
 
 	idle_init(&worker->idle, worker->config->idle == CONFIG_IDLE_BUSY, sharing(worker), now_us);
+	worker->load.since_us = now_us;
 	while (may_go_on(worker, now_us)) {
+		uint64_t begin_us = now_us;
 		unsigned work = turn(worker, now_us);
 
 		work += mailbox_run(worker->mailbox, MAILBOX_BURST);
 		update_gauges(worker, now_us);
 		now_us = clock_now_us();
+		load_add(&worker->load, work > 0, begin_us, now_us);
 		if (idle_turn(&worker->idle, work > 0, now_us, next_deadline(worker)))
 			now_us = clock_now_us();
 	}

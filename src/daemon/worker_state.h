@@ -41,6 +41,10 @@ struct worker {
 	struct net_if **netifs;	 // the ports', for those two
 	struct gauges *gauges;
 	struct idle idle;
+	struct load {
+		uint64_t since_us, busy_us; // of the second that is not over
+		uint64_t permille;	    // of the latest one; read by control
+	} load;
 	struct counter_set sets[8];
 	unsigned sets_count;
 	uint32_t order;	  // enum worker_order; written by the main thread

@@ -297,6 +297,7 @@ struct worker {
 	struct offload offload;
 	struct mailbox *mailbox;
 	struct counter_set set;
+	uint64_t busy_permille;
 	pthread_t thread;
 	struct port *port;
 	uint32_t frames;
@@ -342,8 +343,9 @@ static void worker_start(struct worker *worker, unsigned index, char **argv, str
 	worker->frames = 0;
 	worker->state = state;
 	pthread_create(&worker->thread, NULL, worker_main, worker);
-	*ret_control_worker =
-		(struct control_worker){worker->mailbox, &worker->offload, &worker->set, 1};
+	worker->busy_permille = 250 * (index + 1);
+	*ret_control_worker = (struct control_worker){
+		worker->mailbox, &worker->offload, &worker->set, 1, &worker->busy_permille};
 }
 
 static void say(const char *word)

@@ -94,7 +94,14 @@ class Commands(WithDaemon):
                 }
             ],
         )
+        workers = status["worker_status"]
+        self.assertEqual([worker["worker"] for worker in workers], [0, 1])
+        self.assertEqual([worker["captured"] for worker in workers], [110, 111])
+        self.assertEqual([worker["connections"] for worker in workers], [5, 5])
+        self.assertEqual([worker["busy"] for worker in workers], [0.25, 0.5])
         text = self.daemon.run("status").stdout
+        self.assertRegex(text, r"WORKER +CORE +BUSY +CONNECTIONS")
+        self.assertRegex(text, r"\n +1 +\d+ +50 % +5 +0 +0 +111\n")
         self.assertIn("publishes pass to the broker: a connection was there before", text)
         self.assertRegex(text, r"clients +up +02:00:00:00:00:ab +1500 +198.18.0.1/16,198.19.0.1/24")
 
