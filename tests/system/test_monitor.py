@@ -109,7 +109,7 @@ def test_other_connections_pass_while_messages_are_captured(bed, address):
         sock.connect((address, ECHO_PORT))
         result = {}
         other = threading.Thread(target=lambda: result.update(bench=bed.bench(
-            "-P", 2, "-S", 10, "-t", "one-to-many", "-n", 200, "--quiet")))
+            "-P", 2, "-S", 10, "-t", "one-to-many", "-r", 50, "-n", 200, "--quiet")))
         other.start()
         assert exchange(sock, data) == data
         other.join(60)
