@@ -92,7 +92,8 @@ int probe_pass(struct probe *probe, const struct mqtt_frame *frame, uint16_t pac
 {
 	struct client *client = probe->publisher;
 	uint8_t before[MARKER_PACKET_MAX], after[MARKER_PACKET_MAX];
-	bool exactly = (frame->header.flags >> 1 & 3) == 2;
+	uint8_t qos = frame->header.flags >> 1 & 3;
+	bool exactly = qos == 2;
 	struct mqtt_bytes ask = {before, marker_packet(client, MARKER_ASK, probe->token, before)};
 	struct mqtt_bytes end = {
 		after, exactly ? 0 : marker_packet(client, MARKER_END, probe->token, after)};
@@ -102,6 +103,7 @@ int probe_pass(struct probe *probe, const struct mqtt_frame *frame, uint16_t pac
 		return rc;
 	client->asking = NULL;
 	probe->asked = true;
+	probe->qos = qos;
 	probe->packet_id = exactly ? packet_id : 0;
 	probe->length = frame->length;
 	if (client->broker->reads != NULL)
@@ -158,6 +160,8 @@ void probe_answered(
 		return;
 	route = probe_route(probe);
 	proving_written(probe->publisher, probe->hash, published->written, probe->since_us);
+	if (!published->written && route != NULL)
+		proving_ask_others(probe->publisher, route);
 	if (!published->written || route == NULL) {
 		probe_end(probe);
 		return;
@@ -172,7 +176,9 @@ void probe_answered(
 	// routed the message and this map has too is in both; the rest is a difference.
 	readers = readers_compare(
 		probe->publisher, mqtt_bytes(probe->topic->data, probe->topic->length), published);
-	probe->compared = readers != READERS_OTHER;
+	probe->compared = readers == READERS_SAME || readers == READERS_STRANGERS;
+	if (readers == READERS_UNSURE)
+		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);
 	if (!proving_compared(probe->publisher, route, readers)) {
 		probe_end(probe);
 		return;

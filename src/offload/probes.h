@@ -34,6 +34,7 @@ struct probe {
 	uint32_t length;       // of the message
 	uint32_t expiry_s;
 	uint16_t packet_id; // at QoS 2, until its PUBREL; 0: not any more
+	uint8_t qos;	    // of the message
 	bool asked;	    // the message has passed
 	bool compared;	    // the broker considers the same readers as the map
 	bool overtaken;	    // a reader that only the broker knows has come or gone since

@@ -105,7 +105,12 @@ bool proving_compared(struct client *publisher, struct proof_route *route, enum 
 	struct proof_standing *standing = standing_of(publisher, route);
 	const struct broker *broker = publisher->broker;
 
-	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER) {
+	// What was known before stands.
+	if (readers == READERS_UNSURE && !standing->here) {
+		proving_ask_others(publisher, route);
+		return false;
+	}
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER && readers != READERS_UNSURE) {
 		standing->known = readers == READERS_SAME;
 		standing->here = standing->known ||
 				 (readers == READERS_STRANGERS && broker->stream.told.split);
@@ -118,6 +123,14 @@ bool proving_compared(struct client *publisher, struct proof_route *route, enum 
 		return true;
 	proving_shown(publisher, route, true);
 	return false;
+}
+
+void proving_ask_others(struct client *publisher, struct proof_route *route)
+{
+	struct proof_standing *standing = standing_of(publisher, route);
+
+	if (!standing->shown)
+		standing->ask_us = publisher->offload->now_us;
 }
 
 // What is known of all targets: until when it holds, 0: not of all. Marks those that may not read.
@@ -233,9 +246,9 @@ static void unrest_count(const struct client *client, struct proof_standing *sta
 	standing->asked_us = now_us;
 }
 
-// The message asks, if that is possible now.
+// The message asks, if that is possible now: for the publisher and, if that is due, the route.
 static bool ask(struct client *client, struct proof_route *route,
-	const struct mqtt_publish *publish, struct grant *grant)
+	const struct mqtt_publish *publish, struct grant *grant, bool for_route)
 {
 	uint64_t again = client->offload->now_us + ANSWER_US;
 
@@ -243,8 +256,10 @@ static bool ask(struct client *client, struct proof_route *route,
 		return false;
 	if (grant != NULL)
 		grant->mark_us = again;
-	route->standing.ask_us =
-		client->broker->stream.told.markers ? again : client->offload->now_us + SOON_US;
+	if (for_route)
+		route->standing.ask_us = client->broker->stream.told.markers
+						 ? again
+						 : client->offload->now_us + SOON_US;
 	return true;
 }
 
@@ -273,7 +288,8 @@ static enum proof_reason look_shown(struct client *client, struct proof_route *r
 
 	if (grant != NULL)
 		remember_written(client, route, grant);
-	return due && may_ask && ask(client, route, publish, grant) ? PROOF_REFRESH : PROOF_CAPTURE;
+	return due && may_ask && ask(client, route, publish, grant, true) ? PROOF_REFRESH
+									  : PROOF_CAPTURE;
 }
 
 // It is to ask for the route: can that be answered?
@@ -296,7 +312,9 @@ enum proof_reason proving_look(struct client *client, struct proof_route *route,
 {
 	struct proof_standing *standing = standing_of(client, route);
 	uint64_t now_us = client->offload->now_us;
-	bool due = now_us >= standing->ask_us, shown, written = true;
+	// Its messages do not show who the readers are: another's may.
+	bool mute = !standing->here && (client->unsure >> publish->qos & 1);
+	bool due = !mute && now_us >= standing->ask_us, shown, written = true;
 	struct grant *grant = NULL;
 
 	// It was to ask when it came first, and could not pass then.
@@ -325,7 +343,7 @@ enum proof_reason proving_look(struct client *client, struct proof_route *route,
 		if (reason != PROOF_CAPTURE)
 			return reason;
 	}
-	if (ask(client, route, publish, grant) && !shown && due)
+	if (ask(client, route, publish, grant, !shown && due) && !shown && due)
 		unrest_count(client, standing);
 	if (!shown)
 		standing->reason = PROOF_UNPROVEN;

@@ -45,5 +45,7 @@ void proving_written(struct client *publisher, uint64_t hash, bool written, uint
 bool proving_compared(struct client *publisher, struct proof_route *route, enum readers readers);
 // Of every subscriber is seen what there is to see; `all`: what all of them may.
 void proving_shown(struct client *publisher, struct proof_route *route, bool all);
+// The answer says nothing of the route: another publisher's message may ask for it at once.
+void proving_ask_others(struct client *publisher, struct proof_route *route);
 // No answer came; `route` may be NULL.
 void proving_unanswered(struct client *publisher, uint64_t hash, struct proof_route *route);

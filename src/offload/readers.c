@@ -41,6 +41,8 @@ enum readers readers_compare(const struct client *publisher, struct mqtt_bytes t
 	};
 	uint32_t strangers = 0;
 
+	if (published->cut && published->readers_count == 0)
+		return READERS_UNSURE;
 	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0)
 		return READERS_OTHER;
 	for (uint32_t i = 0; i < published->readers_count; i++) {

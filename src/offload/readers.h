@@ -11,7 +11,8 @@
 #include "offload/state.h"
 
 enum readers {
-	READERS_OTHER, // a client of ours is missing, or has more subscriptions than one knows of
+	READERS_UNSURE, // the broker's side cannot say who they are
+	READERS_OTHER,	// a client of ours is missing, or has more subscriptions than one knows of
 	READERS_STRANGERS, // all of ours, and others
 	READERS_SAME,
 };

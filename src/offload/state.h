@@ -168,6 +168,7 @@ struct client {
 
 	// What the broker's side tells of it (offload/proving.h).
 	struct client_written written;
+	uint8_t unsure;		   // bit q: readers of its messages at QoS q cannot be told
 	uint64_t identity;	   // stands for who it is: another one after another authentication
 	uint64_t nonce, joined_us; // of the marker that asks for its key; 0: none
 	uint64_t joined_stream;	   // in which it was sent

@@ -513,6 +513,54 @@ static void a_map_that_changes_on_the_way(void **state)
 	twin_free(twin);
 }
 
+// Where the broker's side cannot say who the readers of a message at QoS 2 are, such messages hold
+// nobody up: another's show it, and what is shown serves them too.
+static void readers_that_cannot_be_told(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin->vague = true;
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, false, "q");
+	twin_subscribe(twin, 0, "t1", 2);
+	for (unsigned i = 0; i < 10; i++) {
+		twin_publish(twin, 1, '1', 2, number++);
+		twin_wait(twin, 10 * US_IN_MS);
+	}
+	assert_int_equal(twin_captured(twin), 0);
+	assert_int_equal(passed(twin, PROOF_UNKNOWN_READER), 0);
+	assert_true(twin_until_captured(twin, 2, '1', 1, &number) <= 2);
+	assert_true(twin_until_captured(twin, 1, '1', 2, &number) <= 2);
+	// Shown again in time, by messages that cannot say it: it stands.
+	for (unsigned i = 0; i < 200; i++) {
+		twin_publish(twin, 1, '1', 2, number++);
+		twin_wait(twin, US_IN_S);
+	}
+	assert_true(twin->legs[1].published < 10 + 40);
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	twin_free(twin);
+}
+
+// Who may not write asks in vain, and holds nobody up.
+static void who_may_not_write_holds_nobody_up(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, false, "q");
+	twin->legs[2].may_write[1] = false;
+	twin_subscribe(twin, 0, "t1", 1);
+	twin_publish(twin, 2, '1', 1, 1000);
+	twin_wait(twin, 10 * US_IN_MS);
+	assert_true(twin_until_captured(twin, 1, '1', 1, &number) <= 2);
+	twin_free(twin);
+}
+
 // Somebody who does not come by a leg subscribes after the broker has routed the message that asks:
 // the answer, which does not name it, comes behind that.
 static void a_stranger_that_comes_on_the_way(void **state)
@@ -678,6 +726,8 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(late_answers, bed_end),
 		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),
 		cmocka_unit_test_teardown(a_stranger_that_comes_on_the_way, bed_end),
+		cmocka_unit_test_teardown(readers_that_cannot_be_told, bed_end),
+		cmocka_unit_test_teardown(who_may_not_write_holds_nobody_up, bed_end),
 		cmocka_unit_test_teardown(rights_hold_whatever_happens, bed_end),
 		cmocka_unit_test_teardown(nobody_else_writes_markers, bed_end),
 	};

@@ -43,6 +43,7 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		.written = event->written,
 		.readers = event->readers,
 		.readers_count = event->count,
+		.cut = event->cut,
 	};
 	struct offload *offload = twin->bed->offload;
 	struct mqtt_bytes none = {NULL, 0}, filter = {(const uint8_t *)event->filter,
@@ -155,6 +156,7 @@ static void tell_published(struct twin *twin, struct twin_leg *leg)
 	event->token = leg->asked.token;
 	event->written = leg->asked.written;
 	event->count = leg->asked.count;
+	event->cut = leg->asked.cut;
 	memcpy(event->readers, leg->asked.readers, sizeof(event->readers));
 	leg->asked.token = 0;
 }
@@ -209,6 +211,7 @@ static void published(struct twin *twin, unsigned i, const uint8_t *packet, size
 		leg->asked.token = leg->ask;
 		leg->asked.written = written;
 		leg->asked.count = 0;
+		leg->asked.cut = twin->vague && publish->qos == 2;
 		leg->ask = 0;
 	}
 	if (publish->qos == 2) {
@@ -266,7 +269,7 @@ static void released(struct twin *twin, unsigned i, const uint8_t *packet)
 			unsigned count = route(twin, i, &publish, readers);
 
 			memcpy(leg->asked.readers, readers, sizeof(readers));
-			leg->asked.count = count;
+			leg->asked.count = leg->asked.cut ? 0 : count;
 		}
 	}
 	send(twin, i, ack, 4);

@@ -39,7 +39,7 @@ struct twin_leg {
 	uint64_t ask; // a token that waits for its PUBLISH
 	struct {
 		uint64_t token;
-		bool written;
+		bool written, cut;
 		uint64_t readers[64];
 		unsigned count;
 	} asked;	  // that waits for its END
@@ -62,7 +62,7 @@ struct twin_leg {
 struct twin_event {
 	enum { TWIN_JOINED, TWIN_PUBLISHED, TWIN_REVOKED, TWIN_SUBSCRIBED } kind;
 	uint64_t token, key;
-	bool written;
+	bool written, cut;
 	uint64_t readers[64];
 	unsigned count;
 	char filter[16];
@@ -76,6 +76,7 @@ struct twin {
 	struct twin_event events[4096];
 	unsigned first, last;
 	bool held;	       // events wait
+	bool vague;	       // cannot say who the readers of a message at QoS 2 were
 	bool silent;	       // deliveries wait: nothing is sent to clients
 	uint64_t strangers[8]; // keys of readers of everything that do not come by a leg
 	unsigned strangers_count;
