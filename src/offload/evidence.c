@@ -83,6 +83,8 @@ void evidence_identity(struct client *client)
 	client->clean_epoch = 0;
 	client->fresh_from = fencing_epoch(client->offload);
 	client->written = (struct client_written){.epoch = 0};
+	// What was asked was asked of who it was.
+	probes_end_client(client);
 	// Routes with it as a target are to be looked at again.
 	if (client->session != NULL)
 		session_touch(client->broker->map, client->session);

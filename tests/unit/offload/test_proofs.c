@@ -242,6 +242,80 @@ static void taken_over_while_both_are_there(void **state)
 	twin_free(twin);
 }
 
+#define AUTH(reason) "\xf0\x06" reason "\x04\x15\x00\x01m"
+
+// 4.12.1: the client asks for it, and the broker agrees. Who it then is has other rights.
+static void authenticate_again(struct twin *twin, unsigned i)
+{
+	client_sends(twin->bed, i, BYTES(AUTH("\x19")));
+	twin_run(twin);
+	broker_sends(twin->bed, i, BYTES(AUTH("\x00")));
+}
+
+static void nothing_arrives(struct twin *twin, uint32_t *number)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		twin_publish(twin, 1, '1', i % 3, *number);
+		twin_wait(twin, 10 * US_IN_MS);
+		assert_int_equal(twin_got(twin, 0, (*number)++), 0);
+	}
+}
+
+static void who_authenticates_again_may_be_another(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, true, "s");
+	twin_connect(twin, 1, true, "p");
+	twin_subscribe(twin, 0, "t1", 1);
+	for (unsigned n = 0; n < 3; n++) {
+		uint32_t published;
+
+		twin_until_captured(twin, 1, '1', 1, &number);
+		authenticate_again(twin, 1);
+		twin->legs[1].may_write[1] = false;
+		published = twin->legs[1].published;
+		nothing_arrives(twin, &number);
+		assert_int_equal(twin->legs[1].published, published + 20);
+		authenticate_again(twin, 1);
+		twin->legs[1].may_write[1] = true;
+		twin_until_captured(twin, 1, '1', 0, &number);
+		authenticate_again(twin, 0);
+		twin->legs[0].may_read[1] = false;
+		nothing_arrives(twin, &number);
+		authenticate_again(twin, 0);
+		twin->legs[0].may_read[1] = true;
+		twin_wait(twin, 7 * US_IN_S);
+	}
+	twin_free(twin);
+}
+
+// The answer is about who it was when the message passed.
+static void an_answer_about_who_it_was(void **state)
+{
+	for (uint8_t qos = 0; qos < 3; qos++) {
+		struct twin *twin = start(state);
+		uint32_t number = 1;
+
+		twin_connect(twin, 0, true, "s");
+		twin_connect(twin, 1, true, "p");
+		twin_subscribe(twin, 0, "t1", 1);
+		twin->held = true;
+		twin_publish(twin, 1, '1', qos, number++);
+		authenticate_again(twin, 1);
+		twin->legs[1].may_write[1] = false;
+		twin->held = false;
+		twin_run(twin);
+		assert_int_equal(twin_got(twin, 0, 1), 1);
+		nothing_arrives(twin, &number);
+		assert_int_equal(twin_captured(twin), 0);
+		twin_free(twin);
+		bed_end(state);
+	}
+	bed_start(bed_new(state));
+}
+
 // A slow reader loses messages of QoS 0 in the broker: that is no refusal.
 static void a_lost_message_is_no_refusal(void **state)
 {
@@ -715,6 +789,8 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(what_was_queued_before_shows_nothing, bed_end),
 		cmocka_unit_test_teardown(rights_are_of_a_connection, bed_end),
 		cmocka_unit_test_teardown(taken_over_while_both_are_there, bed_end),
+		cmocka_unit_test_teardown(who_authenticates_again_may_be_another, bed_end),
+		cmocka_unit_test_teardown(an_answer_about_who_it_was, bed_end),
 		cmocka_unit_test_teardown(a_lost_message_is_no_refusal, bed_end),
 		cmocka_unit_test_teardown(own_messages_that_do_not_come_back, bed_end),
 		cmocka_unit_test_teardown(what_was_shown_is_shown_again_in_time, bed_end),
