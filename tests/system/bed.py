@@ -208,6 +208,20 @@ class Bed:
             raise
         return client
 
+    def neighbour(self, client_id, version=4, host="broker", port=None, **options):
+        """A client that runs beside a broker on that host: it does not come through Offramp."""
+        address = hosts.CLIENT if host == "clients" else self.status()["broker_address"]
+        sock = hosts.open_socket(self.name, host, hosts.family(address), socket.SOCK_STREAM)
+        client = self.stranger(client_id, version, sock=sock)
+        try:
+            sock.settimeout(20)
+            sock.connect((address, port or self.port))
+            client.connack = client.connect(**options)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
     # Counting
 
     def counters(self):

@@ -8,47 +8,15 @@ start again, and clients that are away change neither what arrives nor how often
 
 import os
 import signal
-import subprocess
-import threading
 import time
 
 import pytest
 
 from bed import eventually
-from mqttraw import PUBLISH, Closed, Timeout
+from mqttraw import PUBLISH
+from rights import RULES, Flow, Listener, Rules, login, numbered, publish
 
-RULES = """\
-user alice
-topic readwrite #
-user bob
-topic read open/#
-topic write open/#
-topic deny open/secret
-user carol
-topic read #
-topic deny closed/#
-pattern readwrite of/%u/#
-pattern readwrite at/%c/#
-"""
 LEASE = 0.5  # s, the default
-PASSWORDS = {"alice": "a", "bob": "b", "carol": "c"}
-
-
-class Rules:
-    """An acl_file and a password_file of mosquitto."""
-
-    def __init__(self, folder):
-        self.file, passwords = folder / "acl", folder / "passwords"
-        self.settings = folder / "settings"
-        self.write(RULES)
-        passwords.touch(mode=0o600)
-        for user, password in PASSWORDS.items():
-            subprocess.run(["mosquitto_passwd", "-b", passwords, user, password], check=True,
-                           capture_output=True, timeout=20)
-        self.settings.write_text(f"acl_file {self.file}\npassword_file {passwords}\n")
-
-    def write(self, text):
-        self.file.write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -59,50 +27,6 @@ def rules(tmp_path_factory):
 @pytest.fixture(scope="module")
 def guarded(open_bed, rules):
     return open_bed("stack", "--plugin", "defer", "--settings", rules.settings)
-
-
-def login(bed, user, client_id, version=4, **options):
-    return bed.client(client_id, version, user=user, password=PASSWORDS[user],
-                      **options)
-
-
-class Listener:
-    """Takes down what comes, with its time."""
-
-    def __init__(self, client, *filters):
-        self.client, self.got = client, []
-        client.subscribe(*filters, options=1)
-        self.thread = threading.Thread(target=self._listen, daemon=True)
-        self.over = False
-        self.thread.start()
-
-    def _listen(self):
-        while not self.over:
-            try:
-                found = self.client.receive(0.2)
-            except Timeout:
-                continue
-            except (Closed, OSError):
-                return
-            if found.kind == PUBLISH:
-                self.got.append((time.monotonic(), found.topic, bytes(found.payload)))
-
-    def stop(self):
-        self.over = True
-        self.thread.join()
-
-    def payloads(self, topic):
-        return [payload for _, name, payload in self.got if name == topic]
-
-
-def publish(client, topic, numbers, qos, pause=0.005):
-    for number in numbers:
-        client.publish(topic, b"%d" % number, qos)
-        time.sleep(pause)
-
-
-def numbered(numbers):
-    return [b"%d" % number for number in numbers]
 
 
 def test_what_is_forbidden_stays_forbidden_and_the_rest_is_captured(guarded):
@@ -169,25 +93,6 @@ def test_allowed_traffic_is_captured_after_a_second(guarded):
             assert reader.payloads(topic) == expected, (topic, who)
     bob.stop()
     carol.stop()
-
-
-class Flow(threading.Thread):
-    """Publishes numbers until it is told to stop."""
-
-    def __init__(self, client, topic, qos, pause=0.001):
-        super().__init__(daemon=True)
-        self.client, self.topic, self.qos, self.pause = client, topic, qos, pause
-        self.count, self.over = 0, False
-
-    def run(self):
-        while not self.over:
-            self.client.publish(self.topic, b"%d" % self.count, self.qos)
-            self.count += 1
-            time.sleep(self.pause)
-
-    def stop(self):
-        self.over = True
-        self.join()
 
 
 def test_a_reload_revokes_under_load(guarded, rules, record_property):
