@@ -49,9 +49,18 @@ static bool had_nothing_more(const struct client *client)
 	return client->windowed_broker == 0 && (under_way == 0 || under_way < client->broker_peak);
 }
 
+// Can the answer be of use?
+static bool worth_asking(const struct client *client)
+{
+	return output_broker_settled(client) ||
+	       (client->windowed_broker == 0 &&
+		       broker_unacknowledged(client) < client->broker_peak);
+}
+
+// A subscriber under a steady load at QoS 1 is never without something unacknowledged.
 bool fencing_ask(struct client *client, uint64_t epoch)
 {
-	return client->ping_epoch >= epoch || (output_broker_settled(client) && ask(client, epoch));
+	return client->ping_epoch >= epoch || (worth_asking(client) && ask(client, epoch));
 }
 
 void fencing_answered(struct client *client, uint64_t epoch)
@@ -71,14 +80,6 @@ static bool silent(const struct client *client)
 	return output_broker_settled(client) &&
 	       client->offload->now_us - client->broker_publish_us >=
 		       client->broker->config->capture.hold_us;
-}
-
-// Can the answer be of use?
-static bool worth_asking(const struct client *client)
-{
-	return output_broker_settled(client) ||
-	       (client->windowed_broker == 0 &&
-		       broker_unacknowledged(client) < client->broker_peak);
 }
 
 void fencing_catch_up(struct client *client)
