@@ -14,7 +14,7 @@ import pytest
 
 from bed import eventually
 from mqttraw import PUBLISH
-from rights import RULES, Flow, Listener, Rules, login, numbered, publish
+from entitled import RULES, Flow, Listener, Rules, login, numbered, publish
 
 LEASE = 0.5  # s, the default
 

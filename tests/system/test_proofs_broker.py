@@ -18,7 +18,7 @@ import time
 import pytest
 
 from bed import eventually
-from rights import PASSWORDS, Flow, Listener, Rules, login, numbered
+from entitled import PASSWORDS, Flow, Listener, Rules, login, numbered
 from testbed import hosts
 
 LEASE = 0.5  # s, the default
