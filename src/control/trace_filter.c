@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The rules of classic BPF. libpcap's own checker lets loops through. DPDK could compile
-// such filters (rte_bpf), but release 22.11 reads outside of a frame where an offset that
-// was computed from its bytes wraps around.
+// The rules of classic BPF. libpcap's own checker lets loops through; its interpreter
+// holds every load against the length of the frame, also where the offset was computed
+// from the frame's bytes, and that is why it runs the filters.
 
 #include "control/trace_filter.h"
 
