@@ -8,6 +8,7 @@
 
 #include "offload/fencing.h"
 #include "offload/output.h"
+#include "offload/probes.h"
 
 // A broker drops QoS 0 for a client with so many packets before it (mosquitto: 1,000 by default).
 // Where fewer than this came, it had no reason to.
@@ -155,19 +156,19 @@ void evidence_delivered(struct client *client, const struct mqtt_publish *publis
 
 // --- silence -------------------------------------------------------------------------------------
 
-bool evidence_silence(const struct client *client, const struct probe *probe)
+bool evidence_silence(const struct client *client, const struct sighting *sighting)
 {
-	if (!evidence_fresh(client) || client->unseen_us >= probe->since_us)
+	if (!evidence_fresh(client) || client->unseen_us >= sighting->since_us)
 		return false;
 	// What came may have been forgotten for want of room.
-	if (grants_evicted(client->broker->reads) != probe->evicted)
+	if (grants_evicted_us(client->broker->reads) >= sighting->since_us)
 		return false;
-	if (probe->expires && probe->expiry_s < EXPIRY_MIN_S)
+	if (sighting->expires && sighting->expiry_s < EXPIRY_MIN_S)
 		return false;
 	// What is too large for it is not sent to it ([MQTT-3.1.2-25]).
-	if (probe->length + ADDED_MAX > client->maximum_packet_size)
+	if (sighting->length + ADDED_MAX > client->maximum_packet_size)
 		return false;
-	return traffic_since(client, probe->since_us) < TRAFFIC_MAX;
+	return traffic_since(client, sighting->since_us) < TRAFFIC_MAX;
 }
 
 void evidence_denied(struct client *client, uint64_t topic_hash, uint64_t until_us)

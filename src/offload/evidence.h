@@ -16,7 +16,7 @@
 
 #pragma once
 
-#include "offload/probes.h"
+#include "offload/sighting.h"
 #include "offload/state.h"
 
 // The broker has sent this PUBLISH to the client.
@@ -37,7 +37,6 @@ void evidence_clean(struct client *client);
 
 // What is known of the client's right to read the topic; NULL: nothing.
 struct grant *evidence_find(const struct client *client, uint64_t topic_hash);
-// The client has answered, and the probe's message had not come: does that mean that it may not
-// read?
-bool evidence_silence(const struct client *client, const struct probe *probe);
+// The client has answered, and the message had not come: does that mean that it may not read?
+bool evidence_silence(const struct client *client, const struct sighting *sighting);
 void evidence_denied(struct client *client, uint64_t topic_hash, uint64_t until_us);

@@ -7,8 +7,6 @@
 
 #include "base/assert.h"
 #include "mqtt/topic.h"
-#include "offload/evidence.h"
-#include "offload/fencing.h"
 #include "offload/markers.h"
 #include "offload/pass.h"
 #include "offload/proving.h"
@@ -20,8 +18,6 @@
 #define TIMEOUT_US	  US_IN_S
 // A publisher may take so long to release it.
 #define RELEASE_US (10 * US_IN_S)
-// Deliveries may take so long behind the answer before anybody is asked for them.
-#define GRACE_US (3 * US_IN_MS)
 
 int probes_create(struct offload *offload)
 {
@@ -75,12 +71,12 @@ struct probe *probe_make(
 	list_init(&probe->client);
 	probe->publisher = client;
 	probe->topic = payload_get(route->topic);
-	probe->hash = route->hash;
+	probe->sighting.hash = route->hash;
 	probe->token = marker_token(offload, slab_index(offload->probe_slab, probe));
-	probe->since_us = offload->now_us;
+	probe->sighting.since_us = offload->now_us;
 	probe->deadline_us = offload->now_us + TIMEOUT_US;
-	probe->expires = publish->has_message_expiry;
-	probe->expiry_s = publish->message_expiry;
+	probe->sighting.expires = publish->has_message_expiry;
+	probe->sighting.expiry_s = publish->message_expiry;
 	list_append(&offload->probes, &probe->link);
 	list_append(&client->probes, &probe->client);
 	client->probes_count++;
@@ -105,10 +101,8 @@ int probe_pass(struct probe *probe, const struct mqtt_frame *frame, uint16_t pac
 	probe->asked = true;
 	probe->qos = qos;
 	probe->packet_id = exactly ? packet_id : 0;
-	probe->length = frame->length;
-	if (client->broker->reads != NULL)
-		probe->evicted = grants_evicted(client->broker->reads);
-	probe->since_us = client->offload->now_us;
+	probe->sighting.length = frame->length;
+	probe->sighting.since_us = client->offload->now_us;
 	probe->deadline_us = client->offload->now_us + (exactly ? RELEASE_US : TIMEOUT_US);
 	return 0;
 }
@@ -156,10 +150,11 @@ void probe_answered(
 	struct proof_route *route;
 	enum readers readers;
 
-	if (probe == NULL || probe->publisher->broker != broker || probe->routed_us != 0)
+	if (probe == NULL || probe->publisher->broker != broker || probe->sighting.routed_us != 0)
 		return;
 	route = probe_route(probe);
-	proving_written(probe->publisher, probe->hash, published->written, probe->since_us);
+	proving_written(probe->publisher, probe->sighting.hash, published->written,
+		probe->sighting.since_us);
 	if (!published->written && route != NULL)
 		proving_ask_others(probe->publisher, route);
 	if (!published->written || route == NULL) {
@@ -176,15 +171,15 @@ void probe_answered(
 	// routed the message and this map has too is in both; the rest is a difference.
 	readers = readers_compare(
 		probe->publisher, mqtt_bytes(probe->topic->data, probe->topic->length), published);
-	probe->compared = readers == READERS_SAME || readers == READERS_STRANGERS;
+	probe->sighting.compared = readers == READERS_SAME || readers == READERS_STRANGERS;
 	if (readers == READERS_UNSURE)
 		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);
 	if (!proving_compared(probe->publisher, route, readers)) {
 		probe_end(probe);
 		return;
 	}
-	probe->routed_us = offload->now_us;
-	probe->route_serial = route->serial;
+	probe->sighting.routed_us = offload->now_us;
+	probe->sighting.route_serial = route->serial;
 }
 
 void probes_overtaken(
@@ -193,88 +188,14 @@ void probes_overtaken(
 	list_for_each (link, &offload->probes) {
 		struct probe *probe = container_of(link, struct probe, link);
 
-		if (probe->publisher->broker == broker && probe->routed_us == 0 &&
+		if (probe->publisher->broker == broker && probe->sighting.routed_us == 0 &&
 			mqtt_filter_matches(
 				filter, mqtt_bytes(probe->topic->data, probe->topic->length)))
 			probe->overtaken = true;
 	}
 }
 
-// --- subscribers ---------------------------------------------------------------------------------
-
-// Its own message does not come back to it: nothing can be seen.
-static bool exempt(const struct probe *probe, const struct proof_target *target)
-{
-	return (target->flags & ROUTE_NO_LOCAL) && target->owner == probe->publisher;
-}
-
-static bool seen(const struct probe *probe, const struct client *subscriber)
-{
-	const struct grant *grant = evidence_find(subscriber, probe->hash);
-
-	return grant != NULL && grant->mark_us >= probe->since_us;
-}
-
-// Asks all from the cursor on of whom nothing has been seen.
-static void ask_silent(struct probe *probe, const struct proof_route *route)
-{
-	if (probe->epoch == 0)
-		probe->epoch = fencing_epoch(probe->publisher->offload);
-	probe->unsent = false;
-	for (uint32_t i = probe->cursor; i < route->targets; i++) {
-		const struct proof_target *target = proof_route_target(route, i);
-
-		if (!exempt(probe, target) && !seen(probe, target->owner) &&
-			!fencing_ask(target->owner, probe->epoch))
-			probe->unsent = true;
-	}
-}
-
-// It has answered, and the message had not come.
-static void judge_silent(struct probe *probe, struct client *subscriber)
-{
-	const struct broker *broker = subscriber->broker;
-
-	if (probe->compared && broker->config->fence == OFFLOAD_FENCE_PING &&
-		evidence_silence(subscriber, probe))
-		evidence_denied(
-			subscriber, probe->hash, probe->since_us + broker->config->proof.ttl_us);
-	else
-		probe->silent = true;
-}
-
-// True when of every target is seen what there is to see.
-static bool walk_on(struct probe *probe, const struct proof_route *route)
-{
-	uint64_t now_us = probe->publisher->offload->now_us;
-
-	while (probe->cursor < route->targets) {
-		const struct proof_target *target = proof_route_target(route, probe->cursor);
-		struct client *subscriber = target->owner;
-
-		if (exempt(probe, target) || seen(probe, subscriber)) {
-			probe->cursor++;
-			continue;
-		}
-		if (target->flags & ROUTE_PENDING) {
-			probe->silent = true; // the broker may not have had the SUBSCRIBE then
-			probe->cursor++;
-			continue;
-		}
-		if (now_us < probe->routed_us + GRACE_US)
-			return false;
-		if (probe->epoch == 0 || probe->unsent)
-			ask_silent(probe, route);
-		if (subscriber->settled_epoch < probe->epoch) {
-			// Its answer proved nothing: it is to be asked again.
-			probe->unsent |= subscriber->ping_epoch < probe->epoch;
-			return false;
-		}
-		judge_silent(probe, subscriber);
-		probe->cursor++;
-	}
-	return true;
-}
+// --- a turn --------------------------------------------------------------------------------------
 
 static void probe_poll(struct probe *probe)
 {
@@ -282,21 +203,21 @@ static void probe_poll(struct probe *probe)
 	struct proof_route *route;
 
 	if (publisher->offload->now_us >= probe->deadline_us) {
-		proving_unanswered(publisher, probe->hash, probe_route(probe));
+		proving_unanswered(publisher, probe->sighting.hash, probe_route(probe));
 		probe_end(probe);
 		return;
 	}
-	if (probe->routed_us == 0)
+	if (probe->sighting.routed_us == 0)
 		return;
 	route = probe_route(probe);
 	// Made anew, it has other targets, and is to be asked for again.
-	if (route == NULL || route->serial != probe->route_serial) {
+	if (route == NULL || route->serial != probe->sighting.route_serial) {
 		probe_end(probe);
 		return;
 	}
-	if (!walk_on(probe, route))
+	if (!sighting_walk(&probe->sighting, publisher->offload, route, publisher))
 		return;
-	proving_shown(publisher, route, !probe->silent);
+	proving_shown(publisher, route, !probe->sighting.silent);
 	probe_end(probe);
 }
 

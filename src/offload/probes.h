@@ -16,6 +16,7 @@
 #pragma once
 
 #include "offload/notice.h"
+#include "offload/sighting.h"
 #include "offload/state.h"
 
 struct probe {
@@ -23,24 +24,13 @@ struct probe {
 	struct list client; // in client.probes
 	struct client *publisher;
 	struct payload *topic;
-	uint64_t hash; // of the topic
 	uint64_t token;
-	uint64_t since_us, deadline_us;
-	uint64_t routed_us;    // 0: not routed yet
-	uint64_t route_serial; // that the readers were compared with
-	uint64_t evicted;      // grants_evicted() of the rights to read when it was asked
-	uint64_t epoch;	       // fence epoch of the question to silent subscribers; 0: not asked
-	uint32_t cursor;       // targets before it have shown what there is to see
-	uint32_t length;       // of the message
-	uint32_t expiry_s;
-	uint16_t packet_id; // at QoS 2, until its PUBREL; 0: not any more
-	uint8_t qos;	    // of the message
-	bool asked;	    // the message has passed
-	bool compared;	    // the broker considers the same readers as the map
-	bool overtaken;	    // a reader that only the broker knows has come or gone since
-	bool unsent;	    // a subscriber could not be asked yet
-	bool silent;	    // a subscriber's silence says nothing
-	bool expires;
+	uint64_t deadline_us;
+	struct sighting sighting; // of this worker's subscribers; routed_us 0: not routed yet
+	uint16_t packet_id;	  // at QoS 2, until its PUBREL; 0: not any more
+	uint8_t qos;		  // of the message
+	bool asked;		  // the message has passed
+	bool overtaken;		  // a reader that only the broker knows has come or gone since
 };
 
 int probes_create(struct offload *offload);

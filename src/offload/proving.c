@@ -318,7 +318,7 @@ enum proof_reason proving_look(struct client *client, struct proof_route *route,
 	struct grant *grant = NULL;
 
 	// It was to ask when it came first, and could not pass then.
-	if (client->asking != NULL && client->asking->hash == route->hash)
+	if (client->asking != NULL && client->asking->sighting.hash == route->hash)
 		return PROOF_UNPROVEN;
 	if (by_broker(client)) {
 		grant = grants_get(client->broker->writes, write_key(client, route->hash), now_us);

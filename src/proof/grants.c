@@ -14,7 +14,7 @@
 
 struct grants {
 	uint64_t mask; // of buckets
-	uint64_t evicted;
+	uint64_t evicted_us;
 	struct grant entries[];
 };
 
@@ -51,9 +51,9 @@ struct grant *grants_find(struct grants *grants, uint64_t key)
 	return NULL;
 }
 
-uint64_t grants_evicted(const struct grants *grants)
+uint64_t grants_evicted_us(const struct grants *grants)
 {
-	return grants->evicted;
+	return grants->evicted_us;
 }
 
 // How long an entry is of use: one that is asked for, until it may be asked for again.
@@ -76,7 +76,8 @@ struct grant *grants_get(struct grants *grants, uint64_t key, uint64_t now_us)
 		if (useful_until(entry) < useful_until(first))
 			first = entry;
 	}
-	grants->evicted += useful_until(first) > now_us;
+	if (useful_until(first) > now_us)
+		grants->evicted_us = now_us;
 	*first = (struct grant){.key = key};
 	return first;
 }
