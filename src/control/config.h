@@ -151,6 +151,9 @@ const char *config_service_name(enum config_service service);
 // connections unevenly, so there is a margin.
 uint32_t config_share(const struct config *config, uint32_t total);
 
+// Bytes that the buffer of a frame needs on any of the ports, headroom included.
+uint16_t config_frame_room(const struct config *config);
+
 // Sets every field. `devices` has room for ports_count pointers. memory_mb is an estimate of all
 // pools below plus the EAL's own needs.
 void config_to_eal(

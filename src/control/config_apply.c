@@ -9,7 +9,14 @@
 #include "base/clock.h"
 #include "base/payload.h"
 
-#define MIB (1024ull * 1024)
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB	       (1024ull * 1024)
+#define FRAME_OVERHEAD 384ull // of a frame's mbuf and its place in a pool, in bytes
 
 // Bytes of an object and of a class's share, in sixteenths of memory.payloads: small messages are
 // many, and one large one takes several of the largest objects.
@@ -41,11 +48,35 @@ void config_to_payloads(const struct config *config, struct payload_pool_config 
 					   payload_classes[i].share / payload_classes[i].object));
 }
 
+// Room for a frame of the port: what its MTU needs, and no less than what af_packet copies at most.
+static uint32_t frame_bytes(const struct port_config *port)
+{
+	uint32_t bytes = port->mtu + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN;
+	const char *framesz = strstr(port->device, "framesz=");
+	uint32_t ring = framesz == NULL ? 0 : (uint32_t)strtoul(framesz + 8, NULL, 10);
+
+	return ring > bytes ? ring : bytes;
+}
+
+uint16_t config_frame_room(const struct config *config)
+{
+	uint32_t largest = RTE_MBUF_DEFAULT_DATAROOM;
+
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		uint32_t bytes = frame_bytes(&config->ports[i].port);
+
+		largest = bytes > largest ? bytes : largest;
+	}
+	largest = RTE_ALIGN_CEIL(largest + RTE_PKTMBUF_HEADROOM, RTE_CACHE_LINE_SIZE);
+	return largest > UINT16_MAX ? UINT16_MAX : (uint16_t)largest;
+}
+
 // What the pools of all workers take, by generous bytes an object, and the EAL itself.
 static uint64_t memory_estimate(const struct config *config)
 {
 	const struct config_memory *m = &config->memory;
-	uint64_t pools = m->payloads + m->payloads / 2 + m->frames * 2560ull +
+	uint64_t pools = m->payloads + m->payloads / 2 +
+			 m->frames * (config_frame_room(config) + FRAME_OVERHEAD) +
 			 m->connections * 4096ull + m->sessions * 512ull +
 			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 

@@ -31,6 +31,8 @@ UPTIME = "$SYS/broker/uptime"
 
 # What wires are that lose, double and reorder packets, each way, at both of the daemon's ports.
 IMPAIRMENT = "loss=2%,reorder=1%,duplicate=1%"
+# Ends that have nothing but TCP's core: no timestamps, no selective acknowledgements.
+BARE = ("--sysctl", "net.ipv4.tcp_timestamps=0", "--sysctl", "net.ipv4.tcp_sack=0")
 PATIENCE = 5  # over such wires all takes longer: retransmissions of retransmissions
 # A test's mode: the testbed's mode, and options of `up`.
 MODES = {
@@ -38,6 +40,8 @@ MODES = {
     "stack": ("stack",),
     "monitor": ("monitor",),
     "monitor-impaired": ("monitor", "--impair", IMPAIRMENT),
+    "monitor-bare": ("monitor", *BARE),
+    "monitor-bare-impaired": ("monitor", "--impair", IMPAIRMENT, *BARE),
     "workers": ("stack", "--workers", "2"),
     "impaired": ("stack", "--impair", IMPAIRMENT),
     "impaired-ipv6": ("stack", "--impair", IMPAIRMENT, "--ipv6"),
@@ -83,6 +87,11 @@ class Bed:
     def is_stack(self):
         """Whether there is an Offramp."""
         return self.mode != "direct"
+
+    @property
+    def shape(self):
+        """direct, stack or monitor."""
+        return MODES[self.mode][0]
 
     @property
     def is_impaired(self):

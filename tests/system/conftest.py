@@ -5,7 +5,8 @@
 What a client may expect is proven against the broker alone first: most tests run in `direct` mode
 and then, with the same expectations, in `stack` mode; in `monitor` mode and with two workers (`workers`); and once more
 over wires that lose, double and reorder packets (`impaired`, `monitor-impaired`): their core always, and also with IPv6;
-all of them with -m full.
+all of them with -m full, and then also between ends without timestamps and SACK (`monitor-bare`,
+`monitor-bare-impaired`).
 """
 
 import atexit
@@ -112,6 +113,11 @@ def is_monitor(mode):
     return MODES[mode][0] == "monitor"
 
 
+def is_bare(mode):
+    """Are the ends without timestamps and selective acknowledgements?"""
+    return "--sysctl" in MODES[mode]
+
+
 def is_tested_in(mode, has):
     if has("endpoint" if is_monitor(mode) else "monitor_only"):
         return False
@@ -121,9 +127,10 @@ def is_tested_in(mode, has):
 
 
 def parameter_of(mode, has):
-    """With -m full, all of it is impaired, and runs with several workers."""
-    is_more = ((is_impaired(mode) or mode == "workers" or is_monitor(mode)) and not has("core")
-               and not has("impaired_only"))
+    """With -m full, all of it is impaired, runs with several workers and between all kinds of ends."""
+    is_always = (has("core") or has("impaired_only") or (mode == "monitor" and has("monitor_only"))
+                 ) and not is_bare(mode)
+    is_more = (is_impaired(mode) or mode == "workers" or is_monitor(mode)) and not is_always
     return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 
 

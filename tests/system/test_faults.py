@@ -334,8 +334,9 @@ def echoed(sock, request, target, attempts):
 @pytest.mark.parametrize("size", [0, 1000, 1600, 4000])
 def test_a_ping_is_answered(bed, size, request):
     """Also in fragments. DPDK's af_packet gets packets that the kernel has put together, one frame
-    long at most: the last size only comes through other ports."""
-    if bed.is_stack and size > 1900 and request.config.getoption("--io") == "af_packet":
+    long at most: the last size only comes through other ports. A bump in the wire cannot pass them on."""
+    limit = {"direct": size, "stack": 1900, "monitor": 1472}[bed.shape]
+    if size > limit and request.config.getoption("--io") == "af_packet":
         pytest.skip("af_packet cuts what the kernel has put together")
     with hosts.open_socket(bed.name, "clients", socket.AF_INET, socket.SOCK_RAW,
                            socket.IPPROTO_ICMP) as sock:
@@ -435,7 +436,8 @@ def test_the_broker_dies_and_comes_back(own, topic, how):
     if own.is_stack:
         assert own.is_alive("daemon")
         daemon = own.pid("daemon")
-        assert "198.19.0.2" in own.log("daemon")  # who is down
+        address = own.status()["broker_address"]  # who is down
+        assert eventually(lambda: f"{address}:{own.port} refuses" in own.log("daemon"))
     own.tool("start", "broker")
     for turn in range(3):
         publisher, subscriber = own.client("p"), own.client("s")

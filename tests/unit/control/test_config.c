@@ -139,6 +139,7 @@ static void floors_get_their_structures(void **state)
 	struct net_config net = {.fragments_max = 9};
 	const char *devices[2];
 	struct config *config;
+	unsigned usual_mb;
 	char *errors;
 
 	(void)state;
@@ -149,6 +150,11 @@ static void floors_get_their_structures(void **state)
 	assert_int_equal(eal.control_core, 2);
 	assert_false(eal.hugepages);
 	assert_in_range(eal.memory_mb, 128, 1024);
+	usual_mb = eal.memory_mb;
+	config->ports[0].port.mtu = 9000; // every frame pool is larger then
+	config_to_eal(config, devices, &eal);
+	assert_true(eal.memory_mb >= usual_mb + config->memory.frames * 6800ull / (1 << 20));
+	config->ports[0].port.mtu = 0;
 	config_to_net(config, pointers, interfaces, &net);
 	assert_ptr_equal(net.interfaces[1].netif, &netifs[1]);
 	assert_int_equal(net.interfaces[0].addresses[0].prefix, 16);

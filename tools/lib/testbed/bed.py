@@ -83,11 +83,12 @@ class Bed:
     # Up and down
 
     def up(self, mode, io, port, broker="mosquitto", config=None, clients=0, seconds=None,
-           impair=None, ipv6=False, workers=1, plugin=None, settings=None):
+           impair=None, ipv6=False, workers=1, plugin=None, settings=None,
+           mtus=hosts.MTUS, sysctls=()):
         """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says.
 
         `plugin` is the ACL answer of the plugin that mosquitto is to load; `settings` the path of
-        lines for its configuration.
+        lines for its configuration. `mtus` are those of the clients' and the broker's side.
         """
         self.clean()
         os.makedirs(self.directory)
@@ -98,7 +99,7 @@ class Bed:
             "build": build_directory(), "created": time.time(), "processes": {}, "commands": {},
         }
         self._save()
-        hosts.create(self.name, mode)
+        hosts.create(self.name, mode, mtus, sysctls)
         self.add_client_addresses(clients)
         self._raise_file_limit()
         recipe = self._recipe(broker, plugin, settings)
@@ -107,7 +108,7 @@ class Bed:
         if mode != "direct":
             entry = {"name": recipe.name, **recipe.keys}
             self.state["commands"]["daemon"] = self._daemon_command(
-                entry, config, impair, workers, plugin)
+                entry, config, impair, workers, plugin, mtus)
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
@@ -130,13 +131,13 @@ class Bed:
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         return brokers.Plugin(path, f"unix:{self.control_socket}", acl)
 
-    def _daemon_command(self, broker, config, impair, workers, plugin):
+    def _daemon_command(self, broker, config, impair, workers, plugin, mtus):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["mode"], self.state["io"],
                               self.state["port"], self.control_socket, broker, config, impair,
-                              self.state["ipv6"], workers, "broker" if plugin else None)
+                              self.state["ipv6"], workers, "broker" if plugin else None, mtus)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     @staticmethod

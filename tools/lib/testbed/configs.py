@@ -10,7 +10,7 @@ from . import hosts
 
 
 def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None, impair=None,
-           ipv6=False, workers=1, proof=None):
+           ipv6=False, workers=1, proof=None, mtus=hosts.MTUS):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
     `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
@@ -19,16 +19,13 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
     authorization come from; None: the test hosts are declared.
     """
     cores = sorted(os.sched_getaffinity(0))
-    # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
-    ring = ",framecnt=4096" if io == "af_packet" else ""
-    if workers > 1:  # a queue each
-        ring += f",qpairs={workers}" if io == "af_packet" else f",queue_count={workers}"
+    rings = [ring(io, workers, mtu) for mtu in mtus]
     config = {
         "mode": mode,
         "ports": [
-            {"name": "clients", "device": f"net_{io}0,iface=clients{ring}",
+            {"name": "clients", "device": f"net_{io}0,iface=clients{rings[0]}",
              **addresses(mode, hosts.LISTEN, hosts.LISTEN6)},
-            {"name": "broker", "device": f"net_{io}1,iface=broker{ring}",
+            {"name": "broker", "device": f"net_{io}1,iface=broker{rings[1]}",
              **addresses(mode, hosts.SOURCE, hosts.SOURCE6)},
         ],
         "brokers": [
@@ -54,6 +51,16 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
     with open(path, "w", encoding="utf-8") as file:
         yaml.safe_dump(config, file, sort_keys=False)
     return path
+
+
+def ring(io, workers, mtu):
+    """Arguments of a port's device."""
+    # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
+    frames = ",framesz=9216,blocksz=36864,framecnt=1024" if mtu > hosts.MTUS[0] else ",framecnt=4096"
+    arguments = frames if io == "af_packet" else ""
+    if workers > 1:  # a queue each
+        arguments += f",qpairs={workers}" if io == "af_packet" else f",queue_count={workers}"
+    return arguments
 
 
 def addresses(mode, *own):

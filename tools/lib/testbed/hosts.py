@@ -40,6 +40,8 @@ SOURCE6 = "2001:db8:19::1"
 PREFIX_LENGTH = 16
 PREFIX6_LENGTH = 64
 CLIENTS_MAX = 250 * 254
+MTUS = (1500, 1500)  # of the clients' side, of the broker's
+MTU_MIN, MTU_MAX = 576, 9000
 
 _CLONE_NEWNET = 0x40000000
 
@@ -97,7 +99,9 @@ def exists(name):
     return any(os.path.exists(f"/run/netns/{netns(name, role)}") for role in ROLES)
 
 
-def create(name, mode):
+def create(name, mode, mtus=MTUS, sysctls=()):
+    if mode == "direct" and mtus[0] != mtus[1]:
+        raise HostError("in direct mode there is one network, with one MTU")
     for role in ROLES:
         run("ip", "netns", "add", netns(name, role))
         run("ip", "-n", netns(name, role), "link", "set", "lo", "up")
@@ -121,6 +125,13 @@ def create(name, mode):
             run("ip", "-n", clients, "route", "add", "default", "via", gateway)
         for gateway in (SOURCE, SOURCE6):
             run("ip", "-n", broker, "route", "add", "default", "via", gateway)
+    for namespace, far, mtu in ((clients, "clients", mtus[0]), (broker, "broker", mtus[1])):
+        if mtu != MTUS[0]:
+            run("ip", "-n", namespace, "link", "set", "eth0", "mtu", str(mtu))
+            if mode != "direct":
+                run("ip", "-n", offramp, "link", "set", far, "mtu", str(mtu))
+        if sysctls:
+            run("ip", "netns", "exec", namespace, "sysctl", "-qw", *sysctls)
 
 
 def _wire(left, left_if, right, right_if):
