@@ -1,35 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The forwarding database: an array of stations, found by rte_hash over (MAC, VLAN)
-// with a random seed in its key. What has aged is forgotten when it is looked up, or
-// when its place is needed. Worker's thread; nothing is allocated after start.
+// Frames: where each belongs, and its way out. Worker's thread; nothing is allocated
+// after start.
 
 #include "net/bridge.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/random.h"
 #include "net/net_if.h"
+#include "net/stations.h"
 #include "net/sums.h"
 
 #include <rte_byteorder.h>
 #include <rte_ether.h>
-#include <rte_hash.h>
-#include <rte_jhash.h>
 #include <rte_mbuf.h>
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STATIC_US      UINT64_MAX // a station that was configured is always fresh
-#define VLAN_MASK      0x0fffu
-#define TAGS_MAX       2u
-#define STATIONS_LEAST 8u // that rte_hash takes
-#define RECLAIMED      8u // places that are looked at when there is none for a new station
+#define VLAN_MASK 0x0fffu
+#define TAGS_MAX  2u
 
 enum bridge_drop {
 	BRIDGE_DROP_MALFORMED, // no Ethernet header, or a group as its source
@@ -41,45 +34,24 @@ enum bridge_drop {
 	BRIDGE_DROPS,
 };
 
-enum bridge_kind { BRIDGE_KIND_STATIC, BRIDGE_KIND_LEARNED, BRIDGE_KINDS };
-
 struct bridge_counter_slots {
 	uint64_t frames;
 	uint64_t flooded;
-	uint64_t stations[BRIDGE_KINDS];
-	uint64_t stations_refused;
+	struct stations_counters stations;
 	uint64_t dropped[BRIDGE_DROPS];
-};
-
-// No padding: the bytes are hashed.
-struct station_key {
-	uint8_t mac[RTE_ETHER_ADDR_LEN];
-	uint16_t vlan;
-};
-static_assert(sizeof(struct station_key) == 8, "the key must have no padding");
-
-struct station {
-	uint64_t seen_us; // STATIC_US: it was configured
-	struct station_key key;
-	uint32_t port;
-	bool used;
 };
 
 struct bridge {
 	enum bridge_mode mode;
-	uint64_t age_us;
 	uint32_t all; // a bit a port
 	struct net_if *netifs[BRIDGE_PORTS_MAX];
-	struct rte_hash *hash;	  // position → stations[]
-	struct station *stations; // stations_max of them
-	uint32_t stations_max;
-	uint32_t hand; // where places that have aged are looked for next
+	struct stations *stations;
 	struct bridge_counter_slots counters;
 };
 
-static const char *const kind_names[BRIDGE_KINDS] = {
-	[BRIDGE_KIND_STATIC] = "static",
-	[BRIDGE_KIND_LEARNED] = "learned",
+static const char *const kind_names[STATION_KINDS] = {
+	[STATION_STATIC] = "static",
+	[STATION_LEARNED] = "learned",
 };
 
 static const char *const drop_names[BRIDGE_DROPS] = {
@@ -96,7 +68,7 @@ static const struct counter_family families[] = {
 	{"bridge_flooded_total",
 		"frames for all ports but their own: for many, or for nobody known", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
-	{"bridge_stations", "stations that the bridge knows", "kind", kind_names, BRIDGE_KINDS,
+	{"bridge_stations", "stations that the bridge knows", "kind", kind_names, STATION_KINDS,
 		COUNTER_GAUGE},
 	{"bridge_stations_refused_total", "stations not learned because there was no room", NULL,
 		NULL, 1, COUNTER_MONOTONIC},
@@ -106,84 +78,6 @@ static const struct counter_family families[] = {
 
 // IEEE 802.3 annex 31B.
 static const struct rte_ether_addr pause_address = {{0x01, 0x80, 0xc2, 0x00, 0x00, 0x01}};
-
-// --- stations ------------------------------------------------------------------------------------
-
-// NULL when it is not known, or has been silent for too long.
-static struct station *station_find(
-	const struct bridge *bridge, const struct station_key *key, uint64_t now_us)
-{
-	int position = rte_hash_lookup(bridge->hash, key);
-	struct station *station;
-
-	if (position < 0)
-		return NULL;
-	station = &bridge->stations[position];
-	if (station->seen_us != STATIC_US && now_us - station->seen_us > bridge->age_us)
-		return NULL;
-	return station;
-}
-
-static void station_forget(struct bridge *bridge, struct station *station)
-{
-	rte_hash_del_key(bridge->hash, &station->key);
-	station->used = false;
-	counter_add(&bridge->counters.stations[BRIDGE_KIND_LEARNED], (uint64_t)-1);
-}
-
-// Looks at some places, each time at the next ones, for stations that have aged.
-static void stations_reclaim(struct bridge *bridge, uint64_t now_us)
-{
-	for (unsigned i = 0; i < RECLAIMED; i++) {
-		struct station *station = &bridge->stations[bridge->hand];
-
-		bridge->hand = (bridge->hand + 1) % bridge->stations_max;
-		if (station->used && station->seen_us != STATIC_US &&
-			now_us - station->seen_us > bridge->age_us)
-			station_forget(bridge, station);
-	}
-}
-
-static int station_add(
-	struct bridge *bridge, const struct station_key *key, unsigned port, uint64_t seen_us)
-{
-	int position;
-
-	if ((uint32_t)rte_hash_count(bridge->hash) >= bridge->stations_max)
-		return -ENOSPC;
-	position = rte_hash_add_key(bridge->hash, key);
-	if (position < 0)
-		return position;
-	bridge->stations[position] = (struct station){
-		.seen_us = seen_us,
-		.key = *key,
-		.port = port,
-		.used = true,
-	};
-	counter_inc(&bridge->counters.stations[seen_us == STATIC_US ? BRIDGE_KIND_STATIC
-								    : BRIDGE_KIND_LEARNED]);
-	return 0;
-}
-
-static void station_learn(
-	struct bridge *bridge, const struct station_key *key, unsigned port, uint64_t now_us)
-{
-	int position = rte_hash_lookup(bridge->hash, key);
-	struct station *station;
-
-	if (likely(position >= 0)) {
-		station = &bridge->stations[position];
-		if (station->seen_us == STATIC_US)
-			return;
-		station->seen_us = now_us;
-		station->port = port; // it may have moved
-		return;
-	}
-	if ((uint32_t)rte_hash_count(bridge->hash) >= bridge->stations_max)
-		stations_reclaim(bridge, now_us);
-	if (station_add(bridge, key, port, now_us) < 0)
-		counter_inc(&bridge->counters.stations_refused);
-}
 
 // --- start and end -------------------------------------------------------------------------------
 
@@ -196,40 +90,11 @@ void bridge_config_init(struct bridge_config *config)
 	};
 }
 
-static int stations_init(struct bridge *bridge, const struct bridge_config *config)
-{
-	for (unsigned i = 0; i < config->stations_count; i++) {
-		const struct bridge_station *station = &config->stations[i];
-		struct station_key key = {.vlan = station->vlan};
-		int rc;
-
-		memcpy(key.mac, station->mac, sizeof(key.mac));
-		if (station->port >= config->netifs_count)
-			return -EINVAL;
-		if (rte_hash_lookup(bridge->hash, &key) >= 0)
-			return -EEXIST;
-		rc = station_add(bridge, &key, station->port, STATIC_US);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 int bridge_create(const char *name, const struct bridge_config *config, struct random *rng,
 	struct bridge **ret_bridge)
 {
-	const struct rte_hash_parameters parameters = {
-		.name = name,
-		.entries = RTE_MAX(config->stations_max, STATIONS_LEAST),
-		.key_len = sizeof(struct station_key),
-		.hash_func = rte_jhash,
-		.hash_func_init_val = (uint32_t)random_next(rng),
-		.socket_id = SOCKET_ID_ANY,
-		// Without it an insertion may fail before the table is full.
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
 	struct bridge *bridge;
-	int rc = -ENOMEM;
+	int rc;
 
 	if (config->netifs_count < 2 || config->netifs_count > BRIDGE_PORTS_MAX ||
 		config->stations_count > config->stations_max)
@@ -238,35 +103,25 @@ int bridge_create(const char *name, const struct bridge_config *config, struct r
 	if (bridge == NULL)
 		return -ENOMEM;
 	bridge->mode = config->mode;
-	bridge->age_us = config->age_us;
-	bridge->stations_max = parameters.entries;
 	for (unsigned i = 0; i < config->netifs_count; i++) {
 		ASSERT(config->netifs[i]->index == i);
 		bridge->netifs[i] = config->netifs[i];
 		bridge->all |= 1u << i;
 	}
-	bridge->hash = rte_hash_create(&parameters);
-	if (bridge->hash == NULL)
-		goto err;
-	bridge->stations = calloc(bridge->stations_max, sizeof(*bridge->stations));
-	if (bridge->stations == NULL)
-		goto err;
-	rc = stations_init(bridge, config);
-	if (rc < 0)
-		goto err;
+	rc = stations_create(name, config, rng, &bridge->counters.stations, &bridge->stations);
+	if (rc < 0) {
+		bridge_destroy(bridge);
+		return rc;
+	}
 	*ret_bridge = bridge;
 	return 0;
-err:
-	bridge_destroy(bridge);
-	return rc;
 }
 
 void bridge_destroy(struct bridge *bridge)
 {
 	if (bridge == NULL)
 		return;
-	rte_hash_free(bridge->hash);
-	free(bridge->stations);
+	stations_destroy(bridge->stations);
 	free(bridge);
 }
 
@@ -304,15 +159,15 @@ uint32_t bridge_route(
 	struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m, uint64_t now_us)
 {
 	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-	const struct station *station;
 	struct station_key key;
+	uint32_t port;
 
 	if (m->data_len < sizeof(*ether) || rte_is_multicast_ether_addr(&ether->src_addr))
 		return nowhere(bridge, BRIDGE_DROP_MALFORMED);
 	key.vlan = frame_vlan(m);
 	memcpy(key.mac, &ether->src_addr, sizeof(key.mac));
 	if (bridge->mode == BRIDGE_LEARNING)
-		station_learn(bridge, &key, from->index, now_us);
+		stations_learn(bridge->stations, &key, from->index, now_us);
 	if (rte_is_multicast_ether_addr(&ether->dst_addr)) {
 		if (rte_is_same_ether_addr(&ether->dst_addr, &pause_address))
 			return nowhere(bridge, BRIDGE_DROP_PAUSE);
@@ -321,13 +176,17 @@ uint32_t bridge_route(
 	if (bridge->mode == BRIDGE_HUB)
 		return everywhere_else(bridge, from);
 	memcpy(key.mac, &ether->dst_addr, sizeof(key.mac));
-	station = station_find(bridge, &key, now_us);
-	if (station == NULL)
+	if (!stations_find(bridge->stations, &key, now_us, &port))
 		return bridge->mode == BRIDGE_STATIC ? nowhere(bridge, BRIDGE_DROP_UNKNOWN)
 						     : everywhere_else(bridge, from);
-	if (station->port == from->index)
+	if (port == from->index)
 		return nowhere(bridge, BRIDGE_DROP_SAME_PORT);
-	return 1u << station->port;
+	return 1u << port;
+}
+
+void bridge_listen(struct bridge *bridge, uint64_t now_us)
+{
+	stations_exchange(bridge->stations, now_us);
 }
 
 // How long the packet in the frame is.
@@ -415,17 +274,5 @@ struct counter_set bridge_counters(const struct bridge *bridge)
 
 void bridge_check(const struct bridge *bridge)
 {
-	uint64_t used[BRIDGE_KINDS] = {0};
-
-	for (uint32_t i = 0; i < bridge->stations_max; i++) {
-		const struct station *station = &bridge->stations[i];
-
-		if (!station->used)
-			continue;
-		ASSERT(rte_hash_lookup(bridge->hash, &station->key) == (int)i);
-		ASSERT(bridge->all & 1u << station->port);
-		used[station->seen_us == STATIC_US ? BRIDGE_KIND_STATIC : BRIDGE_KIND_LEARNED]++;
-	}
-	for (unsigned i = 0; i < BRIDGE_KINDS; i++)
-		ASSERT(used[i] == bridge->counters.stations[i]);
+	stations_check(bridge->stations, bridge->all);
 }

@@ -9,7 +9,8 @@
 //   frame in ──▶ bridge_route() ──▶ set of ports ──▶ bridge_send()
 //                learns, looks up
 //
-// One a worker, on the worker's thread; all of its memory is taken at start.
+// One a worker, on the worker's thread; all of its memory is taken at start. Several between the
+// same ports tell each other what they learn: struct bridge_sharing.
 
 #pragma once
 
@@ -37,6 +38,26 @@ struct bridge_station {
 	unsigned port; // index of the net_if
 };
 
+// Where a station was last seen.
+struct bridge_news {
+	uint64_t seen_us;
+	uint8_t mac[6];
+	uint16_t vlan;
+	uint32_t port; // index of the net_if
+};
+
+// The way to the bridges of other workers. What one has told before it sends a frame on, the others
+// can hear before they receive an answer to it.
+struct bridge_sharing {
+	// Tells all of them; false: they have no room now, and nobody was told. NULL: there are
+	// none.
+	bool (*tell)(void *ctx, const struct bridge_news *news);
+	// The next that one of them has told; false: there is nothing new.
+	bool (*hear)(void *ctx, struct bridge_news *ret_news);
+	void *ctx;
+	bool quiet; // another one counts the stations, which are the same
+};
+
 struct bridge_config {
 	enum bridge_mode mode;
 	struct net_if *const *netifs;	       // netifs[i]->index is i; they outlive the bridge
@@ -45,6 +66,7 @@ struct bridge_config {
 	unsigned stations_count;
 	unsigned stations_max; // static ones included; 4096
 	uint64_t age_us;       // a station that is silent so long is forgotten; 300 s
+	struct bridge_sharing sharing;
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -61,6 +83,9 @@ void bridge_destroy(struct bridge *bridge);
 // has sent it.
 uint32_t bridge_route(struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m,
 	uint64_t now_us);
+
+// Hears what other bridges have learned by now. Once a turn, before frames are received.
+void bridge_listen(struct bridge *bridge, uint64_t now_us);
 
 // Consumes m: sends it, as it is, out of the ports of the set, which may be empty.
 void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports);
