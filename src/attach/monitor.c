@@ -74,7 +74,7 @@ int monitor_create(const char *name, const struct monitor_config *config, struct
 	monitor->bridge = bridge;
 	monitor->netifs = config->netifs;
 	monitor->netifs_count = config->netifs_count;
-	monitor->records = config->records;
+	monitor->share = config->share;
 	monitor->now_us = now_us;
 	wheel_init(&monitor->timers, now_us);
 	rc = tracks_create(monitor, name, config->flows_max, config->hash_seed);
@@ -84,7 +84,7 @@ int monitor_create(const char *name, const struct monitor_config *config, struct
 		monitor_destroy(monitor);
 		return rc;
 	}
-	tracks_recall(monitor);
+	tracks_recall(monitor, config->left, config->left_count);
 	*ret_monitor = monitor;
 	return 0;
 }
@@ -108,6 +108,13 @@ void monitor_forward(struct monitor *monitor, struct passer *passer)
 		return;
 	}
 	bridge_send(monitor->bridge, passer->m, passer->ports);
+}
+
+void monitor_hand_over(struct monitor *monitor, const struct passer *passer, unsigned owner)
+{
+	const struct monitor_frame frame = {passer->m, passer->from->index, passer->ports};
+
+	monitor->share.hand_over(monitor->share.ctx, owner, &frame);
 }
 
 static void deliveries_flush(struct monitor *monitor)
@@ -152,10 +159,26 @@ bool monitor_find_broker(const struct monitor *monitor, struct passer *passer)
 	return false;
 }
 
+static const struct net_endpoint *client_of(const struct passer *passer)
+{
+	return passer->side == CLIENT ? &passer->transit.source : &passer->transit.destination;
+}
+
+bool monitor_is_elsewhere(
+	const struct monitor *monitor, const struct passer *passer, unsigned *ret_owner)
+{
+	const struct monitor_share *share = &monitor->share;
+
+	if (share->owner == NULL)
+		return false;
+	*ret_owner = share->owner(share->ctx,
+		&monitor->stack->config->brokers[passer->broker].address, client_of(passer));
+	return *ret_owner != share->self;
+}
+
 struct track_key monitor_key(const struct passer *passer)
 {
-	const struct net_endpoint *client =
-		passer->side == CLIENT ? &passer->transit.source : &passer->transit.destination;
+	const struct net_endpoint *client = client_of(passer);
 
 	return (struct track_key){
 		.client = client->address,
@@ -222,20 +245,22 @@ static void error_pass(struct monitor *monitor, struct passer *passer)
 		monitor_forward(monitor, passer);
 }
 
-static void frame_pass(struct monitor *monitor, struct net_if *from, struct rte_mbuf *m)
+// What is not a broker's goes on from here, whoever would own it.
+static void frame_pass(struct monitor *monitor, struct passer *passer)
 {
-	struct passer passer = {.m = m, .from = from};
+	unsigned owner;
 
-	passer.ports = bridge_route(monitor->bridge, from, m, monitor->now_us);
-	net_transit_read(from, m, &passer.transit);
-	if (passer.transit.kind == NET_TRANSIT_FRAGMENT)
-		pieces_pass(monitor, &passer);
-	else if (passer.transit.kind == NET_TRANSIT_OTHER || !monitor_find_broker(monitor, &passer))
-		monitor_forward(monitor, &passer);
-	else if (passer.transit.kind == NET_TRANSIT_TCP)
-		monitor_segment(monitor, &passer);
+	net_transit_read(passer->from, passer->m, &passer->transit);
+	if (passer->transit.kind == NET_TRANSIT_FRAGMENT)
+		pieces_pass(monitor, passer);
+	else if (passer->transit.kind == NET_TRANSIT_OTHER || !monitor_find_broker(monitor, passer))
+		monitor_forward(monitor, passer);
+	else if (monitor_is_elsewhere(monitor, passer, &owner))
+		monitor_hand_over(monitor, passer, owner);
+	else if (passer->transit.kind == NET_TRANSIT_TCP)
+		monitor_segment(monitor, passer);
 	else
-		error_pass(monitor, &passer);
+		error_pass(monitor, passer);
 }
 
 void monitor_input(struct monitor *monitor, struct net_if *from, struct rte_mbuf **frames,
@@ -243,9 +268,30 @@ void monitor_input(struct monitor *monitor, struct net_if *from, struct rte_mbuf
 {
 	monitor->now_us = now_us;
 	for (unsigned i = 0; i < count; i++) {
+		struct passer passer = {.m = frames[i], .from = from};
+
 		if (i + 1 < count)
 			rte_prefetch0(rte_pktmbuf_mtod(frames[i + 1], void *));
-		frame_pass(monitor, from, frames[i]);
+		passer.ports = bridge_route(monitor->bridge, from, frames[i], now_us);
+		frame_pass(monitor, &passer);
+	}
+	deliveries_flush(monitor);
+}
+
+void monitor_take(struct monitor *monitor, const struct monitor_frame *frames, unsigned count,
+	uint64_t now_us)
+{
+	monitor->now_us = now_us;
+	for (unsigned i = 0; i < count; i++) {
+		struct passer passer = {
+			.m = frames[i].m,
+			.from = monitor->netifs[frames[i].from],
+			.ports = frames[i].ports,
+		};
+
+		if (i + 1 < count)
+			rte_prefetch0(rte_pktmbuf_mtod(frames[i + 1].m, void *));
+		frame_pass(monitor, &passer);
 	}
 	deliveries_flush(monitor);
 }

@@ -3,7 +3,9 @@
 //
 // Fragments of segments between brokers and others: kept until the first of a packet
 // tells the ports. Those of connections that are adopted, or may be, are put together;
-// all others go on as they came. Runs on the worker.
+// all others go on as they came. Another worker's go there as they came when all are
+// here; who has several queues is to bring the parts of one packet to one of them. Runs
+// on the worker.
 
 #include "attach/track.h"
 
@@ -36,18 +38,39 @@ void pieces_forward(struct monitor *monitor, struct gather_packet *packet)
 		bridge_send(monitor->bridge, m, ports);
 }
 
-// Is it of a connection that passes? The first part has come.
-static bool is_foreign(
+// Does it belong to a connection with a broker? The first part has come.
+static bool is_brokers(
 	const struct monitor *monitor, struct passer *passer, const struct gather_packet *packet)
 {
-	struct track_key key;
+	return gather_ports(
+		       packet, &passer->transit.source.port, &passer->transit.destination.port) &&
+	       monitor_find_broker(monitor, passer);
+}
 
-	if (!gather_ports(
-		    packet, &passer->transit.source.port, &passer->transit.destination.port) ||
-		!monitor_find_broker(monitor, passer))
-		return true;
-	key = monitor_key(passer);
+// To one that passes?
+static bool is_foreign(const struct monitor *monitor, const struct passer *passer)
+{
+	const struct track_key key = monitor_key(passer);
+
 	return track_find(monitor, &key) == NULL;
+}
+
+static void let_pass(struct monitor *monitor, struct gather_packet *packet, bool complete)
+{
+	gather_let_pass(packet);
+	pieces_forward(monitor, packet);
+	if (complete)
+		gather_release(monitor->gather, packet);
+}
+
+static void hand_over(struct monitor *monitor, const struct passer *passer,
+	struct gather_packet *packet, unsigned owner)
+{
+	struct passer part = *passer;
+
+	while ((part.m = gather_take(monitor->gather, packet, &part.ports)) != NULL)
+		monitor_hand_over(monitor, &part, owner);
+	gather_release(monitor->gather, packet);
 }
 
 static void whole(struct monitor *monitor, struct passer *passer, struct gather_packet *packet)
@@ -65,6 +88,24 @@ static void whole(struct monitor *monitor, struct passer *passer, struct gather_
 			monitor_forward(monitor, passer);
 	}
 	gather_release(monitor->gather, packet);
+}
+
+// Whose it is can be told: the first part has come, or all of it.
+static void known_pass(
+	struct monitor *monitor, struct passer *passer, struct gather_packet *packet, bool complete)
+{
+	unsigned owner;
+
+	if (!is_brokers(monitor, passer, packet)) {
+		let_pass(monitor, packet, complete);
+	} else if (monitor_is_elsewhere(monitor, passer, &owner)) {
+		if (complete)
+			hand_over(monitor, passer, packet, owner);
+	} else if (is_foreign(monitor, passer)) {
+		let_pass(monitor, packet, complete);
+	} else if (complete) {
+		whole(monitor, passer, packet);
+	}
 }
 
 void pieces_pass(struct monitor *monitor, struct passer *passer)
@@ -89,14 +130,6 @@ void pieces_pass(struct monitor *monitor, struct passer *passer)
 		return;
 	case GATHER_FIRST:
 	case GATHER_COMPLETE:
-		break;
-	}
-	if (is_foreign(monitor, passer, packet)) {
-		gather_let_pass(packet);
-		pieces_forward(monitor, packet);
-		if (news == GATHER_COMPLETE)
-			gather_release(monitor->gather, packet);
-	} else if (news == GATHER_COMPLETE) {
-		whole(monitor, passer, packet);
+		known_pass(monitor, passer, packet, news == GATHER_COMPLETE);
 	}
 }

@@ -234,6 +234,14 @@ static int broker_at(const struct monitor *monitor, const struct net_endpoint *e
 	return -1;
 }
 
+static bool is_ours(const struct monitor *monitor, const struct monitor_record *record)
+{
+	const struct monitor_share *share = &monitor->share;
+
+	return share->owner == NULL ||
+	       share->owner(share->ctx, &record->broker, &record->client) == share->self;
+}
+
 static void recall(struct monitor *monitor, const struct monitor_record *record, uint64_t at_us)
 {
 	int broker = broker_at(monitor, &record->broker);
@@ -263,27 +271,23 @@ static void recall(struct monitor *monitor, const struct monitor_record *record,
 	wheel_arm(&monitor->timers, &track->timer, at_us);
 }
 
-void tracks_recall(struct monitor *monitor)
+void tracks_recall(struct monitor *monitor, const struct monitor_record *records, uint32_t count)
 {
-	struct monitor_record *left;
-	uint32_t count = 0;
+	uint64_t at_us = monitor->now_us;
 
-	if (monitor->records == NULL)
-		return;
-	// Places are given anew, so what is left is put aside first.
-	left = calloc(monitor->tracks_max, sizeof(*left));
-	for (uint32_t i = 0; i < monitor->tracks_max; i++) {
-		if (left != NULL && monitor->records[i].used)
-			left[count++] = monitor->records[i];
-		monitor->records[i].used = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if (!is_ours(monitor, &records[i]))
+			continue;
+		recall(monitor, &records[i], at_us);
+		at_us += SPREAD_US;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		recall(monitor, &left[i], monitor->now_us + i * SPREAD_US);
-	free(left);
-	// From here on each record stands where its track does.
+}
+
+void monitor_keep(struct monitor *monitor, struct monitor_record *records)
+{
+	monitor->records = records;
 	for (uint32_t i = 0; i < monitor->tracks_max; i++)
-		if (monitor->tracks[i].state == TRACK_GONE)
-			track_record(monitor, &monitor->tracks[i]);
+		track_record(monitor, &monitor->tracks[i]);
 }
 
 void tracks_check(const struct monitor *monitor)

@@ -99,6 +99,7 @@ struct monitor {
 	struct gather *gather;
 	struct net_if *const *netifs;
 	unsigned netifs_count;
+	struct monitor_share share;
 	struct monitor_record *records; // of the track at the same place; NULL: none are kept
 	struct rte_hash *hash;		// position → tracks[]
 	struct track *tracks;
@@ -145,7 +146,7 @@ void track_timeout(struct monitor *monitor, struct track *track);
 int track_path(struct monitor *monitor, const struct track *track, unsigned side,
 	struct net_path *ret_path);
 void track_record(struct monitor *monitor, const struct track *track);
-void tracks_recall(struct monitor *monitor);
+void tracks_recall(struct monitor *monitor, const struct monitor_record *records, uint32_t count);
 void tracks_check(const struct monitor *monitor);
 
 // --- opening.c
@@ -176,3 +177,8 @@ bool monitor_find_broker(const struct monitor *monitor, struct passer *passer);
 struct track_key monitor_key(const struct passer *passer);
 void monitor_forward(struct monitor *monitor, struct passer *passer); // consumes passer->m
 void monitor_deliver(struct monitor *monitor, struct passer *passer); // consumes passer->m
+// Is the connection another worker's?
+bool monitor_is_elsewhere(
+	const struct monitor *monitor, const struct passer *passer, unsigned *ret_owner);
+// Consumes passer->m.
+void monitor_hand_over(struct monitor *monitor, const struct passer *passer, unsigned owner);

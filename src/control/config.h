@@ -167,8 +167,8 @@ void config_to_net(const struct config *config, struct net_if *const *netifs,
 // Not with bridge: none. `netifs[i]` is port i.
 void config_to_bridge(const struct config *config, struct net_if *const *netifs,
 	struct bridge_config *ret_bridge);
-// How many connections monitor mode looks after at once: those that are served, those that have
-// ended lately, and as many handshakes.
+// How many connections a worker looks after at once in monitor mode: those that are served, those
+// that have ended lately, and as many handshakes.
 uint32_t config_flows_max(const struct config *config);
 // Sizes of the payload pools: memory.payloads shared out among the classes. Sets every field.
 void config_to_payloads(const struct config *config, struct payload_pool_config *ret_payloads);

@@ -81,7 +81,7 @@ static uint64_t memory_estimate(const struct config *config)
 			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 
 	if (config->mode == CONFIG_MODE_MONITOR)
-		pools += config_flows_max(config) * 128ull;
+		pools += 3 * m->connections * 128ull;
 	// The margins of what is shared out; what each has whole: filters, messages to others.
 	if (config->workers > 1)
 		pools += config->workers * (pools / 8 + m->subscriptions * 192ull + 32 * MIB);
@@ -128,12 +128,12 @@ void config_to_net(const struct config *config, struct net_if *const *netifs,
 	ret_net->neighbours_count = config->neighbours_count;
 	// An entry for how the frames of each end look.
 	if (config->mode == CONFIG_MODE_MONITOR)
-		ret_net->neighbours_max = 2 * config->memory.connections + 64;
+		ret_net->neighbours_max = 2 * config_share(config, config->memory.connections) + 64;
 }
 
 uint32_t config_flows_max(const struct config *config)
 {
-	return 3 * config->memory.connections;
+	return 3 * config_share(config, config->memory.connections);
 }
 
 void config_to_bridge(

@@ -139,9 +139,6 @@ static int resolve_workers(
 	memcpy(config->worker_cores, cores, count * sizeof(*cores));
 	config->workers = count;
 	config->idle = raw->idle;
-	if (count > 1 && config->mode == CONFIG_MODE_MONITOR)
-		config_document_error(document, "workers.cores",
-			"%u cores given; valid choices: one core with 'mode: monitor'", count);
 	for (unsigned i = 0; i < count; i++) {
 		if (cores[i] == config->control_core && raw->idle == CONFIG_IDLE_BUSY)
 			config_document_error(document, config_path(path, "workers.cores[%u]", i),

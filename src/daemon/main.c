@@ -270,12 +270,12 @@ static int make_workers(struct daemon *daemon)
 	struct worker_setup setup = {
 		.config = config,
 		.ports = daemon->ports,
-		.flows = flows_file_records(daemon->flows),
 	};
 	int rc = config_secret(config, setup.secret);
 
 	if (rc == 0 && config->workers > 1)
 		rc = join_workers(daemon, &setup);
+	setup.flows_left_count = flows_file_left(daemon->flows, &setup.flows_left);
 	for (unsigned i = 0; rc == 0 && i < config->workers; i++) {
 		setup.index = i;
 		setup.seed = random_seed();
@@ -285,12 +285,21 @@ static int make_workers(struct daemon *daemon)
 	return rc;
 }
 
+// Connections that an earlier run had adopted are the workers' now.
+static void keep_flows(struct daemon *daemon)
+{
+	flows_file_begin(daemon->flows);
+	for (unsigned i = 0; daemon->flows != NULL && i < daemon->config->workers; i++)
+		worker_keep_flows(daemon->workers[i], flows_file_records(daemon->flows, i));
+}
+
 static int start_workers(struct daemon *daemon)
 {
 	int rc = make_workers(daemon);
 
 	if (rc < 0)
 		return rc;
+	keep_flows(daemon);
 	for (unsigned i = 0; i < daemon->config->brokers_count; i++)
 		recall(daemon, i);
 	inherit(daemon);

@@ -18,11 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "attach/monitor.h"
 #include "base/assert.h"
 #include "control/config.h"
+#include "net/bridge.h"
 
 #define PACKETS 4096u // on their way from one worker to another
 #define FRAMES	4096u
+#define NEWS	512u
 
 struct steering_counters {
 	uint64_t steered;
@@ -30,8 +33,11 @@ struct steering_counters {
 };
 
 struct lane {
-	struct rte_ring *packets; // of struct net_delivery
-	struct rte_ring *frames;  // of mbufs
+	struct rte_ring *frames;  // to be sent; of mbufs
+	struct rte_ring *packets; // received; of struct net_delivery
+	// Monitor mode, instead of packets:
+	struct rte_ring *handed; // of struct monitor_frame
+	struct rte_ring *news;	 // of struct bridge_news
 };
 
 struct station { // a worker's own
@@ -48,6 +54,8 @@ struct steering {
 };
 
 static_assert(sizeof(struct net_delivery) % 4 == 0, "an element of a ring");
+static_assert(sizeof(struct monitor_frame) % 4 == 0, "an element of a ring");
+static_assert(sizeof(struct bridge_news) % 4 == 0, "an element of a ring");
 
 static const char *const dropped_names[] = {"steering_full"};
 
@@ -65,35 +73,51 @@ static struct lane *lane_of(const struct steering *steering, unsigned from, unsi
 
 // --- making --------------------------------------------------------------------------------------
 
-static int lane_create(struct lane *lane, unsigned i)
+static struct rte_ring *ring_create(
+	const char *what, unsigned i, size_t element_size, unsigned count)
 {
-	const unsigned flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
 	char name[RTE_RING_NAMESIZE];
 
-	snprintf(name, sizeof(name), "packets%u", i);
-	lane->packets = rte_ring_create_elem(
-		name, sizeof(struct net_delivery), PACKETS, SOCKET_ID_ANY, flags);
-	snprintf(name, sizeof(name), "frames%u", i);
-	lane->frames = rte_ring_create(name, FRAMES, SOCKET_ID_ANY, flags);
-	return lane->packets != NULL && lane->frames != NULL ? 0 : -ENOMEM;
+	snprintf(name, sizeof(name), "%s%u", what, i);
+	return rte_ring_create_elem(
+		name, (unsigned)element_size, count, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+static int lane_create(struct lane *lane, unsigned i, bool monitors)
+{
+	lane->frames = ring_create("frames", i, sizeof(struct rte_mbuf *), FRAMES);
+	if (!monitors) {
+		lane->packets = ring_create("packets", i, sizeof(struct net_delivery), PACKETS);
+		return lane->frames != NULL && lane->packets != NULL ? 0 : -ENOMEM;
+	}
+	lane->handed = ring_create("handed", i, sizeof(struct monitor_frame), PACKETS);
+	lane->news = ring_create("news", i, sizeof(struct bridge_news), NEWS);
+	return lane->frames != NULL && lane->handed != NULL && lane->news != NULL ? 0 : -ENOMEM;
 }
 
 static void lane_destroy(struct lane *lane)
 {
 	struct net_delivery delivery;
+	struct monitor_frame frame;
 	void *m;
 
 	while (lane->packets != NULL &&
 		rte_ring_sc_dequeue_elem(lane->packets, &delivery, sizeof(delivery)) == 0)
 		rte_pktmbuf_free(delivery.m);
+	while (lane->handed != NULL &&
+		rte_ring_sc_dequeue_elem(lane->handed, &frame, sizeof(frame)) == 0)
+		rte_pktmbuf_free(frame.m);
 	while (lane->frames != NULL && rte_ring_sc_dequeue(lane->frames, &m) == 0)
 		rte_pktmbuf_free(m);
-	rte_ring_free(lane->packets);
 	rte_ring_free(lane->frames);
+	rte_ring_free(lane->packets);
+	rte_ring_free(lane->handed);
+	rte_ring_free(lane->news);
 }
 
 int steering_create(const struct config *config, uint64_t seed, struct steering **ret_steering)
 {
+	bool monitors = config->mode == CONFIG_MODE_MONITOR;
 	unsigned workers = config->workers;
 	struct steering *steering = rte_zmalloc(
 		"steering", sizeof(*steering) + workers * workers * sizeof(steering->lanes[0]), 64);
@@ -108,7 +132,7 @@ int steering_create(const struct config *config, uint64_t seed, struct steering 
 	if (steering->stations == NULL)
 		goto err;
 	for (unsigned i = 0; i < workers * workers; i++)
-		if (i / workers != i % workers && lane_create(&steering->lanes[i], i) < 0)
+		if (i / workers != i % workers && lane_create(&steering->lanes[i], i, monitors) < 0)
 			goto err;
 	*ret_steering = steering;
 	return 0;
@@ -197,18 +221,25 @@ static unsigned delivery_owner(const struct steering *steering, const struct net
 
 // --- packets -------------------------------------------------------------------------------------
 
-static void packet_put(
-	struct steering *steering, unsigned self, unsigned to, const struct net_delivery *delivery)
+// `element` refers to m, which is consumed.
+static void packet_put(struct steering *steering, unsigned self, struct rte_ring *ring,
+	const void *element, unsigned size, struct rte_mbuf *m)
 {
 	struct steering_counters *counters = &steering->stations[self].counters;
 
-	if (rte_ring_sp_enqueue_elem(lane_of(steering, self, to)->packets, (void *)delivery,
-		    sizeof(*delivery)) == 0) {
+	if (rte_ring_sp_enqueue_elem(ring, (void *)element, size) == 0) {
 		counter_inc(&counters->steered);
 		return;
 	}
 	counter_inc(&counters->dropped);
-	rte_pktmbuf_free(delivery->m);
+	rte_pktmbuf_free(m);
+}
+
+static void delivery_put(
+	struct steering *steering, unsigned self, unsigned to, const struct net_delivery *delivery)
+{
+	packet_put(steering, self, lane_of(steering, self, to)->packets, delivery,
+		sizeof(*delivery), delivery->m);
 }
 
 unsigned steering_sort(
@@ -220,7 +251,7 @@ unsigned steering_sort(
 		unsigned owner = delivery_owner(steering, &deliveries[i]);
 
 		if (owner != self)
-			packet_put(steering, self, owner, &deliveries[i]);
+			delivery_put(steering, self, owner, &deliveries[i]);
 		else if (left++ != i)
 			deliveries[left - 1] = deliveries[i];
 	}
@@ -246,11 +277,48 @@ void steering_share(struct steering *steering, unsigned self, struct net_if *net
 		if (delivery.m == NULL)
 			counter_inc(&steering->stations[self].counters.dropped);
 		else
-			packet_put(steering, self, to, &delivery);
+			delivery_put(steering, self, to, &delivery);
 	}
 }
 
-// --- frames --------------------------------------------------------------------------------------
+// --- monitor mode --------------------------------------------------------------------------------
+
+void steering_hand(
+	struct steering *steering, unsigned self, unsigned owner, const struct monitor_frame *frame)
+{
+	packet_put(steering, self, lane_of(steering, self, owner)->handed, frame, sizeof(*frame),
+		frame->m);
+}
+
+unsigned steering_handed(struct steering *steering, unsigned self, unsigned other,
+	struct monitor_frame *ret_frames, unsigned max)
+{
+	return rte_ring_sc_dequeue_burst_elem(
+		lane_of(steering, other, self)->handed, ret_frames, sizeof(*ret_frames), max, NULL);
+}
+
+bool steering_tell(struct steering *steering, unsigned self, const struct bridge_news *news)
+{
+	for (unsigned to = 0; to < steering->workers; to++)
+		if (to != self && rte_ring_full(lane_of(steering, self, to)->news))
+			return false;
+	for (unsigned to = 0; to < steering->workers; to++)
+		if (to != self)
+			rte_ring_sp_enqueue_elem(
+				lane_of(steering, self, to)->news, (void *)news, sizeof(*news));
+	return true;
+}
+
+bool steering_hear(struct steering *steering, unsigned self, struct bridge_news *ret_news)
+{
+	for (unsigned other = 0; other < steering->workers; other++)
+		if (other != self && rte_ring_sc_dequeue_elem(lane_of(steering, other, self)->news,
+					     ret_news, sizeof(*ret_news)) == 0)
+			return true;
+	return false;
+}
+
+// --- frames to be sent ---------------------------------------------------------------------------
 
 void steering_send(struct steering *steering, unsigned self, unsigned sender, unsigned port,
 	struct rte_mbuf *m)

@@ -12,6 +12,10 @@
 // The other way, a worker without a queue of its own on a port sends through one that
 // has: steering_send(), steering_frames(). ARP and ND are heard by all: steering_share().
 //
+// In monitor mode it is frames of brokers' connections that go to their owners, as they
+// came: steering_hand(), steering_handed(); and what bridges have learned, to all:
+// steering_tell(), steering_hear().
+//
 // Rings of one producer and one consumer, for each ordered pair of workers. A full ring
 // loses packets, as a port's does; they are counted.
 
@@ -23,7 +27,9 @@
 #include "base/counters.h"
 #include "net/net.h"
 
+struct bridge_news;
 struct config;
+struct monitor_frame;
 struct rte_mbuf;
 struct steering;
 
@@ -49,6 +55,18 @@ unsigned steering_take(struct steering *steering, unsigned self, unsigned other,
 // Brings a copy of the frame to every other worker.
 void steering_share(struct steering *steering, unsigned self, struct net_if *netif,
 	const struct rte_mbuf *frame);
+
+// Monitor mode: consumes frame->m, which is `owner`'s.
+void steering_hand(struct steering *steering, unsigned self, unsigned owner,
+	const struct monitor_frame *frame);
+// What `other` has handed to `self`: at most `max`.
+unsigned steering_handed(struct steering *steering, unsigned self, unsigned other,
+	struct monitor_frame *ret_frames, unsigned max);
+
+// Monitor mode: tells every other worker. False: one of them has no room, and none was told.
+bool steering_tell(struct steering *steering, unsigned self, const struct bridge_news *news);
+// The next that somebody has told `self`; false: there is none.
+bool steering_hear(struct steering *steering, unsigned self, struct bridge_news *ret_news);
 
 // Consumes m: `sender`, whose queue on port `port` it is, will send it. m->port is overwritten.
 void steering_send(struct steering *steering, unsigned self, unsigned sender, unsigned port,

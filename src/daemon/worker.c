@@ -128,6 +128,20 @@ static bool is_ours(void *ctx, const struct net_endpoint *local, const struct ne
 	return steering_owner(worker->steering, local, remote) == worker->index;
 }
 
+static bool tell_bridges(void *ctx, const struct bridge_news *news)
+{
+	const struct worker *worker = ctx;
+
+	return steering_tell(worker->steering, worker->index, news);
+}
+
+static bool hear_bridges(void *ctx, struct bridge_news *ret_news)
+{
+	const struct worker *worker = ctx;
+
+	return steering_hear(worker->steering, worker->index, ret_news);
+}
+
 static int create_bridge(struct worker *worker)
 {
 	struct bridge_config bridge;
@@ -135,20 +149,46 @@ static int create_bridge(struct worker *worker)
 
 	bridge_config_init(&bridge);
 	config_to_bridge(worker->config, worker->netifs, &bridge);
+	if (worker->steering != NULL)
+		bridge.sharing = (struct bridge_sharing){
+			.tell = tell_bridges,
+			.hear = hear_bridges,
+			.ctx = worker,
+			.quiet = worker->index > 0,
+		};
 	snprintf(name, sizeof(name), "bridge%u", worker->index);
 	return bridge_create(name, &bridge, &worker->rng, &worker->bridge);
 }
 
+static unsigned owner_of(
+	void *ctx, const struct net_endpoint *broker, const struct net_endpoint *client)
+{
+	const struct worker *worker = ctx;
+
+	return steering_owner(worker->steering, broker, client);
+}
+
+static void hand_over(void *ctx, unsigned owner, const struct monitor_frame *frame)
+{
+	const struct worker *worker = ctx;
+
+	steering_hand(worker->steering, worker->index, owner, frame);
+}
+
 static int create_monitor(struct worker *worker, const struct worker_setup *setup)
 {
-	const struct monitor_config monitor = {
+	struct monitor_config monitor = {
 		.netifs = worker->netifs,
 		.netifs_count = worker->ports_count,
 		.flows_max = config_flows_max(worker->config),
-		.records = setup->flows,
+		.left = setup->flows_left,
+		.left_count = setup->flows_left_count,
 		.hash_seed = random_next(&worker->rng),
 	};
 	char name[16];
+
+	if (worker->steering != NULL)
+		monitor.share = (struct monitor_share){worker->index, owner_of, hand_over, worker};
 
 	snprintf(name, sizeof(name), "flows%u", worker->index);
 	return monitor_create(name, &monitor, worker->stack, worker->net, worker->bridge,
@@ -254,6 +294,11 @@ err:
 		rc == -ENOMEM ? ": lower what memory: asks for" : "");
 	worker_destroy(worker);
 	return rc;
+}
+
+void worker_keep_flows(struct worker *worker, struct monitor_record *records)
+{
+	monitor_keep(worker->monitor, records);
 }
 
 void worker_end(struct worker *worker)

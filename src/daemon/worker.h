@@ -40,11 +40,16 @@ struct worker_setup {
 	struct steering *steering;	   // NULL: the only worker
 	struct offload_peers_config peers; // the same for all but `self`, which is set here
 	uint8_t secret[16];		   // of TCP's initial sequence numbers: one for all workers
-	struct monitor_record *flows;	   // monitor mode: config_flows_max() of them
+	// Monitor mode: what an earlier run has left, of all workers; read by worker_create().
+	const struct monitor_record *flows_left;
+	uint32_t flows_left_count;
 };
 
 // Logs what is missing.
 int worker_create(const struct worker_setup *setup, struct worker **ret_worker);
+// Monitor mode, before the worker runs: where it writes what the next run has to know of its
+// connections, config_flows_max() of them.
+void worker_keep_flows(struct worker *worker, struct monitor_record *records);
 // Must have stopped. Accepts NULL.
 void worker_destroy(struct worker *worker);
 // Before that, once the worker runs no more: ends its connections, loudly, and everything that

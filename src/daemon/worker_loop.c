@@ -16,6 +16,7 @@
 #include "control/config.h"
 #include "daemon/gauges.h"
 #include "daemon/steering.h"
+#include "net/bridge.h"
 #include "offload/offload.h"
 #include "port/port.h"
 #include "tcp/tcp.h"
@@ -99,12 +100,30 @@ static unsigned poll_packets(struct worker *worker, unsigned other, uint64_t now
 	return total;
 }
 
+// Monitor mode: what another worker has received of this one's connections.
+static unsigned poll_handed(struct worker *worker, unsigned other, uint64_t now_us)
+{
+	struct monitor_frame frames[BURST];
+	unsigned total = 0, count;
+
+	do {
+		count = steering_handed(worker->steering, worker->index, other, frames, BURST);
+		monitor_take(worker->monitor, frames, count, now_us);
+		total += count;
+	} while (count == BURST && total < TURN_FRAMES);
+	return total;
+}
+
 static unsigned poll_workers(struct worker *worker, uint64_t now_us)
 {
 	unsigned total = 0;
 
 	for (unsigned other = 0; other < worker->config->workers; other++)
-		if (other != worker->index)
+		if (other == worker->index)
+			continue;
+		else if (worker->monitor != NULL)
+			total += poll_handed(worker, other, now_us);
+		else
 			total += poll_packets(worker, other, now_us);
 	return total;
 }
@@ -157,6 +176,8 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 
 	tcp_advance(worker->tcp, now_us);
 	offload_advance(worker->offload, now_us);
+	if (worker->bridge != NULL)
+		bridge_listen(worker->bridge, now_us);
 	for (unsigned i = 0; i < worker->ports_count; i++)
 		if (worker->ports[i].own)
 			work += poll_port(worker, &worker->ports[i], now_us);

@@ -316,7 +316,12 @@ void offload_broker_reachable(struct offload *offload, unsigned broker, bool rea
 
 void offload_broker_distrust(struct offload *offload, unsigned broker, const char *reason)
 {
-	offload->brokers[broker].distrust = reason;
+	struct broker *b = &offload->brokers[broker];
+
+	// Other workers must not rely on it either: they hear that this map lacks somebody.
+	if (b->distrust == NULL)
+		session_map_unknown(b->map);
+	b->distrust = reason;
 }
 
 bool offload_broker_trusted(const struct offload *offload, unsigned broker)

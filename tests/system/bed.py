@@ -42,6 +42,7 @@ MODES = {
     "monitor-impaired": ("monitor", "--impair", IMPAIRMENT),
     "monitor-bare": ("monitor", *BARE),
     "monitor-bare-impaired": ("monitor", "--impair", IMPAIRMENT, *BARE),
+    "monitor-workers": ("monitor", "--workers", "2"),
     "workers": ("stack", "--workers", "2"),
     "impaired": ("stack", "--impair", IMPAIRMENT),
     "impaired-ipv6": ("stack", "--impair", IMPAIRMENT, "--ipv6"),

@@ -3,7 +3,8 @@
 """System tests: real clients and a real broker in network namespaces.
 
 What a client may expect is proven against the broker alone first: most tests run in `direct` mode
-and then, with the same expectations, in `stack` mode; in `monitor` mode and with two workers (`workers`); and once more
+and then, with the same expectations, in `stack` mode; in `monitor` mode and with two workers (`workers`,
+`monitor-workers`); and once more
 over wires that lose, double and reorder packets (`impaired`, `monitor-impaired`): their core always, and also with IPv6;
 all of them with -m full, and then also between ends without timestamps and SACK (`monitor-bare`,
 `monitor-bare-impaired`).
@@ -44,6 +45,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "endpoint: Offramp is a host of its own")
     config.addinivalue_line("markers", "monitor_only: Offramp is a bump in the wire")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
+    config.addinivalue_line("markers", "every_time(*modes): runs in these without -m full, too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
     config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
@@ -122,15 +124,21 @@ def is_tested_in(mode, has):
     if has("endpoint" if is_monitor(mode) else "monitor_only"):
         return False
     if is_impaired(mode):
-        return "--ipv6" not in MODES[mode] or bool(has("core"))
+        return "--ipv6" not in MODES[mode] or bool(has("core")) or is_named(mode, has)
     return not has("impaired_only") and not (mode == "direct" and has("stack_only"))
+
+
+def is_named(mode, has):
+    named = has("every_time")
+    return bool(named) and mode in named.args
 
 
 def parameter_of(mode, has):
     """With -m full, all of it is impaired, runs with several workers and between all kinds of ends."""
     is_always = (has("core") or has("impaired_only") or (mode == "monitor" and has("monitor_only"))
-                 ) and not is_bare(mode)
-    is_more = (is_impaired(mode) or mode == "workers" or is_monitor(mode)) and not is_always
+                 ) and not is_bare(mode) and mode != "monitor-workers"
+    is_more = ((is_impaired(mode) or "--workers" in MODES[mode] or is_monitor(mode))
+               and not is_always and not is_named(mode, has))
     return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 
 

@@ -183,6 +183,7 @@ def test_a_port_is_used_again(bed):
         client.close()
 
 
+@pytest.mark.every_time("monitor-workers")
 def test_connections_that_were_not_adopted_live_on_and_adopted_ones_are_reset(own):
     """kill -9 and a new start. Nobody says anything meanwhile."""
     with Echo(own, hosts.LISTEN), client_socket(own, socket.SOCK_STREAM, hosts.LISTEN) as other:

@@ -102,6 +102,7 @@ void wire_start(struct wire *w)
 	assert_int_equal(monitor_create("flows", &w->monitor_config, w->stack, w->net, w->bridge,
 				 w->now_us, &w->monitor),
 		0);
+	monitor_keep(w->monitor, w->records);
 	tcp_advance(w->tcp, w->now_us);
 	offload_advance(w->offload, w->now_us);
 }
@@ -155,8 +156,7 @@ int wire_setup(void **state)
 	w->monitor_config = (struct monitor_config){
 		.netifs = w->list,
 		.netifs_count = 2,
-		.flows_max = 32,
-		.records = w->records,
+		.flows_max = FLOWS_MAX,
 	};
 	wire_start(w);
 	*state = w;
@@ -178,19 +178,24 @@ int wire_teardown(void **state)
 
 void wire_crash(struct wire *w)
 {
-	struct monitor_record records[32];
+	struct monitor_record left[FLOWS_MAX];
+	uint32_t count = 0;
 
-	memcpy(records, w->records, sizeof(records));
+	for (unsigned i = 0; i < FLOWS_MAX; i++)
+		if (w->records[i].used)
+			left[count++] = w->records[i];
 	wire_stop(w);
 	for (unsigned side = 0; side < ENDS; side++)
 		wire_drop(w, side); // what a crash does not send
-	memcpy(w->records, records, sizeof(records));
+	w->monitor_config.left = left;
+	w->monitor_config.left_count = count;
 	wire_start(w);
+	w->monitor_config.left_count = 0;
 }
 
 // --- frames in -----------------------------------------------------------------------------------
 
-static void turn(struct wire *w)
+void wire_turn(struct wire *w)
 {
 	stack_run(w->stack, w->now_us);
 	offload_run(w->offload);
@@ -299,7 +304,7 @@ void wire_send(struct wire *w, unsigned side, const struct wire_segment *s)
 
 		monitor_input(w->monitor, &w->netifs[side], &m, 1, w->now_us);
 	}
-	turn(w);
+	wire_turn(w);
 }
 
 void wire_say(struct wire *w, unsigned side, uint8_t flags, uint32_t seq, uint32_t ack,
@@ -331,7 +336,7 @@ void wire_wait(struct wire *w, uint64_t us)
 		tcp_advance(w->tcp, w->now_us);
 		offload_advance(w->offload, w->now_us);
 		monitor_timers(w->monitor, w->now_us);
-		turn(w);
+		wire_turn(w);
 	}
 }
 

@@ -62,7 +62,8 @@ struct wire_segment {
 	bool backwards;	    // the last of them first
 };
 
-#define SENT_MAX 256
+#define SENT_MAX  256
+#define FLOWS_MAX 32
 
 struct wire {
 	struct rte_mempool *pool, *reserve;
@@ -83,7 +84,7 @@ struct wire {
 	struct stack *stack;
 	struct bridge *bridge;
 	struct monitor_config monitor_config;
-	struct monitor_record records[32];
+	struct monitor_record records[FLOWS_MAX];
 	struct monitor *monitor;
 	uint64_t now_us;
 	uint32_t isn[2];
@@ -104,6 +105,8 @@ void wire_start(struct wire *w);
 void wire_send(struct wire *w, unsigned side, const struct wire_segment *segment);
 void wire_say(struct wire *w, unsigned side, uint8_t flags, uint32_t seq, uint32_t ack,
 	const void *text, uint32_t length);
+// After frames came in some other way.
+void wire_turn(struct wire *w);
 // Time passes, from deadline to deadline.
 void wire_wait(struct wire *w, uint64_t us);
 
@@ -124,3 +127,4 @@ enum track_state wire_state(const struct wire *w); // of the one flow from CLIEN
 
 int test_adopted(void);
 int test_opening(void);
+int test_shared(void);

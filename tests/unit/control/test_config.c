@@ -293,7 +293,6 @@ static void a_bump_in_the_wire_has_no_use_for_the_rest(void **state)
 		const char *more, *says;
 	} cases[] = {
 		{"bridge: none\n", "bridge: with 'mode: monitor' everything goes through"},
-		{"bridge: static\nworkers: {cores: [1, 2]}\n", "one core with 'mode: monitor'"},
 		{"routes: [{to: 0.0.0.0/0, via: 198.18.0.9}]\n", "routes: with 'mode: monitor'"},
 		{"neighbours: [{address: 198.18.0.9, mac: '02:00:00:00:00:09'}]\n",
 			"neighbours: with 'mode: monitor'"},
