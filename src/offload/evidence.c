@@ -88,7 +88,7 @@ void evidence_identity(struct client *client)
 	probes_end_client(client);
 	// Routes with it as a target are to be looked at again.
 	if (client->session != NULL)
-		session_touch(client->broker->map, client->session);
+		session_touch(client->broker->map, client->session, true);
 }
 
 // --- deliveries ----------------------------------------------------------------------------------

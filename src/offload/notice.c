@@ -43,16 +43,14 @@ static bool leased(const struct broker_stream *stream, uint64_t now_us)
 	return now_us < __atomic_load_n(stream->told.lease_until_us, __ATOMIC_ACQUIRE);
 }
 
-static void stream_look(struct offload *offload, struct broker *broker)
+// A lease that is missed ends nothing: who prolongs it has been heard out up to there, for the
+// worker is told of everything in the order of the stream, the lease too.
+static void stream_look(const struct offload *offload, struct broker *broker)
 {
 	struct broker_stream *stream = &broker->stream;
-	bool live = stream->up && (!stream->told.complete || stream->snapshot_over) &&
-		    leased(stream, offload->now_us);
 
-	// A lease that was missed ends all proofs, also when it is prolonged later.
-	if (stream->live && !live)
-		epoch_begin(offload, broker);
-	stream->live = live;
+	stream->live = stream->up && (!stream->told.complete || stream->snapshot_over) &&
+		       leased(stream, offload->now_us);
 }
 
 void streams_advance(struct offload *offload)
@@ -137,6 +135,7 @@ static void filter_changed(
 		return;
 	mqtt_filter_share(filter, &name, &plain);
 	session_changes_add_filter(&broker->map->changes, plain);
+	session_changes_add_filter(&broker->map->doubts, plain);
 	probes_overtaken(offload, broker, plain);
 }
 

@@ -103,6 +103,7 @@ int probe_pass(struct probe *probe, const struct mqtt_frame *frame, uint16_t pac
 	probe->packet_id = exactly ? packet_id : 0;
 	probe->sighting.length = frame->length;
 	probe->sighting.since_us = client->offload->now_us;
+	probe->version = client->broker->map->changes.version;
 	probe->deadline_us = client->offload->now_us + (exactly ? RELEASE_US : TIMEOUT_US);
 	return 0;
 }
@@ -167,10 +168,8 @@ void probe_answered(
 		probe_end(probe);
 		return;
 	}
-	// A map that has changed on the way is compared as it is now: what the broker had when it
-	// routed the message and this map has too is in both; the rest is a difference.
-	readers = readers_compare(
-		probe->publisher, mqtt_bytes(probe->topic->data, probe->topic->length), published);
+	readers = readers_compare(probe->publisher,
+		mqtt_bytes(probe->topic->data, probe->topic->length), published, probe->version);
 	probe->sighting.compared = readers == READERS_SAME || readers == READERS_STRANGERS;
 	if (readers == READERS_UNSURE)
 		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);

@@ -26,6 +26,7 @@ struct probe {
 	struct payload *topic;
 	uint64_t token;
 	uint64_t deadline_us;
+	uint64_t version;	  // of the map, when it was asked
 	struct sighting sighting; // of this worker's subscribers; routed_us 0: not routed yet
 	uint16_t packet_id;	  // at QoS 2, until its PUBREL; 0: not any more
 	uint8_t qos;		  // of the message

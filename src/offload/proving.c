@@ -104,14 +104,18 @@ bool proving_compared(struct client *publisher, struct proof_route *route, enum 
 {
 	struct proof_standing *standing = standing_of(publisher, route);
 	const struct broker *broker = publisher->broker;
+	bool vague = readers == READERS_UNSURE || readers == READERS_MOVING;
 
 	// What was known before stands.
-	if (readers == READERS_UNSURE && !standing->here) {
+	if (vague && !standing->here) {
 		proving_ask_others(publisher, route);
 		return false;
 	}
-	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER && readers != READERS_UNSURE) {
+	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER && !vague) {
 		standing->known = readers == READERS_SAME;
+		// From now on both have the same: what the broker confirms on the wire both change
+		// likewise.
+		standing->agreed = standing->known ? broker->map->doubts.version : 0;
 		standing->here = standing->known ||
 				 (readers == READERS_STRANGERS && broker->stream.told.split);
 		if (!standing->here) {

@@ -12,6 +12,7 @@ struct counting {
 	const struct session *publisher;
 	uint64_t mark;
 	uint32_t total;
+	bool settled;
 };
 
 static void count(void *ctx, struct mqtt_trie_entry *entry)
@@ -20,6 +21,8 @@ static void count(void *ctx, struct mqtt_trie_entry *entry)
 	struct counting *counting = ctx;
 	struct session *session = sub->session;
 
+	if (sub->state == SUBSCRIPTION_PENDING || sub->unsubscribe_id != 0)
+		counting->settled = false;
 	// mosquitto leaves it out before it asks whether the client may read.
 	if ((sub->no_local && session == counting->publisher) || session->owner == NULL)
 		return;
@@ -31,20 +34,12 @@ static void count(void *ctx, struct mqtt_trie_entry *entry)
 	counting->total++;
 }
 
-enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
+// A stranger, or a difference; READERS_SAME otherwise. What the map has is counted.
+static enum readers count_down(const struct session_map *map, struct counting *counting,
 	const struct offload_published *published)
 {
-	const struct session_map *map = publisher->broker->map;
-	struct counting counting = {
-		.publisher = publisher->session,
-		.mark = ++publisher->broker->counting,
-	};
 	uint32_t strangers = 0;
 
-	if (published->cut && published->readers_count == 0)
-		return READERS_UNSURE;
-	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0)
-		return READERS_OTHER;
 	for (uint32_t i = 0; i < published->readers_count; i++) {
 		struct session *session = session_by_key(map, published->readers[i]);
 
@@ -52,12 +47,29 @@ enum readers readers_compare(const struct client *publisher, struct mqtt_bytes t
 			strangers++;
 			continue;
 		}
-		if (session->count_mark != counting.mark || session->count == 0)
+		if (session->count_mark != counting->mark || session->count == 0)
 			return READERS_OTHER;
 		session->count--;
-		counting.total--;
+		counting->total--;
 	}
-	if (counting.total > 0)
+	if (counting->total > 0)
 		return READERS_OTHER;
 	return strangers > 0 ? READERS_STRANGERS : READERS_SAME;
+}
+
+enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
+	const struct offload_published *published, uint64_t version)
+{
+	const struct session_map *map = publisher->broker->map;
+	struct counting counting = {
+		.publisher = publisher->session,
+		.mark = ++publisher->broker->counting,
+		.settled = !session_changes_touch(&map->changes, version, topic),
+	};
+
+	if (published->cut && published->readers_count == 0)
+		return READERS_UNSURE;
+	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0)
+		return READERS_OTHER;
+	return counting.settled ? count_down(map, &counting, published) : READERS_MOVING;
 }

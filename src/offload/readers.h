@@ -12,11 +12,13 @@
 
 enum readers {
 	READERS_UNSURE, // the broker's side cannot say who they are
+	READERS_MOVING, // they change just now: one difference may hide another
 	READERS_OTHER,	// a client of ours is missing, or has more subscriptions than one knows of
 	READERS_STRANGERS, // all of ours, and others
 	READERS_SAME,
 };
 
-// Of a message of `publisher`, whose own subscriptions with No Local do not count.
+// Of a message of `publisher`, whose own subscriptions with No Local do not count. `version`: the
+// map's, when the message was not on its way yet.
 enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
-	const struct offload_published *published);
+	const struct offload_published *published, uint64_t version);

@@ -2,9 +2,10 @@
 // Copyright (c) The Offramp Authors
 //
 // A broker's stream as verdicts see it: is it in step, and since when. An *epoch* is a
-// time in which nothing has ended all proofs at once: a stream that comes or goes, a
-// lease that is missed, rights that change begin another one, and what was proven in
-// an earlier one is void.
+// time in which nothing has ended all proofs at once: a stream that comes or goes and
+// rights that change begin another one, and what was proven in an earlier one is void.
+// While a lease is missed nothing is relied on; what was proven stands when the stream is heard
+// again, for then all has been heard that it had to say.
 
 #pragma once
 

@@ -19,6 +19,8 @@
 #define WAYS 4
 // Routes looked at in one sweep.
 #define SWEEP_MAX 1024
+// What is known of the readers of a topic that nobody publishes is remembered for so many sweeps.
+#define UNUSED_MAX 60
 // A topic is held against so many changes, and one more for each of its targets, before it is
 // cheaper to match it anew.
 #define CONFIRM_MAX 16
@@ -107,8 +109,28 @@ static bool route_confirm(struct proof_routes *table, struct proof_route *route)
 			mqtt_bytes(route->topic->data, route->topic->length)))
 		return false;
 	route->version = changes->version;
+	route->standing.agreed = table->map->doubts.version; // they are changes too
 	table->usage.confirmed++;
 	return true;
+}
+
+// The readers may be others than before, and still the broker's and the map's are the same.
+static bool standing_agrees(const struct session_map *map, const struct proof_route *route)
+{
+	return route->standing.known && map->replica == NULL &&
+	       !session_changes_touch(&map->doubts, route->standing.agreed,
+		       mqtt_bytes(route->topic->data, route->topic->length));
+}
+
+static void route_age(const struct session_map *map, struct proof_route *route)
+{
+	if (++route->unused >= UNUSED_MAX || !standing_agrees(map, route)) {
+		route_drop(route);
+		return;
+	}
+	route_drop_targets(route);
+	route->version = 0;
+	route->standing.agreed = map->doubts.version;
 }
 
 void proof_routes_sweep(struct proof_routes *table)
@@ -121,7 +143,7 @@ void proof_routes_sweep(struct proof_routes *table)
 
 		list_append(&table->used, link);
 		if (!route_confirm(table, route))
-			route_drop(route);
+			route_age(table->map, route);
 		if (link == last)
 			break;
 	}
@@ -367,6 +389,23 @@ static bool is_renamed(const struct proof_routes *table, struct mqtt_bytes topic
 	return table->map->config.amqp && mqtt_topic_from_amqp(topic, read);
 }
 
+static void standing_remake(const struct session_map *map, struct proof_route *route)
+{
+	const struct proof_standing *standing = &route->standing;
+	struct proof_standing remade = {
+		.unrest = standing->unrest,
+		.asked_us = standing->asked_us,
+	};
+
+	if (standing_agrees(map, route)) {
+		remade.epoch = standing->epoch;
+		remade.known = remade.here = true;
+		remade.agreed = map->doubts.version;
+		remade.reason = PROOF_UNPROVEN;
+	}
+	route->standing = remade;
+}
+
 static void route_make(
 	struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
 {
@@ -376,10 +415,8 @@ static void route_make(
 	route->version = table->map->changes.version;
 	route->reason = route->reason_qos1 = route->reason_qos2 = PROOF_CAPTURE;
 	route->heard = route->kept = false;
-	route->standing = (struct proof_standing){
-		.unrest = route->standing.unrest,
-		.asked_us = route->standing.asked_us,
-	};
+	route->unused = 0;
+	standing_remake(table->map, route);
 	route->kept_elsewhere = route->away = 0;
 	route->serial = ++table->serial;
 	table->usage.made++;

@@ -34,12 +34,14 @@ struct proof_target {
 #define ROUTE_CHUNKS	 64
 #define ROUTE_ABSENT_MAX 64 // keys of clients that are away
 
-// What the broker has shown of a topic. It is of the route as made: whatever remakes that ends it.
-// The floor above fills it in.
+// What the broker has shown of a topic. It is of the route as made: whatever remakes that ends it,
+// but for what is known of the readers where nothing has put that in doubt. The floor above fills
+// it in.
 struct proof_standing {
 	uint64_t epoch;	   // in which; another one than the broker's: nothing is shown
 	uint64_t until_us; // shown, until then
 	uint64_t ask_us;   // no message asks before that
+	uint64_t agreed;   // the version of the map's doubts up to which `known` holds
 	uint64_t only;	   // the publisher that it is shown for; 0: for all
 	uint8_t reason;	   // why it is not shown
 	uint8_t failures;  // in a row
@@ -69,6 +71,7 @@ struct proof_route {
 	bool heard;		 // somebody subscribes, though perhaps nobody is there
 	bool kept;		 // above QoS 0 a target's share outlives its connection
 	uint32_t kept_elsewhere; // bit i: worker i has such targets
+	uint8_t unused;		 // sweeps that found it outdated since it was made
 	uint32_t away;		 // subscriptions above QoS 0 of clients that are away
 	bool whole;		 // its messages cannot be split between the broker and us
 	// Keys of matched clients that are away, each once or more; NULL: none.
@@ -110,7 +113,7 @@ uint32_t proof_routes_places(const struct proof_routes *table);
 const struct proof_route *proof_route_at(const struct proof_routes *table, uint32_t place);
 
 // Gives back the memory of routes that the map has outdated; some at a time, call it once a second
-// or so.
+// or so. What is known of their readers outlives that for some time.
 void proof_routes_sweep(struct proof_routes *routes);
 
 struct proof_routes_usage {

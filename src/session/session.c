@@ -23,7 +23,9 @@
 static void session_end(struct session_map *map, struct session *session)
 {
 	DASSERT(session->borrowed == 0);
-	session_drop_subscriptions(map, session);
+	// Of a client that is gone its broker keeps nothing; of one that was away, or of whom not
+	// all is known, who can say.
+	session_drop_subscriptions(map, session, session->expiry_s == 0 && !session->unknown);
 	if (!list_empty(&session->owed))
 		map->ended(map->ended_ctx, session);
 	if (session->unknown)
@@ -59,6 +61,7 @@ int session_map_create(const char *name, const struct session_map_config *config
 	map->config = *config;
 	map->payloads = payloads;
 	session_changes_init(&map->changes);
+	session_changes_init(&map->doubts);
 	map->bucket_mask = rte_align32pow2(config->sessions_max) - 1;
 	wheel_init(&map->expiries, now_us);
 	rc = -ENOMEM;
@@ -156,14 +159,17 @@ void session_set_unknown(struct session_map *map, struct session *session)
 }
 
 // Whoever matches one of its subscriptions reaches another connection now, or none.
-void session_touch(struct session_map *map, const struct session *session)
+void session_touch(struct session_map *map, const struct session *session, bool sure)
 {
 	list_for_each (link, &session->subscriptions) {
-		subscription_changed(map, container_of(link, struct subscription, link));
+		subscription_changed(map, container_of(link, struct subscription, link), sure);
 	}
 	// More than can be told apart afterwards are told as one.
-	if (session->subscriptions_count >= SESSION_CHANGES)
-		session_changes_add_all(&map->changes);
+	if (session->subscriptions_count < SESSION_CHANGES)
+		return;
+	session_changes_add_all(&map->changes);
+	if (!sure)
+		session_changes_add_all(&map->doubts);
 }
 
 static uint64_t id_hash(const struct session_map *map, struct mqtt_bytes client_id)
@@ -289,7 +295,7 @@ int session_bind(struct session_map *map, const struct session_bind *bind,
 		*map->kept = 1;
 	map->offline--;
 	map->online++;
-	session_touch(map, session);
+	session_touch(map, session, false);
 	*ret_session = session;
 	return 0;
 }
@@ -317,7 +323,7 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 	session->owner = NULL;
 	map->online--;
 	map->offline++;
-	session_touch(map, session);
+	session_touch(map, session, false);
 	session_settle_pending(map, session);
 	session_keep(map, session, now_us);
 }
@@ -325,7 +331,7 @@ void session_unbind(struct session_map *map, struct session *session, uint64_t n
 void session_caught_up(struct session_map *map, struct session *session)
 {
 	session->behind = false;
-	session_touch(map, session);
+	session_touch(map, session, true);
 }
 
 struct session *session_lookup(const struct session_map *map, struct mqtt_bytes client_id)
@@ -337,7 +343,7 @@ struct session *session_lookup(const struct session_map *map, struct mqtt_bytes 
 void session_leave(struct session_map *map, struct session *session)
 {
 	session_take_over(map, session);
-	session_touch(map, session);
+	session_touch(map, session, false);
 }
 
 void session_lend(struct session_map *map, struct session *session)
@@ -380,7 +386,7 @@ void session_hold(struct session_map *map, struct session *session)
 		sub->state = SUBSCRIPTION_PENDING;
 		sub->packet_id = HELD;
 	}
-	session_touch(map, session);
+	session_touch(map, session, false);
 }
 
 void session_settle(struct session_map *map, struct session *session)
@@ -391,7 +397,7 @@ void session_settle(struct session_map *map, struct session *session)
 		if (sub->state == SUBSCRIPTION_PENDING && sub->packet_id == HELD)
 			sub->state = SUBSCRIPTION_ACTIVE;
 	}
-	session_touch(map, session);
+	session_touch(map, session, false);
 }
 
 void session_map_expire(struct session_map *map, uint64_t now_us)

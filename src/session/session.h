@@ -65,6 +65,10 @@ struct session_map {
 	void (*ended)(void *ctx, struct session *session);
 	void *ended_ctx;
 	struct session_changes changes;
+	// Of these, those after which the broker may have other subscriptions than the map although
+	// both had the same before: whoever has compared them is to compare them again. The rest
+	// the broker has said for certain (MQTT 5.0 3.9.3, 3.11.3).
+	struct session_changes doubts;
 	struct replica *replica; // what other workers have; NULL: this is the only one
 };
 
@@ -231,7 +235,8 @@ bool session_read(
 // All its subscriptions are pending from now on, until session_settle(): matches are held.
 void session_hold(struct session_map *map, struct session *session);
 void session_settle(struct session_map *map, struct session *session);
-// Whoever remembers what its subscriptions match is to look again.
-void session_touch(struct session_map *map, const struct session *session);
+// Whoever remembers what its subscriptions match is to look again. Not `sure`: the broker may have
+// others.
+void session_touch(struct session_map *map, const struct session *session, bool sure);
 
 void session_map_check(const struct session_map *map);

@@ -73,16 +73,23 @@ static void standing_set(struct session_map *map, struct subscription *sub, uint
 	replica_count(map->replica, sub->shared, before, standing);
 }
 
-void subscription_changed(struct session_map *map, struct subscription *sub)
+static void change_add(struct session_map *map, const struct subscription *sub, bool sure)
 {
 	session_changes_add(&map->changes, &sub->entry);
+	if (!sure)
+		session_changes_add(&map->doubts, &sub->entry);
+}
+
+void subscription_changed(struct session_map *map, struct subscription *sub, bool sure)
+{
+	change_add(map, sub, sure);
 	standing_set(map, sub, subscription_standing(map, sub));
 }
 
-static void subscription_drop(struct session_map *map, struct subscription *sub)
+static void subscription_drop(struct session_map *map, struct subscription *sub, bool sure)
 {
 	unsubscribe_over(sub);
-	session_changes_add(&map->changes, &sub->entry);
+	change_add(map, sub, sure);
 	standing_set(map, sub, 0);
 	if (map->replica != NULL)
 		replica_put(map->replica, sub->shared);
@@ -92,10 +99,10 @@ static void subscription_drop(struct session_map *map, struct subscription *sub)
 	slab_give(map->subscriptions, sub);
 }
 
-void session_drop_subscriptions(struct session_map *map, struct session *session)
+void session_drop_subscriptions(struct session_map *map, struct session *session, bool sure)
 {
 	list_for_each_safe (link, &session->subscriptions) {
-		subscription_drop(map, container_of(link, struct subscription, link));
+		subscription_drop(map, container_of(link, struct subscription, link), sure);
 	}
 }
 
@@ -105,11 +112,11 @@ void session_settle_pending(struct session_map *map, struct session *session)
 		struct subscription *sub = container_of(link, struct subscription, link);
 
 		if (sub->unsubscribe_id != 0 && session->goodbye) {
-			subscription_drop(map, sub);
+			subscription_drop(map, sub, false);
 		} else if (sub->unsubscribe_id != 0 || sub->state == SUBSCRIPTION_PENDING) {
 			sub->state = SUBSCRIPTION_UNCERTAIN;
 			unsubscribe_over(sub);
-			subscription_changed(map, sub);
+			subscription_changed(map, sub, false);
 		}
 	}
 	session->goodbye = false;
@@ -178,7 +185,7 @@ int session_subscribe(struct session_map *map, struct session *session, uint16_t
 	sub->index = index;
 	sub->qos = filter->qos;
 	sub->no_local = filter->no_local;
-	subscription_changed(map, sub);
+	subscription_changed(map, sub, true);
 	return 0;
 }
 
@@ -200,8 +207,16 @@ static void subscription_replace(struct session_map *map, struct subscription *g
 				granted->state = SUBSCRIPTION_UNCERTAIN; // was it there to be kept?
 			granted->no_local = sub->no_local;
 		}
-		subscription_drop(map, sub);
+		subscription_drop(map, sub, true);
 	}
+}
+
+// Does a SUBACK say for certain what has become of a filter? To MQTT 3.1 it says that it was
+// granted also when it was refused, for that version has no code for it.
+static bool code_is_sure(
+	const struct session *session, const struct subscription *sub, struct mqtt_bytes codes)
+{
+	return session->version != MQTT_VERSION_3_1 && sub->index < codes.length;
 }
 
 void session_granted(struct session_map *map, struct session *session, uint16_t packet_id,
@@ -210,6 +225,7 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 {
 	list_for_each_safe (link, &session->subscriptions) {
 		struct subscription *sub = container_of(link, struct subscription, link);
+		bool sure = code_is_sure(session, sub, codes);
 		uint8_t code;
 
 		if (sub->state != SUBSCRIPTION_PENDING || sub->packet_id != packet_id)
@@ -219,13 +235,13 @@ void session_granted(struct session_map *map, struct session *session, uint16_t 
 		if (granted != NULL)
 			granted(ctx, sub, code);
 		if (code > 2) {
-			subscription_drop(map, sub);
+			subscription_drop(map, sub, sure);
 			continue;
 		}
 		sub->qos = code;
 		sub->state = SUBSCRIPTION_ACTIVE;
 		subscription_replace(map, sub);
-		subscription_changed(map, sub);
+		subscription_changed(map, sub, sure);
 	}
 }
 
@@ -259,7 +275,11 @@ void session_unsubscribed(struct session_map *map, struct session *session, uint
 			continue; // v5: the broker refused, the subscription stays
 		if (removed != NULL)
 			removed(ctx, sub);
-		subscription_drop(map, sub);
+		// Without a code, or with "no such subscription", the broker may have refused, or
+		// have had another opinion before.
+		subscription_drop(map, sub,
+			sub->unsubscribe_index < codes.length &&
+				codes.data[sub->unsubscribe_index] == 0);
 	}
 }
 
@@ -371,7 +391,7 @@ bool session_read(
 		sub->amqp = written.flags & WRITTEN_AMQP;
 		if (written.flags & WRITTEN_UNCERTAIN)
 			sub->state = SUBSCRIPTION_UNCERTAIN;
-		subscription_changed(map, sub);
+		subscription_changed(map, sub, false);
 	}
 	return all;
 }

@@ -574,6 +574,71 @@ static void changes_elsewhere_make_nothing_anew(void **state)
 	assert_int_equal(after.made, before.made + 1);
 }
 
+static void known_now(struct fixture *f, const char *topic)
+{
+	struct proof_standing *standing = &find(f, topic)->standing;
+
+	*standing = (struct proof_standing){
+		.epoch = 1, .known = true, .here = true, .agreed = f->map->doubts.version};
+}
+
+// What is known of a topic's readers outlives changes that the broker has confirmed, sweeps, and
+// more changes than are remembered; not what puts it in doubt, nor disuse.
+static void what_is_known_of_the_readers(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s = connect(f, 0, MQTT_VERSION_5, 0, false);
+	struct session *old = connect(f, 1, MQTT_VERSION_3_1_1, 0, false);
+	struct session *older = connect(f, 2, MQTT_VERSION_3_1, 0, false);
+	static const uint8_t done[] = {0}, none[] = {0x11};
+
+	known_now(f, "t/1");
+	for (unsigned i = 0; i < 2 * SESSION_CHANGES; i++) {
+		subscribe(f, s, "t/+", 1, 0, 0);
+		session_unsubscribe(f->map, s, 9, 0, mqtt_bytes("t/+", 3));
+		session_unsubscribed(f->map, s, 9, mqtt_bytes(done, 1), NULL, NULL);
+		if (i % 16 == 0)
+			proof_routes_sweep(f->routes);
+	}
+	assert_true(find(f, "t/1")->standing.known);
+	assert_int_equal(find(f, "t/1")->targets, 0);
+	subscribe(f, old, "t/+", 1, 0, 0);
+	assert_true(find(f, "t/1")->standing.known);
+	assert_int_equal(find(f, "t/1")->targets, 1);
+	// An answer that may mean anything; elsewhere, and here.
+	subscribe(f, old, "u", 1, 0, 0);
+	session_unsubscribe(f->map, old, 9, 0, mqtt_bytes("u", 1));
+	session_unsubscribed(f->map, old, 9, mqtt_bytes(NULL, 0), NULL, NULL);
+	assert_true(find(f, "t/1")->standing.known);
+	session_unsubscribe(f->map, old, 9, 0, mqtt_bytes("t/+", 3));
+	session_unsubscribed(f->map, old, 9, mqtt_bytes(NULL, 0), NULL, NULL);
+	assert_false(find(f, "t/1")->standing.known);
+	known_now(f, "t/1");
+	subscribe(f, older, "t/+", 1, 0, 0);
+	assert_false(find(f, "t/1")->standing.known);
+	subscribe(f, s, "t/+", 1, 0, 0);
+	known_now(f, "t/1");
+	session_unsubscribe(f->map, s, 9, 0, mqtt_bytes("t/+", 3));
+	session_unsubscribed(f->map, s, 9, mqtt_bytes(none, 1), NULL, NULL);
+	assert_false(find(f, "t/1")->standing.known);
+	// One who goes for good, one whose session stays.
+	subscribe(f, s, "t/+", 1, 0, 0);
+	known_now(f, "t/1");
+	session_unbind(f->map, s, 0);
+	assert_true(find(f, "t/1")->standing.known);
+	s = connect(f, 3, MQTT_VERSION_5, 100, false);
+	subscribe(f, s, "t/+", 1, 0, 0);
+	known_now(f, "t/1");
+	session_unbind(f->map, s, 0);
+	assert_false(find(f, "t/1")->standing.known);
+	known_now(f, "t/1");
+	for (unsigned i = 0; i < 100; i++) {
+		subscribe(f, old, "t/#", 1, 0, 0);
+		proof_routes_sweep(f->routes);
+	}
+	assert_false(find(f, "t/1")->standing.known);
+}
+
 static void more_targets_than_a_chunk_holds(void **state)
 {
 	struct fixture *f = *state;
@@ -644,6 +709,7 @@ int test_routes(void)
 		ROUTES_TEST(a_route_kept_is_a_route_made, setup),
 		ROUTES_TEST(a_route_kept_is_a_route_made, setup_one),
 		ROUTES_TEST(changes_elsewhere_make_nothing_anew, setup),
+		ROUTES_TEST(what_is_known_of_the_readers, setup),
 		ROUTES_TEST(more_targets_than_a_chunk_holds, setup),
 		ROUTES_TEST(without_memory_it_passes_and_is_tried_again, setup),
 	};

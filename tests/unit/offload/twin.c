@@ -308,7 +308,7 @@ static void unsubscribed(struct twin *twin, unsigned i, const uint8_t *packet)
 	uint8_t v5[] = {0xb0, 4, packet[2], packet[3], 0, 0};
 
 	for (unsigned s = 0; s < leg->subscriptions_count; s++)
-		if (strlen(leg->subscriptions[s].filter) != length ||
+		if (twin->stubborn || strlen(leg->subscriptions[s].filter) != length ||
 			memcmp(leg->subscriptions[s].filter, packet + at + 2, length) != 0)
 			leg->subscriptions[kept++] = leg->subscriptions[s];
 	leg->subscriptions_count = kept;

@@ -82,6 +82,7 @@ struct twin {
 	unsigned strangers_count;
 	uint32_t strangers_got; // messages
 	bool no_split;
+	bool stubborn;	 // unsubscriptions are answered, and not made
 	char drop_topic; // a delivery of this topic is lost once, as for a slow reader
 };
 

@@ -183,7 +183,7 @@ static void made_again_with_another_no_local(void **state)
 		granted(f, a, 4, 0);
 		assert_int_equal(
 			only(a)->state, keeps ? SUBSCRIPTION_UNCERTAIN : SUBSCRIPTION_ACTIVE);
-		session_drop_subscriptions(f->map, a);
+		session_drop_subscriptions(f->map, a, true);
 	}
 }
 
