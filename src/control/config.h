@@ -59,7 +59,8 @@ enum config_service { // what may be served at an endpoint of control
 
 enum config_filter {	    // what of an interface's traffic comes to Offramp
 	CONFIG_FILTER_NONE, // all of it
-	CONFIG_FILTER_AUTO, // what is for its own addresses, where the port can tell
+	CONFIG_FILTER_AUTO, // what it needs: its own addresses, its brokers', where the port can
+			    // tell
 };
 
 struct config_port {
@@ -154,11 +155,16 @@ uint32_t config_share(const struct config *config, uint32_t total);
 // Bytes that the buffer of a frame needs on any of the ports, headroom included.
 uint16_t config_frame_room(const struct config *config);
 
-// Sets every field. `devices` has room for ports_count pointers. memory_mb is an estimate of all
+// Sets every field. `devices` has room for ports_count of them. memory_mb is an estimate of all
 // pools below plus the EAL's own needs.
-void config_to_eal(
-	const struct config *config, const char **devices, struct port_eal_config *ret_eal);
+void config_to_eal(const struct config *config, struct port_eal_device *devices,
+	struct port_eal_config *ret_eal);
 // Port i's structure is config->ports[i].port: nothing to convert.
+// Are the ports two that the kernel may bridge?
+bool config_wants_shortcut(const struct config *config);
+// Sets every field. There is room for as many stations and brokers as the configuration has.
+void config_to_shortcut(const struct config *config, struct port_station *stations,
+	struct port_endpoint *brokers, struct port_shortcut_config *ret_shortcut);
 
 // Interfaces, routes, static neighbours. `netifs[i]` is port i; `interfaces` has room for
 // ports_count entries.

@@ -88,26 +88,73 @@ static uint64_t memory_estimate(const struct config *config)
 	return 64 * MIB + pools;
 }
 
-void config_to_eal(
-	const struct config *config, const char **devices, struct port_eal_config *ret_eal)
+bool config_wants_shortcut(const struct config *config)
 {
-	uint64_t filtered = 0;
+	return config->ports_count == 2 && config->ports[0].port.filter == PORT_FILTER_BRIDGE &&
+	       config->ports[1].port.filter == PORT_FILTER_BRIDGE &&
+	       port_filter_is_possible(config->ports[0].port.device) &&
+	       port_filter_is_possible(config->ports[1].port.device);
+}
 
+// What is possible of what the port's key says.
+static enum port_filter filter_of(const struct config *config, const struct port_config *port)
+{
+	if (!port_filter_is_possible(port->device) ||
+		(port->filter == PORT_FILTER_BRIDGE && !config_wants_shortcut(config)))
+		return PORT_FILTER_NONE;
+	return port->filter;
+}
+
+void config_to_eal(const struct config *config, struct port_eal_device *devices,
+	struct port_eal_config *ret_eal)
+{
 	for (unsigned i = 0; i < config->ports_count; i++) {
-		devices[i] = config->ports[i].port.device;
-		if (i < PORT_DEVICES_MAX && config->ports[i].port.filtered &&
-			port_filter_is_possible(config->ports[i].port.device))
-			filtered |= UINT64_C(1) << i;
+		const struct port_config *port = &config->ports[i].port;
+
+		devices[i] = (struct port_eal_device){port->device, filter_of(config, port)};
 	}
 	*ret_eal = (struct port_eal_config){
 		.devices = devices,
 		.devices_count = config->ports_count,
-		.filtered = filtered,
 		.memory_mb = memory_estimate(config) / MIB + 1,
 		.control_core = config->control_core,
 		.worker_cores = config->worker_cores,
 		.workers = config->workers,
 		.hugepages = config->memory.hugepages == CONFIG_HUGEPAGES_AUTO,
+	};
+}
+
+void config_to_shortcut(const struct config *config, struct port_station *stations,
+	struct port_endpoint *brokers, struct port_shortcut_config *ret_shortcut)
+{
+	static const enum port_bridge modes[] = {
+		[CONFIG_BRIDGE_LEARNING] = PORT_BRIDGE_LEARNING,
+		[CONFIG_BRIDGE_STATIC] = PORT_BRIDGE_STATIC,
+		[CONFIG_BRIDGE_HUB] = PORT_BRIDGE_HUB,
+	};
+	struct bridge_config bridge;
+
+	bridge_config_init(&bridge);
+	for (unsigned i = 0; i < config->stations_count; i++) {
+		const struct bridge_station *from = &config->stations[i];
+
+		stations[i] = (struct port_station){.vlan = from->vlan, .port = from->port};
+		memcpy(stations[i].mac, from->mac, sizeof(stations[i].mac));
+	}
+	for (unsigned i = 0; i < config->brokers_count; i++) {
+		const struct net_endpoint *from = &config->brokers[i].address;
+
+		brokers[i].port = from->port;
+		memcpy(brokers[i].address.bytes, from->address.bytes,
+			sizeof(brokers[i].address.bytes));
+	}
+	*ret_shortcut = (struct port_shortcut_config){
+		.mode = modes[config->bridge],
+		.age_us = bridge.age_us,
+		.stations = stations,
+		.stations_count = config->stations_count,
+		.brokers = brokers,
+		.brokers_count = config->brokers_count,
 	};
 }
 

@@ -137,21 +137,18 @@ static bool port_has_ipv6(const struct config_port *port)
 	return false;
 }
 
-static int resolve_filter(struct config_document *document, const struct raw_port *raw, unsigned i,
-	const struct config *config, struct config_port *port)
+static int resolve_filter(
+	const struct raw_port *raw, const struct config *config, struct config_port *port)
 {
 	struct port_address *own = calloc(port->addresses_count + 1, sizeof(*own));
-	char path[CONFIG_PATH_MAX];
 
-	if (raw->filter == CONFIG_FILTER_AUTO && config->mode == CONFIG_MODE_MONITOR)
-		config_document_error(document, config_path(path, "ports[%u].filter", i),
-			"with 'mode: monitor' everything goes through Offramp; valid choices: "
-			"none");
 	if (!own)
 		return -ENOMEM;
 	for (unsigned j = 0; j < port->addresses_count; j++)
 		memcpy(own[j].bytes, port->addresses[j].address.bytes, sizeof(own[j].bytes));
-	port->port.filtered = raw->filter == CONFIG_FILTER_AUTO;
+	if (raw->filter == CONFIG_FILTER_AUTO)
+		port->port.filter =
+			config->mode == CONFIG_MODE_MONITOR ? PORT_FILTER_BRIDGE : PORT_FILTER_OWN;
 	port->port.own = own;
 	port->port.own_count = port->addresses_count;
 	return 0;
@@ -191,7 +188,7 @@ static int resolve_port(struct config_document *document, const struct raw_port 
 			    &port->addresses[port->addresses_count]))
 			port->addresses_count++;
 	}
-	if (resolve_filter(document, raw, i, config, port) < 0)
+	if (resolve_filter(raw, config, port) < 0)
 		return -ENOMEM;
 	if (port->port.mtu != 0 && port->port.mtu < IPV6_MTU_MIN && port_has_ipv6(port))
 		config_document_error(document, config_path(path, "ports[%u].mtu", i),

@@ -155,7 +155,7 @@ static void announce(const struct config *config)
 static int start_eal(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	const char **devices = calloc(config->ports_count, sizeof(*devices));
+	struct port_eal_device *devices = calloc(config->ports_count, sizeof(*devices));
 	struct port_eal_config eal;
 	int rc;
 
@@ -183,6 +183,39 @@ static int start_pools(struct daemon *daemon)
 	return rc;
 }
 
+// What need not come to Offramp crosses in the kernel, where that is possible and asked for.
+static int start_shortcut(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct port_station *stations = calloc(config->stations_count + 1, sizeof(*stations));
+	struct port_endpoint *brokers = calloc(config->brokers_count, sizeof(*brokers));
+	struct port_shortcut_config shortcut;
+	int rc = -ENOMEM;
+
+	if (stations != NULL && brokers != NULL) {
+		config_to_shortcut(config, stations, brokers, &shortcut);
+		rc = port_shortcut_open(daemon->ports, &shortcut);
+	}
+	free(brokers);
+	free(stations);
+	return rc;
+}
+
+static int start_filters(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+
+	if (config_wants_shortcut(config))
+		return start_shortcut(daemon);
+	for (unsigned i = 0; i < config->ports_count; i++)
+		if (config->ports[i].port.filter == PORT_FILTER_BRIDGE)
+			log_info("port",
+				"%s: nothing can cross in the kernel, that takes two ports of "
+				"af_xdp, both with 'filter: auto': everything comes",
+				config->ports[i].port.name);
+	return 0;
+}
+
 static int start_ports(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -198,6 +231,8 @@ static int start_ports(struct daemon *daemon)
 		rc = port_open(&config->ports[i].port, config->workers, rx, &daemon->ports[i]);
 	for (unsigned i = 0; rc == 0 && i < config->ports_count; i++)
 		rc = port_start(daemon->ports[i]);
+	if (rc == 0)
+		rc = start_filters(daemon);
 	free(rx);
 	return rc;
 }

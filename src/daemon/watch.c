@@ -78,6 +78,12 @@ static void look_at_links(struct watch *watch)
 	}
 }
 
+static void look_at_shortcuts(struct watch *watch)
+{
+	for (unsigned i = 0; i < watch->config->ports_count; i++)
+		port_shortcut_look(watch->ports[i]);
+}
+
 static void look_at_broker(
 	const struct offload_broker_status *now, const struct offload_broker_status *before)
 {
@@ -124,6 +130,7 @@ static int look_at_worker(struct watch *watch, unsigned index)
 void watch_look(struct watch *watch)
 {
 	look_at_links(watch);
+	look_at_shortcuts(watch);
 	for (unsigned i = 0; i < watch->config->workers; i++)
 		if (look_at_worker(watch, i) < 0)
 			return;

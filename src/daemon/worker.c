@@ -156,6 +156,10 @@ static int create_bridge(struct worker *worker)
 			.ctx = worker,
 			.quiet = worker->index > 0,
 		};
+	// The programs in the kernel have decided that what comes is to leave by the other port;
+	// and only they see all stations.
+	if (port_has_shortcut(worker->ports[0].port))
+		bridge.mode = BRIDGE_HUB;
 	snprintf(name, sizeof(name), "bridge%u", worker->index);
 	return bridge_create(name, &bridge, &worker->rng, &worker->bridge);
 }

@@ -111,17 +111,64 @@ static int eal_start(const struct eal_arguments *arguments)
 	return rte_errno > 0 ? -rte_errno : -EIO;
 }
 
-static int filters_prepare(const struct port_eal_config *config, char *ret_path, size_t size)
+struct programs {
+	char files[PORT_FILTERS][64];
+	const char *paths[PORT_FILTERS]; // NULL: of no use
+};
+
+static int interfaces_claim(const struct port_eal_config *config)
 {
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && i < config->devices_count; i++)
-		if (eal_device_is_filtered(config, i))
-			r = filter_claim(config->devices[i]);
-	if (r == 0 && config->filtered != 0) {
-		r = filter_program_open(ret_path, size);
-		if (r < 0)
-			log_error(COMPONENT, "no file for the XDP program: %s", strerror(-r));
+	for (unsigned i = 0; r == 0 && i < config->devices_count; i++) {
+		const struct port_eal_device *device = &config->devices[i];
+
+		if (device->filter != PORT_FILTER_NONE)
+			r = filter_claim(device->name);
+		else if (port_filter_is_possible(device->name))
+			filter_clean(device->name);
+	}
+	return r;
+}
+
+static int program_prepare(struct programs *programs, enum port_filter filter)
+{
+	int r;
+
+	if (programs->paths[filter] != NULL)
+		return 0;
+	r = filter_program_open(filter, programs->files[filter], sizeof(programs->files[filter]));
+	if (r < 0)
+		log_error(COMPONENT, "no file for the XDP program: %s", strerror(-r));
+	else
+		programs->paths[filter] = programs->files[filter];
+	return r;
+}
+
+// Without its program a bridge's port is one as any other; one that shares its interface would take
+// it from the host.
+static bool bridge_is_possible(const struct port_eal_config *config)
+{
+	for (unsigned i = 0; i < config->devices_count; i++)
+		if (config->devices[i].filter == PORT_FILTER_BRIDGE &&
+			filter_try(config->devices[i].name, PORT_FILTER_BRIDGE) < 0) {
+			log_warning(COMPONENT,
+				"nothing crosses in the kernel: everything comes to Offramp");
+			return false;
+		}
+	return true;
+}
+
+static int programs_prepare(const struct port_eal_config *config, struct programs *ret_programs)
+{
+	int r = interfaces_claim(config);
+	bool bridge = r == 0 && bridge_is_possible(config);
+
+	for (unsigned i = 0; r == 0 && i < config->devices_count; i++) {
+		enum port_filter filter = config->devices[i].filter;
+
+		if (filter == PORT_FILTER_OWN || (filter == PORT_FILTER_BRIDGE && bridge))
+			r = program_prepare(ret_programs, filter);
 	}
 	return r;
 }
@@ -130,14 +177,14 @@ int port_eal_init(const struct port_eal_config *config)
 {
 	bool hugepages = hugepages_enough(config);
 	struct eal_arguments arguments;
-	char filter[64] = "";
+	struct programs programs = {0};
 	int r;
 
 	dpdk_log_redirect();
-	r = filters_prepare(config, filter, sizeof(filter));
+	r = programs_prepare(config, &programs);
 	if (r < 0)
 		return r;
-	r = eal_arguments_make(config, hugepages, filter, (unsigned)getpid(), &arguments);
+	r = eal_arguments_make(config, hugepages, programs.paths, (unsigned)getpid(), &arguments);
 	if (r < 0)
 		return r;
 	r = eal_start(&arguments);

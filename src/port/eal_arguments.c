@@ -67,31 +67,33 @@ static int add_memory(struct eal_arguments *arguments, const struct port_eal_con
 	return r | add(arguments, "-m") | add(arguments, "%u", config->memory_mb);
 }
 
-static int add_devices(
-	struct eal_arguments *arguments, const struct port_eal_config *config, const char *filter)
+static int add_devices(struct eal_arguments *arguments, const struct port_eal_config *config,
+	const char *const programs[PORT_FILTERS])
 {
 	bool physical = false;
 	int r = 0;
 
 	for (unsigned i = 0; i < config->devices_count; i++) {
-		const char *device = config->devices[i];
+		const char *device = config->devices[i].name;
 
 		if (eal_device_is_physical(device)) {
 			physical = true;
 			r |= add(arguments, "--allow=%s", device);
 		} else {
-			bool filtered = eal_device_is_filtered(config, i);
+			const char *program = programs[config->devices[i].filter];
 
-			r |= add(arguments, "--vdev=%s%s%s", device, filtered ? ",xdp_prog=" : "",
-				filtered ? filter : "");
+			r |= add(arguments, "--vdev=%s%s%s", device,
+				program != NULL ? ",xdp_prog=" : "",
+				program != NULL ? program : "");
 		}
 	}
 	// Without an --allow the EAL would take over every device that is bound to a user driver.
 	return physical ? r : r | add(arguments, "--no-pci");
 }
 
-int eal_arguments_make(const struct port_eal_config *config, bool hugepages, const char *filter,
-	unsigned process_id, struct eal_arguments *ret_arguments)
+int eal_arguments_make(const struct port_eal_config *config, bool hugepages,
+	const char *const programs[PORT_FILTERS], unsigned process_id,
+	struct eal_arguments *ret_arguments)
 {
 	struct eal_arguments arguments = {
 		.values = calloc(EAL_FIXED_ARGUMENTS + config->devices_count, sizeof(char *)),
@@ -105,7 +107,7 @@ int eal_arguments_make(const struct port_eal_config *config, bool hugepages, con
 	    add(&arguments, "--no-telemetry") |
 	    add(&arguments, "--log-level=*:%s",
 		    log_get_level() == LOG_LEVEL_DEBUG ? "info" : "error") |
-	    add_devices(&arguments, config, filter);
+	    add_devices(&arguments, config, programs);
 	if (r != 0) {
 		eal_arguments_free(&arguments);
 		return -ENOMEM;

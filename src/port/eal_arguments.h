@@ -17,16 +17,12 @@ struct eal_arguments {
 	char **values; // `count` strings of the heap and a NULL, as main() has them
 };
 
-// `hugepages`: there are enough, use them. `filter`: the program of filtered devices, a path.
-// -ENOMEM.
-int eal_arguments_make(const struct port_eal_config *config, bool hugepages, const char *filter,
-	unsigned process_id, struct eal_arguments *ret_arguments);
+// `hugepages`: there are enough, use them. `programs`: of each kind of filter, a path; NULL: the
+// kernel does not take it. -ENOMEM.
+int eal_arguments_make(const struct port_eal_config *config, bool hugepages,
+	const char *const programs[PORT_FILTERS], unsigned process_id,
+	struct eal_arguments *ret_arguments);
 void eal_arguments_free(struct eal_arguments *arguments);
-
-static inline bool eal_device_is_filtered(const struct port_eal_config *config, unsigned device)
-{
-	return device < PORT_DEVICES_MAX && config->filtered >> device & 1;
-}
 
 // True for what has a bus address ("0000:03:00.0", "auxiliary:mlx5_core.sf.2"), false for a vdev.
 bool eal_device_is_physical(const char *device);

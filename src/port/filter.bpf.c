@@ -8,41 +8,20 @@
 //
 // With no address in the map, and after the daemon's death, everything is the kernel's.
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
+#include "port/filter_frame.bpf.h"
+
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "port/filter_map.h"
-
 #define VLAN_TAGS 2
-
-struct address {
-	__u8 bytes[16];
-};
-
-// af_xdp sockets, by queue; the driver knows it by this name.
-struct {
-	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, 64);
-	__type(key, __u32);
-	__type(value, __u32);
-} xsks_map SEC(".maps");
 
 // Offramp's addresses; the value means nothing.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FILTER_ADDRESSES_MAX);
-	__type(key, struct address);
+	__type(key, struct filter_address);
 	__type(value, __u8);
 } offramp_own SEC(".maps");
-
-struct vlan_tag {
-	__be16 tci, type;
-};
 
 // RFC 826, for IPv4 over Ethernet.
 struct arp {
@@ -54,17 +33,15 @@ struct arp {
 
 static __always_inline int is_own_ipv4(const void *address)
 {
-	struct address key = {.bytes = {[10] = 0xff, [11] = 0xff}};
+	struct filter_address key = ipv4_address(address);
 
-	__builtin_memcpy(key.bytes + 12, address, 4);
 	return bpf_map_lookup_elem(&offramp_own, &key) != (void *)0;
 }
 
 static __always_inline int is_own_ipv6(const void *address)
 {
-	struct address key;
+	struct filter_address key = ipv6_address(address);
 
-	__builtin_memcpy(key.bytes, address, sizeof(key.bytes));
 	return bpf_map_lookup_elem(&offramp_own, &key) != (void *)0;
 }
 

@@ -2,7 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // The driver loads the program (its argument xdp_prog) and puts its sockets into xsks_map;
-// we find the program that it has loaded by asking the kernel, and fill the other map.
+// we find the program that it has loaded by asking the kernel, and fill the other maps.
 //
 // A process that is killed leaves the program behind, and the driver refuses to start
 // where there is one. Whether its maker still lives is told by an abstract unix socket,
@@ -30,20 +30,32 @@
 #include <unistd.h>
 
 #define COMPONENT "port"
-#define MAPS_MAX  8
+#define MAPS_MAX  16
+
+struct program {
+	const char *name;
+	const uint8_t *object;
+	const size_t *length;
+};
+
+static const struct program programs[PORT_FILTERS] = {
+	[PORT_FILTER_OWN] = {FILTER_PROGRAM, filter_object, &filter_object_length},
+	[PORT_FILTER_BRIDGE] = {SHORTCUT_PROGRAM, shortcut_object, &shortcut_object_length},
+};
 
 bool port_filter_is_possible(const char *device)
 {
 	return strncmp(device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 }
 
-int filter_program_open(char *ret_path, size_t size)
+int filter_program_open(enum port_filter filter, char *ret_path, size_t size)
 {
-	int fd = memfd_create(FILTER_PROGRAM, MFD_CLOEXEC);
+	const struct program *program = &programs[filter];
+	int fd = memfd_create(program->name, MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (write(fd, filter_object, filter_object_length) != (ssize_t)filter_object_length) {
+	if (write(fd, program->object, *program->length) != (ssize_t)*program->length) {
 		close(fd);
 		return -EIO;
 	}
@@ -84,19 +96,34 @@ static int claim(unsigned if_index)
 	return -length;
 }
 
-static bool program_is_ours(uint32_t id)
+static int program_info(uint32_t id, struct bpf_prog_info *info)
 {
-	int fd = bpf_prog_get_fd_by_id(id);
-	struct bpf_prog_info info = {0};
-	uint32_t size = sizeof(info);
-	bool ours;
+	uint32_t size = sizeof(*info);
+	int fd = bpf_prog_get_fd_by_id(id), r;
 
 	if (fd < 0)
-		return false;
-	ours = bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
-	       strcmp(info.name, FILTER_PROGRAM) == 0;
+		return -errno;
+	r = bpf_obj_get_info_by_fd(fd, info, &size);
 	close(fd);
-	return ours;
+	return r;
+}
+
+static bool program_is(uint32_t id, enum port_filter filter)
+{
+	struct bpf_prog_info info = {0};
+
+	return program_info(id, &info) == 0 && strcmp(info.name, programs[filter].name) == 0;
+}
+
+static bool program_is_ours(uint32_t id)
+{
+	return program_is(id, PORT_FILTER_OWN) || program_is(id, PORT_FILTER_BRIDGE);
+}
+
+static int leftover_remove(const char *name, unsigned if_index)
+{
+	log_info(COMPONENT, "%s: removing the XDP program that an earlier run left", name);
+	return bpf_xdp_detach((int)if_index, 0, NULL);
 }
 
 int filter_claim(const char *device)
@@ -126,41 +153,84 @@ int filter_claim(const char *device)
 			name);
 		return -EEXIST;
 	}
-	log_info(COMPONENT, "%s: removing the XDP program that an earlier run left", name);
-	return bpf_xdp_detach((int)if_index, 0, NULL);
+	return leftover_remove(name, if_index);
 }
 
-// --- filling -------------------------------------------------------------------------------------
-
-// The map of that name, of the program on the interface; a file or negative errno.
-static int map_open(unsigned if_index, const char *wanted)
+void filter_clean(const char *device)
 {
-	uint32_t id = 0, ids[MAPS_MAX], size;
-	struct bpf_prog_info program = {.nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids};
-	int fd, r;
+	char name[IF_NAMESIZE] = "";
+	unsigned if_index = interface_of(device, name);
+	uint32_t id = 0;
 
-	r = bpf_xdp_query_id((int)if_index, 0, &id);
+	if (if_index != 0 && bpf_xdp_query_id((int)if_index, 0, &id) == 0 && id != 0 &&
+		program_is_ours(id) && claim(if_index) == 0)
+		leftover_remove(name, if_index);
+}
+
+// --- trying --------------------------------------------------------------------------------------
+
+static int object_attach(struct bpf_object *object, unsigned if_index)
+{
+	int r = bpf_object__load(object), fd;
+
 	if (r < 0)
 		return r;
-	fd = bpf_prog_get_fd_by_id(id);
-	if (fd < 0)
-		return -errno;
-	size = sizeof(program);
-	r = bpf_obj_get_info_by_fd(fd, &program, &size);
-	close(fd);
-	for (uint32_t i = 0; r == 0 && i < program.nr_map_ids && i < MAPS_MAX; i++) {
+	fd = bpf_program__fd(bpf_object__next_program(object, NULL));
+	r = bpf_xdp_attach((int)if_index, fd, XDP_FLAGS_UPDATE_IF_NOEXIST, NULL);
+	return r < 0 ? r : bpf_xdp_detach((int)if_index, 0, NULL);
+}
+
+int filter_try(const char *device, enum port_filter filter)
+{
+	char name[IF_NAMESIZE] = "";
+	unsigned if_index = interface_of(device, name);
+	struct bpf_object *object =
+		bpf_object__open_mem(programs[filter].object, *programs[filter].length, NULL);
+	int r = object != NULL ? object_attach(object, if_index) : -errno;
+
+	bpf_object__close(object);
+	if (r < 0)
+		log_warning(COMPONENT, "%s: the kernel does not take our XDP program: %s", name,
+			strerror(-r));
+	return r;
+}
+
+// --- finding -------------------------------------------------------------------------------------
+
+bool filter_program_find(
+	unsigned if_index, enum port_filter filter, uint32_t *ret_id, bool *ret_generic)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, on);
+
+	if (bpf_xdp_query((int)if_index, 0, &on) < 0 || on.prog_id == 0 ||
+		!program_is(on.prog_id, filter))
+		return false;
+	*ret_id = on.prog_id;
+	*ret_generic = on.attach_mode == XDP_ATTACHED_SKB;
+	return true;
+}
+
+int filter_map_open(uint32_t program, const char *name)
+{
+	uint32_t ids[MAPS_MAX], size;
+	struct bpf_prog_info info = {.nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids};
+	int fd, r = program_info(program, &info);
+
+	for (uint32_t i = 0; r == 0 && i < info.nr_map_ids && i < MAPS_MAX; i++) {
 		struct bpf_map_info map = {0};
 
 		fd = bpf_map_get_fd_by_id(ids[i]);
 		size = sizeof(map);
 		if (fd < 0)
 			return -errno;
-		if (bpf_obj_get_info_by_fd(fd, &map, &size) == 0 && strcmp(map.name, wanted) == 0)
+		if (bpf_obj_get_info_by_fd(fd, &map, &size) == 0 && strcmp(map.name, name) == 0)
 			return fd;
 		close(fd);
 	}
 	return r < 0 ? r : -ENOENT;
 }
+
+// --- filling -------------------------------------------------------------------------------------
 
 static bool is_ipv4(const struct port_address *address)
 {
@@ -188,7 +258,12 @@ static int add(int map, const struct port_address *address)
 int filter_fill(
 	const char *name, unsigned if_index, const struct port_address *addresses, unsigned count)
 {
-	int map = map_open(if_index, FILTER_OWN), r = map < 0 ? map : 0;
+	uint32_t program;
+	bool generic;
+	int map = filter_program_find(if_index, PORT_FILTER_OWN, &program, &generic)
+			  ? filter_map_open(program, FILTER_OWN)
+			  : -ENOENT;
+	int r = map < 0 ? map : 0;
 
 	for (unsigned i = 0; r == 0 && i < count; i++) {
 		r = add(map, &addresses[i]);

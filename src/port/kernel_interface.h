@@ -13,3 +13,6 @@
 uint16_t kernel_interface_mtu(unsigned if_index);
 // Up and with a carrier; false when the interface is gone.
 bool kernel_interface_running(unsigned if_index);
+// Can frames be redirected to it by XDP programs of other interfaces, now? False: the kernel does
+// not tell (before 6.3), or there is no such interface.
+bool kernel_interface_takes_redirects(unsigned if_index, bool *ret_takes);

@@ -10,6 +10,7 @@
 #include "port/eal_arguments.h"
 #include "port/filter.h"
 #include "port/port_state.h"
+#include "port/shortcut.h"
 
 #include <rte_ethdev.h>
 #include <rte_malloc.h>
@@ -184,7 +185,7 @@ static int port_setup(
 	port->tx_prepare = port->caps.tx_ip_checksum || port->caps.tx_tcp_checksum;
 	if (r == 0)
 		r = device_configure(port, config, &info, rx_pools);
-	if (r == 0 && config->filtered)
+	if (r == 0 && config->filter == PORT_FILTER_OWN)
 		r = port_filter(port, config);
 	return r;
 }
@@ -259,6 +260,7 @@ void port_close(struct port *port)
 	rte_eth_dev_stop(port->id); // harmless when it is stopped
 	rte_eth_dev_close(port->id);
 	port_impair_close(port);
+	shortcut_destroy(port->shortcut);
 	rte_free(port->queues);
 	rte_free(port);
 }

@@ -20,12 +20,25 @@ struct rte_mempool;
 
 // --- EAL -----------------------------------------------------------------------------------------
 
-#define PORT_DEVICES_MAX 64 // more than DPDK has
+// What comes to Offramp from a device whose interface the kernel has, too (net_af_xdp), by a
+// program of ours in the kernel.
+enum port_filter {
+	PORT_FILTER_NONE, // everything
+	PORT_FILTER_OWN,  // what is for its own addresses; the rest stays with the host
+	// With another such port, of a bridge: what concerns brokers; the rest goes to the
+	// other port, in the kernel (port_shortcut_open()).
+	PORT_FILTER_BRIDGE,
+	PORT_FILTERS,
+};
+
+struct port_eal_device {
+	const char *name;	 // "0000:03:00.0" or "net_af_packet0,iface=veth0"
+	enum port_filter filter; // NONE unless port_filter_is_possible(name)
+};
 
 struct port_eal_config {
-	const char *const *devices; // "0000:03:00.0" or "net_af_packet0,iface=veth0"
+	const struct port_eal_device *devices;
 	unsigned devices_count;
-	uint64_t filtered; // bit i: devices[i] has a filter (port_config.filtered)
 	unsigned memory_mb;
 	unsigned control_core; // the main lcore: control threads live here
 	const unsigned *worker_cores;
@@ -55,12 +68,10 @@ struct port_config {
 	// 0: what the device has. At most the kernel interface's own where there is one behind the
 	// port (af_packet, af_xdp): that one belongs to the host and is not changed.
 	uint16_t mtu;
-	unsigned rx_ring, tx_ring; // descriptors; 0: driver default within 512..2048
-	bool promiscuous;	   // take frames for other stations too (bridging)
-	// Only what is for these addresses comes, the rest stays with the host's kernel, where the
-	// device can do that: port_filter_is_possible().
-	bool filtered;
-	const struct port_address *own;
+	unsigned rx_ring, tx_ring;	// descriptors; 0: driver default within 512..2048
+	bool promiscuous;		// take frames for other stations too (bridging)
+	enum port_filter filter;	// where it is possible: port_filter_is_possible()
+	const struct port_address *own; // PORT_FILTER_OWN: its addresses
 	unsigned own_count;
 	struct impair_config impair_rx, impair_tx; // all zero unless port_impair_built_in()
 };
@@ -96,6 +107,45 @@ unsigned port_queues(const struct port *port); // pairs: those of worker 0, 1 �
 // Link state is polled by control threads, once a second; true when up.
 bool port_link_up(struct port *port);
 
+// --- two ports, and the kernel between them ------------------------------------------------------
+
+enum port_bridge { // the rules of a bridge
+	PORT_BRIDGE_LEARNING,
+	PORT_BRIDGE_STATIC,
+	PORT_BRIDGE_HUB,
+};
+
+struct port_station {
+	uint8_t mac[6];
+	uint16_t vlan; // 0: untagged
+	unsigned port; // 0 or 1
+};
+
+struct port_endpoint {
+	struct port_address address;
+	uint16_t port;
+};
+
+struct port_shortcut_config {
+	enum port_bridge mode;
+	uint64_t age_us; // learned stations that are silent so long are forgotten
+	const struct port_station *stations; // never aged, never moved
+	unsigned stations_count;
+	const struct port_endpoint *brokers; // TCP from and to these comes to Offramp
+	unsigned brokers_count;
+};
+
+// The two ports of a bridge, open, with PORT_FILTER_BRIDGE: from now on the programs on their
+// interfaces are the bridge. What they let come is to leave by the other port; other traffic
+// crosses in the kernel, where it takes frames for the other interface. Where the kernel has
+// refused the programs, nothing happens, and all comes (logged). Negative errno (logged): half of
+// it is done, the ports are to be closed.
+int port_shortcut_open(struct port *const ports[2], const struct port_shortcut_config *config);
+// Is that so?
+bool port_has_shortcut(const struct port *port);
+// Once a second, main thread: does the kernel still do it? Changes are logged. Any port.
+void port_shortcut_look(struct port *port);
+
 // --- the worker's side ---------------------------------------------------------------------------
 
 unsigned port_rx(struct port *port, unsigned queue, struct rte_mbuf **frames, unsigned max);
@@ -106,8 +156,10 @@ void port_flush(struct port *port, unsigned queue);
 
 // Families: port_rx_packets_total{port}, port_tx_packets_total{port}, …_bytes_total, link_up{port},
 // packets_dropped_total{reason}: tx_full, tx_invalid (an offload the device refuses), tx_error,
-// rx_missed (device), rx_error, rx_nombuf. Of an impaired port also packets_impaired_total{kind}.
-// port_counters_update() (control thread) refreshes what comes from rte_eth_stats and the link.
+// rx_missed (device), rx_error, rx_nombuf, and of what a shortcut drops (bridge_…,
+// filter_unserved). shortcut_packets_total{port}, shortcut_bytes_total{port}: what has crossed in
+// the kernel. Of an impaired port also packets_impaired_total{kind}. port_counters_update()
+// (control thread) refreshes what comes from rte_eth_stats and the link.
 struct counter_set port_counters(const struct port *port);
 void port_counters_update(struct port *port);
 

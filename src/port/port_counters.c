@@ -9,6 +9,7 @@
 #include "base/counters.h"
 #include "port/kernel_interface.h"
 #include "port/port_state.h"
+#include "port/shortcut.h"
 
 #include <rte_ethdev.h>
 
@@ -16,10 +17,23 @@
 #include <string.h>
 
 static const char *const drop_reasons[] = {
-	"tx_full", "tx_invalid", "tx_error", "rx_missed", "rx_error", "rx_nombuf"};
+	"tx_full",
+	"tx_invalid",
+	"tx_error",
+	"rx_missed",
+	"rx_error",
+	"rx_nombuf",
+	// The program in the kernel does as net/bridge.c: by the same names.
+	"bridge_malformed",
+	"bridge_same_port",
+	"bridge_unknown",
+	"bridge_pause",
+	"bridge_too_big",
+	"filter_unserved",
+};
 
-static_assert(
-	PORT_DROPPED_TX_FULL + RTE_DIM(drop_reasons) == PORT_IMPAIRED, "a name for every reason");
+static_assert(PORT_DROPPED_TX_FULL + RTE_DIM(drop_reasons) == PORT_SHORTCUT_PACKETS,
+	"a name for every reason");
 
 static const char *const impair_kinds[IMPAIR_KINDS] = {
 	[IMPAIR_LOST] = "lost",
@@ -44,6 +58,14 @@ static const struct counter_family families[PORT_FAMILIES] = {
 		.label = "reason",
 		.values = drop_reasons,
 		.slots = RTE_DIM(drop_reasons)},
+	{.name = "shortcut_packets_total",
+		.help = "Frames that went to the other port in the kernel",
+		.label = "port",
+		.slots = 1},
+	{.name = "shortcut_bytes_total",
+		.help = "Bytes that went to the other port in the kernel",
+		.label = "port",
+		.slots = 1},
 	// The last: left out where there is nothing to count.
 	{.name = "packets_impaired_total",
 		.help = "Packets that the test build's bad wire harmed, by kind",
@@ -80,6 +102,18 @@ bool port_link_up(struct port *port)
 	return rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
+static void shortcut_update(struct port *port)
+{
+	uint64_t counted[SHORTCUT_COUNTERS];
+
+	shortcut_counters_read(port->shortcut, counted);
+	for (unsigned i = 0; i < SHORTCUT_DROPS; i++)
+		counter_set_to(&port->counters[PORT_DROPPED_SHORTCUT + i],
+			counted[SHORTCUT_DROPPED_MALFORMED + i]);
+	counter_set_to(&port->counters[PORT_SHORTCUT_PACKETS], counted[SHORTCUT_REDIRECTED]);
+	counter_set_to(&port->counters[PORT_SHORTCUT_BYTES], counted[SHORTCUT_REDIRECTED_BYTES]);
+}
+
 void port_counters_update(struct port *port)
 {
 	uint64_t *counters = port->counters;
@@ -95,6 +129,8 @@ void port_counters_update(struct port *port)
 	for (unsigned i = 0; i < IMPAIR_KINDS; i++)
 		counter_set_to(&counters[PORT_IMPAIRED + i], port_impair_count(port, i));
 	counter_set_to(&counters[PORT_LINK_UP], port_link_up(port));
+	if (port->shortcut != NULL)
+		shortcut_update(port);
 	if (rte_eth_stats_get(port->id, &stats) < 0)
 		return;
 	counter_set_to(&counters[PORT_RX_PACKETS], stats.ipackets);

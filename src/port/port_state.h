@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "port/filter_map.h"
 #include "port/port.h"
 #include "port/tap.h"
 
@@ -31,11 +32,15 @@ enum port_counter {
 	PORT_DROPPED_RX_MISSED,
 	PORT_DROPPED_RX_ERROR,
 	PORT_DROPPED_RX_NOMBUF,
+	PORT_DROPPED_SHORTCUT, // one a reason: enum shortcut_counter, from the first drop on
+	PORT_DROPPED_SHORTCUT_LAST = PORT_DROPPED_SHORTCUT + SHORTCUT_DROPS - 1,
+	PORT_SHORTCUT_PACKETS,
+	PORT_SHORTCUT_BYTES,
 	PORT_IMPAIRED, // one a kind
 	PORT_COUNTERS = PORT_IMPAIRED + IMPAIR_KINDS,
 };
 
-#define PORT_FAMILIES 7u
+#define PORT_FAMILIES 9u
 
 // Written by the worker that owns the queue; counters read by control threads.
 struct port_queue {
@@ -55,6 +60,7 @@ struct port {
 	uint16_t pairs; // of queues
 	struct port_queue *queues;
 	struct port_impair *impair; // NULL: none
+	struct shortcut *shortcut;  // NULL: none; main and control threads
 	struct port_caps caps;
 	uint8_t mac[6];
 	unsigned if_index; // of the kernel's interface behind the port, 0: none

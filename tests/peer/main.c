@@ -28,7 +28,7 @@
 static int start_eal(const struct options *options)
 {
 	const struct port_eal_config eal = {
-		.devices = (const char *const[]){options->device},
+		.devices = &(const struct port_eal_device){.name = options->device},
 		.devices_count = 1,
 		.memory_mb = MEMORY_MB,
 		.control_core = options->core,

@@ -16,10 +16,9 @@ import pytest
 
 import mqttraw as mqtt
 from bed import eventually, hosts
+from others import ECHO_PORT, Echo, broker_socket, client_socket, exchange
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.monitor_only, pytest.mark.core]
-
-ECHO_PORT = 7777
 
 
 @pytest.fixture
@@ -28,61 +27,6 @@ def own(open_bed, mode):
     bed = open_bed(mode)
     yield bed
     bed.down()
-
-
-def broker_socket(bed, kind, address, port):
-    sock = hosts.open_socket(bed.name, "broker", hosts.family(address), kind)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((address, port))
-    return sock
-
-
-def client_socket(bed, kind, address):
-    sock = hosts.open_socket(bed.name, "clients", hosts.family(address), kind)
-    sock.settimeout(bed.seconds(10))
-    return sock
-
-
-class Echo(threading.Thread):
-    """A server of something else on the broker's host: says back what it hears."""
-
-    def __init__(self, bed, address):
-        super().__init__(daemon=True)
-        self.listener = broker_socket(bed, socket.SOCK_STREAM, address, ECHO_PORT)
-        self.listener.listen()
-        self.start()
-
-    def run(self):
-        try:
-            while True:
-                sock = self.listener.accept()[0]
-                threading.Thread(target=self.serve, args=[sock], daemon=True).start()
-        except OSError:
-            pass  # closed
-
-    @staticmethod
-    def serve(sock):
-        with sock:
-            while data := sock.recv(65536):
-                sock.sendall(data)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
-def exchange(sock, data):
-    """Sends all of it and takes back as much."""
-    sender = threading.Thread(target=sock.sendall, args=[data])
-    sender.start()
-    got = b""
-    while len(got) < len(data) and (chunk := sock.recv(65536)):
-        got += chunk
-    sender.join(20)
-    return got
 
 
 def flows(bed, state):

@@ -26,9 +26,10 @@ static unsigned first_allowed_cpu(void)
 
 int main(void)
 {
-	const char *devices[] = {"net_ring0", "net_ring1", "net_ring2", "net_ring3", "net_ring4",
-		"net_ring5", "net_ring6", "net_ring7", "net_ring8", "net_ring9", "net_ring10",
-		"net_ring11", "net_ring12", "net_ring13", "net_null0"};
+	const struct port_eal_device devices[] = {{"net_ring0"}, {"net_ring1"}, {"net_ring2"},
+		{"net_ring3"}, {"net_ring4"}, {"net_ring5"}, {"net_ring6"}, {"net_ring7"},
+		{"net_ring8"}, {"net_ring9"}, {"net_ring10"}, {"net_ring11"}, {"net_ring12"},
+		{"net_ring13"}, {"net_null0"}};
 	const unsigned cpu = first_allowed_cpu(), workers[] = {cpu, cpu};
 	const struct port_eal_config config = {
 		.devices = devices,

@@ -18,7 +18,8 @@ struct arguments_case {
 	unsigned worker_cores[2];
 	unsigned workers;
 	bool hugepages;
-	uint64_t filtered;
+	enum port_filter filters[3];
+	const char *programs[PORT_FILTERS];
 	const char *expected;
 };
 
@@ -48,12 +49,36 @@ static const struct arguments_case cases[] = {
 		.devices = {"net_af_xdp0,iface=a", "net_af_xdp1,iface=b"},
 		.worker_cores = {1},
 		.workers = 1,
-		.filtered = 2,
+		.filters = {PORT_FILTER_NONE, PORT_FILTER_OWN},
+		.programs = {[PORT_FILTER_OWN] = "/f"},
 		.expected =
 			"offramp --lcores=0@0,1@1 --file-prefix=offramp-7 --no-huge --no-shconf " MEMORY
 				TAIL
 			"--vdev=net_af_xdp0,iface=a --vdev=net_af_xdp1,iface=b,xdp_prog=/f "
 			"--no-pci ",
+	},
+	{
+		.title = "two of a bridge, whose program the kernel takes",
+		.devices = {"net_af_xdp0,iface=a", "net_af_xdp1,iface=b"},
+		.worker_cores = {1},
+		.workers = 1,
+		.filters = {PORT_FILTER_BRIDGE, PORT_FILTER_BRIDGE},
+		.programs = {[PORT_FILTER_BRIDGE] = "/b"},
+		.expected =
+			"offramp --lcores=0@0,1@1 --file-prefix=offramp-7 --no-huge --no-shconf " MEMORY
+				TAIL "--vdev=net_af_xdp0,iface=a,xdp_prog=/b "
+			"--vdev=net_af_xdp1,iface=b,xdp_prog=/b --no-pci ",
+	},
+	{
+		.title = "two of a bridge, whose program the kernel refuses",
+		.devices = {"net_af_xdp0,iface=a", "net_af_xdp1,iface=b"},
+		.worker_cores = {1},
+		.workers = 1,
+		.filters = {PORT_FILTER_BRIDGE, PORT_FILTER_BRIDGE},
+		.expected =
+			"offramp --lcores=0@0,1@1 --file-prefix=offramp-7 --no-huge --no-shconf " MEMORY
+				TAIL
+			"--vdev=net_af_xdp0,iface=a --vdev=net_af_xdp1,iface=b --no-pci ",
 	},
 	{
 		.title = "both kinds",
@@ -79,19 +104,21 @@ static void test_arguments_are_as_decided(void **state)
 {
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const struct arguments_case *c = &cases[i];
+		struct port_eal_device devices[3];
 		struct port_eal_config config = {
-			.devices = c->devices,
+			.devices = devices,
 			.memory_mb = 256,
 			.worker_cores = c->worker_cores,
 			.workers = c->workers,
-			.filtered = c->filtered,
 		};
 		struct eal_arguments arguments;
 		char line[1024] = "";
 
-		while (config.devices_count < 3 && c->devices[config.devices_count] != NULL)
-			config.devices_count++;
-		assert_int_equal(eal_arguments_make(&config, c->hugepages, "/f", 7, &arguments), 0);
+		for (unsigned d = 0; d < 3 && c->devices[d] != NULL; d++)
+			devices[config.devices_count++] =
+				(struct port_eal_device){c->devices[d], c->filters[d]};
+		assert_int_equal(
+			eal_arguments_make(&config, c->hugepages, c->programs, 7, &arguments), 0);
 		assert_null(arguments.values[arguments.count]);
 		for (int a = 0; a < arguments.count; a++) {
 			strcat(line, arguments.values[a]);

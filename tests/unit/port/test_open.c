@@ -84,7 +84,7 @@ static void test_an_open_port_describes_itself(void **state)
 	assert_true(port_link_up(port));
 
 	counters = port_counters(port);
-	assert_int_equal(counter_set_slots(&counters), 11);
+	assert_int_equal(counter_set_slots(&counters), 19);
 	for (unsigned i = 0; i < counters.families_count; i++) {
 		const struct counter_family *family = &counters.families[i];
 
