@@ -45,6 +45,7 @@ static void remember_end(struct track *track, const struct passer *passer)
 {
 	const struct tcp_segment *seg = &passer->segment;
 	struct track_end *end = &track->ends[passer->side];
+	bool again = end->known && end->tcp.isn == seg->seq;
 
 	*end = (struct track_end){
 		.tcp =
@@ -52,7 +53,9 @@ static void remember_end(struct track *track, const struct passer *passer)
 				.endpoint = passer->transit.source,
 				.isn = seg->seq,
 				.right_edge = end->tcp.right_edge,
-				.tsval = seg->options.tsval,
+				// A repeated SYN-ACK may have been overtaken.
+				.tsval = again ? seq_max(end->tcp.tsval, seg->options.tsval)
+					       : seg->options.tsval,
 				.mss = seg->options.mss,
 				.wscale = seg->options.wscale,
 				.has_wscale = (seg->options.present & TCP_OPTION_WSCALE) != 0,

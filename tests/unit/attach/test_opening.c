@@ -54,6 +54,35 @@ static void test_a_lost_ack_of_the_handshake_does_not_matter(void **state)
 	wire_expect_nothing(w);
 }
 
+static void say_at(struct wire *w, unsigned side, uint8_t flags, uint32_t seq, uint32_t ack,
+	uint32_t tsval, const char *text, uint32_t length)
+{
+	wire_send(w, side,
+		&(struct wire_segment){.flags = flags,
+			.seq = seq,
+			.ack = ack,
+			.text = text,
+			.length = length,
+			.options = {.present = TCP_OPTION_TIMESTAMPS, .tsval = tsval}});
+	wire_drop(w, !side);
+}
+
+static void test_a_syn_ack_that_comes_late_does_not_turn_the_clock_back(void **state)
+{
+	struct wire *w = *state;
+
+	say_at(w, CLIENT, SYN, 0, 0, 100, NULL, 0);
+	say_at(w, BROKER, SYN | ACK, 0, 1, 500, NULL, 0);
+	say_at(w, CLIENT, ACK, 1, 1, 101, NULL, 0);
+	say_at(w, BROKER, ACK, 1, 1, 900, NULL, 0);
+	say_at(w, BROKER, SYN | ACK, 0, 1, 500, NULL, 0); // a copy that took longer
+	say_at(w, CLIENT, ACK, 1, 1, 102, CONNECT_PACKET, CONNECT_LENGTH);
+	wire_wait(w, SECOND / 10);
+	wire_expect(w, CLIENT, ACK, 1, 1 + CONNECT_LENGTH, NULL, 0);
+	assert_int_equal(w->last.options.tsval, 900);
+	wire_drop(w, BROKER);
+}
+
 static void test_text_that_overtakes_the_first_octet_waits_for_it(void **state)
 {
 	struct wire *w = *state;
@@ -359,6 +388,7 @@ int test_opening(void)
 		wire_test(test_the_first_octet_of_a_connect_is_adopted),
 		wire_test(test_half_of_a_connect_will_do),
 		wire_test(test_a_lost_ack_of_the_handshake_does_not_matter),
+		wire_test(test_a_syn_ack_that_comes_late_does_not_turn_the_clock_back),
 		wire_test(test_text_that_overtakes_the_first_octet_waits_for_it),
 		wire_test(test_an_end_that_overtakes_the_first_octet_waits_too),
 		wire_test(test_text_that_waited_goes_on_when_it_is_not_mqtt),
