@@ -16,6 +16,7 @@ help:
 	@echo 'make bench    sweep publishers x subscribers x mode (as root)'
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make bench-match  what a match costs, by number of subscriptions'
+	@echo 'make bench-forward  what other traffic loses by the editing of MQTT in monitor mode (as root)'
 	@echo 'make bench-plugin  what the mosquitto plugin costs mosquitto (as root)'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
 	@echo 'make clean    remove all build directories'
@@ -49,6 +50,9 @@ bench-match: deps
 	@ninja -C $(BUILD) tests/bench/bench-match
 	@$(BUILD)/tests/bench/bench-match --check
 
+bench-forward: build
+	@tools/bench-forward --check
+
 bench-plugin: build
 	@tools/bench-plugin --check
 
@@ -72,5 +76,5 @@ install: build
 clean:
 	rm -rf build build-asan build-tsan
 
-.PHONY: help deps deps-brokers build demo bench bench-match bench-plugin bench-tcp test test-all test-brokers \
+.PHONY: help deps deps-brokers build demo bench bench-forward bench-match bench-plugin bench-tcp test test-all test-brokers \
 	test-differential install clean

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -42,10 +43,10 @@ def exit_on_sigterm():
 
 
 @contextlib.contextmanager
-def bed(name, mode, io):
+def bed(name, mode, io, *options):
     """A testbed while the block runs; nothing of it is left afterwards, however the block ends."""
     try:
-        testbed("up", "--mode", mode, "--io", io, name=name)
+        testbed("up", "--mode", mode, "--io", io, *options, name=name)
         yield Bed(name, mode)
     finally:
         # A second Ctrl-C must not leave half of it behind.
@@ -73,6 +74,11 @@ class Bed:
 
     def _on_host(self, host, *command):
         return [TESTBED, "exec", "--name", self.name, host, "--", *command]
+
+    def start(self, host, *command):
+        """Runs a command there."""
+        return subprocess.Popen(self._on_host(host, *command), text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
 
     def bench(self, *arguments):
         """Runs a load; what offramp-bench reports, as a dict."""
@@ -103,6 +109,12 @@ class Bed:
         if done.returncode or not done.stdout.strip().isdigit():
             raise LoadError(f"the broker does not tell {SYS_COUNT}: {done.stderr.strip()}")
         return int(done.stdout)
+
+
+def machine():
+    """What a result was measured on."""
+    return {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count(),
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def time_text(us):

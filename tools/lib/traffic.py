@@ -47,8 +47,8 @@ class Servers:
         try:
             self._make_keys()
             os.makedirs(SSHD_RUN, exist_ok=True)
-            self._serve(HTTP_PORT, "/usr/bin/python3", "-m", "http.server", "--protocol", "HTTP/1.1",
-                        "--bind", "::", "--directory", str(self.directory), str(HTTP_PORT))
+            self._serve(HTTP_PORT, "/usr/bin/python3", "-m", "http.server", "--bind", "::",
+                        "--directory", str(self.directory), str(HTTP_PORT))
             self._serve(SSH_PORT, SSHD, "-D", "-e", "-f", str(self.directory / "sshd_config"))
             self._serve(IPERF_PORT, "iperf3", "--server", "--port", str(IPERF_PORT))
             self._wait()
