@@ -60,7 +60,7 @@ void tcp_pcb_info(const struct tcp_pcb *pcb, struct tcp_info *ret_info)
 		.in_flight = pcb->snd_max - pcb->snd_una,
 		.queued = pcb->sendq.bytes,
 		.unread = pcb->unread,
-		.held = pcb->recvq.held,
+		.held = pcb->recvq.held > 0 ? (uint32_t)pcb->recvq.held : 0,
 		.bytes_in = pcb->bytes_in,
 		.bytes_out = pcb->bytes_out,
 		.retransmits = pcb->retransmits,

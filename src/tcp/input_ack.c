@@ -32,12 +32,13 @@ void tcp_input_timestamp(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 {
 	if (!(pcb->flags & TCP_PCB_TIMESTAMPS) || !(seg->options.present & TCP_OPTION_TIMESTAMPS))
 		return;
+	// Not only when it becomes TS.Recent, which waits for what is not acknowledged yet.
+	if ((pcb->flags & TCP_PCB_ADOPTED) && pcb->twin_index)
+		tcp_adopted_clock(tcp_pcb_at(pcb->stack, pcb->twin_index), seg->options.tsval);
 	// Either it is newer, or PAWS has let it pass because TS.Recent was outdated.
 	if (seq_le(seg->seq, pcb->last_ack_sent)) {
 		pcb->ts_recent = seg->options.tsval;
 		pcb->ts_recent_ms = pcb->stack->now_ms;
-		if ((pcb->flags & TCP_PCB_ADOPTED) && pcb->twin_index)
-			tcp_adopted_clock(tcp_pcb_at(pcb->stack, pcb->twin_index), pcb->ts_recent);
 	}
 }
 
@@ -111,6 +112,10 @@ static bool fin_acked(struct tcp_pcb *pcb)
 		tcp_pcb_enter_time_wait(pcb);
 		return true;
 	case TCP_LAST_ACK:
+		if (tcp_pcb_holds(pcb)) { // it will ask once more
+			tcp_pcb_enter_time_wait(pcb);
+			return true;
+		}
 		tcp_pcb_finish(pcb, 0);
 		return false;
 	default:
@@ -130,6 +135,8 @@ static bool una_advance(struct tcp_pcb *pcb, const struct tcp_segment *seg)
 	pcb->snd_una = seg->ack;
 	pcb->snd_nxt = seq_max(pcb->snd_nxt, seg->ack);
 	fin = queue_acked(pcb, acked);
+	if (pcb->flags & TCP_PCB_MANUAL_ACK)
+		tcp_pcb_raise(pcb, TCP_EVENT_ACKNOWLEDGED);
 	pcb->tries = 0;
 	pcb->progress_ms = pcb->stack->now_ms;
 	tcp_rtt_acked(pcb, seg);

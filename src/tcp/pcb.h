@@ -82,7 +82,8 @@ struct tcp_recvq {
 	struct rte_mbuf *borrowed, *borrowed_last; // newer text, in receive buffers
 	struct tcp_chunk *early;		   // text beyond RCV.NXT, by sequence number
 	uint32_t early_count;			   // chunks
-	uint32_t held; // TCP_PCB_MANUAL_ACK: octets consumed and not to be acknowledged yet
+	int32_t held; // TCP_PCB_MANUAL_ACK: octets consumed and not to be acknowledged yet; < 0: so
+		      // many unread ones are acknowledged
 };
 
 struct tcp_pcb {
@@ -240,7 +241,7 @@ static inline uint32_t tcp_pcb_ack(const struct tcp_pcb *pcb)
 {
 	if (!(pcb->flags & TCP_PCB_MANUAL_ACK))
 		return pcb->rcv_nxt;
-	return seq_max(pcb->last_ack_sent, pcb->rcv_nxt - pcb->unread - pcb->recvq.held);
+	return seq_max(pcb->last_ack_sent, pcb->rcv_nxt - pcb->unread - (uint32_t)pcb->recvq.held);
 }
 // Text before RCV.NXT that the peer must not hear of yet.
 static inline bool tcp_pcb_holds(const struct tcp_pcb *pcb)

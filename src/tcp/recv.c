@@ -35,6 +35,8 @@ void tcp_recvq_append(struct tcp_pcb *pcb, struct rte_mbuf *m, uint32_t offset, 
 	pcb->rcv_nxt += length;
 	pcb->bytes_in += length;
 	if (pcb->flags & TCP_PCB_ABORT_LATER) { // nobody is going to read it
+		if (pcb->flags & TCP_PCB_MANUAL_ACK)
+			pcb->recvq.held += (int32_t)length;
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -139,6 +141,8 @@ void tcp_recvq_roll_back(struct tcp_pcb *pcb)
 	DASSERT(pcb->state == TCP_CLOSED || seq_le(pcb->last_ack_sent, pcb->rcv_nxt - lost));
 	pcb->rcv_nxt -= lost;
 	pcb->unread -= lost;
+	if (pcb->recvq.held < -(int32_t)pcb->unread) // nobody has heard of that yet
+		pcb->recvq.held = -(int32_t)pcb->unread;
 	pcb->bytes_in -= lost;
 	pcb->dupacks_due = 0;
 	tcp_count_drop(pcb->stack, TCP_DROP_NO_PAYLOAD);
@@ -157,6 +161,8 @@ void tcp_recvq_clear(struct tcp_pcb *pcb)
 		tcp_chunk_free(chunk);
 	}
 	q->last = NULL;
+	if (pcb->flags & TCP_PCB_MANUAL_ACK)
+		q->held += (int32_t)pcb->unread;
 	pcb->unread = 0;
 }
 
@@ -221,7 +227,7 @@ void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n)
 	ASSERT(n <= pcb->unread);
 	pcb->unread -= n;
 	if (pcb->flags & TCP_PCB_MANUAL_ACK)
-		q->held += n;
+		q->held += (int32_t)n;
 	while (n > 0)
 		n -= q->first ? chunk_consume(q, n) : borrowed_consume(q, n);
 	if (tcp_state_receives(pcb->state) &&
@@ -229,7 +235,7 @@ void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n)
 		tcp_pcb_ack_now(pcb);
 }
 
-uint32_t tcp_recv_held(const struct tcp_pcb *pcb)
+int32_t tcp_recv_held(const struct tcp_pcb *pcb)
 {
 	return pcb->recvq.held;
 }
@@ -243,9 +249,24 @@ static void held_ack(struct tcp_pcb *pcb)
 
 void tcp_recv_acknowledge(struct tcp_pcb *pcb, uint32_t n)
 {
-	ASSERT(n <= pcb->recvq.held);
-	pcb->recvq.held -= n;
+	ASSERT(n <= (uint32_t)pcb->recvq.held + pcb->unread);
+	pcb->recvq.held -= (int32_t)n;
 	held_ack(pcb);
+}
+
+uint32_t tcp_recv_clock(const struct tcp_pcb *pcb)
+{
+	if (!(pcb->flags & TCP_PCB_ADOPTED) || !pcb->twin_index)
+		return pcb->ts_recent;
+	return tcp_pcb_at(pcb->stack, pcb->twin_index)->ts_offset;
+}
+
+void tcp_recv_echo(struct tcp_pcb *pcb, uint32_t tsval)
+{
+	if (!(pcb->flags & TCP_PCB_TIMESTAMPS) || !seq_gt(tsval, pcb->ts_recent))
+		return;
+	pcb->ts_recent = tsval;
+	pcb->ts_recent_ms = pcb->stack->now_ms;
 }
 
 void tcp_recv_release(struct tcp_pcb *pcb)

@@ -169,6 +169,21 @@ uint32_t tcp_send_pieces(const struct tcp_pcb *pcb)
 	return pcb->sendq.pieces;
 }
 
+uint32_t tcp_send_end(const struct tcp_pcb *pcb)
+{
+	bool queued = (pcb->flags & TCP_PCB_FIN_QUEUED) != 0;
+	bool waits = pcb->state == TCP_FIN_WAIT_1 || pcb->state == TCP_CLOSING ||
+		     pcb->state == TCP_LAST_ACK;
+	bool lost = pcb->state == TCP_CLOSED && !queued;
+
+	return pcb->snd_una + (uint32_t)pcb->sendq.bytes + (waits || lost);
+}
+
+uint32_t tcp_send_acknowledged(const struct tcp_pcb *pcb)
+{
+	return pcb->snd_una;
+}
+
 void tcp_set_low_water(struct tcp_pcb *pcb, uint32_t bytes)
 {
 	pcb->low_water = bytes;

@@ -200,6 +200,8 @@ enum tcp_event {
 	// tcp_pcb_listener() and no user, together with ESTABLISHED (and with all that follows it).
 	// SYN was not and will not be reported: tcp_abort() is the way to turn it away.
 	TCP_EVENT_COOKIE = 1 << 9,
+	// tcp_set_manual_ack(): the peer has acknowledged something, text or FIN.
+	TCP_EVENT_ACKNOWLEDGED = 1 << 10,
 };
 #define TCP_EVENTS_TERMINAL \
 	(TCP_EVENT_RESET | TCP_EVENT_REFUSED | TCP_EVENT_TIMEOUT | TCP_EVENT_UNREACHABLE)
@@ -227,10 +229,18 @@ unsigned tcp_recv_peek(struct tcp_pcb *pcb, struct tcp_span *ret_spans, unsigned
 // Takes n bytes (n <= readable); opens the window.
 void tcp_recv_consume(struct tcp_pcb *pcb, uint32_t n);
 uint32_t tcp_recv_readable(const struct tcp_pcb *pcb);
-// tcp_set_manual_ack(): what has been consumed and is not acknowledged to the peer.
-uint32_t tcp_recv_held(const struct tcp_pcb *pcb);
-// The oldest n of them are acknowledged now (n <= held).
+// tcp_set_manual_ack(): what has been consumed and is not acknowledged to the peer. Negative: so
+// much more than was consumed is.
+int32_t tcp_recv_held(const struct tcp_pcb *pcb);
+// The oldest n octets that are not acknowledged are now (n <= held + readable); readable ones among
+// them are when they have outlived this turn.
 void tcp_recv_acknowledge(struct tcp_pcb *pcb, uint32_t n);
+// RFC 7323 4.3 for who acknowledges late. TS.Recent is the timestamp of the first segment that is
+// not acknowledged, and while there always is one it would stay for ever. So whoever acknowledges
+// what came up to some time can echo the timestamp of then: the latest one of an adopted connection
+// (of others, TS.Recent). Older ones than TS.Recent are not echoed.
+uint32_t tcp_recv_clock(const struct tcp_pcb *pcb);
+void tcp_recv_echo(struct tcp_pcb *pcb, uint32_t tsval);
 // Was EOF reported? (true also with bytes left to read)
 bool tcp_recv_eof(const struct tcp_pcb *pcb);
 
@@ -263,6 +273,11 @@ int tcp_send_copy(struct tcp_pcb *pcb, const void *data, size_t length);
 uint64_t tcp_send_queued(const struct tcp_pcb *pcb); // bytes not yet acknowledged, sent or not
 uint64_t tcp_send_unsent(const struct tcp_pcb *pcb); // bytes never transmitted
 uint32_t tcp_send_pieces(const struct tcp_pcb *pcb); // pieces those bytes are made of
+// The sequence number behind all that is queued, a FIN included, and up to where the peer has
+// acknowledged. The former lies behind the latter for ever when the connection has ended before its
+// time: what it is given is lost.
+uint32_t tcp_send_end(const struct tcp_pcb *pcb);
+uint32_t tcp_send_acknowledged(const struct tcp_pcb *pcb);
 // WRITABLE is reported when tcp_send_queued() comes down to `bytes` from above.
 void tcp_set_low_water(struct tcp_pcb *pcb, uint32_t bytes);
 // When the peer last acknowledged new data (or the connection was established).
@@ -296,8 +311,11 @@ void tcp_set_mss(struct tcp_pcb *pcb, uint16_t mss);
 // FIN counts as one octet, consumed when EOF is reported. No delayed ACKs are sent then, and early
 // text is not reported before everything in front of it is acknowledged, or the peer would take
 // what is held for lost. Held octets take no room in the receive buffer: whoever holds them bounds
-// them, by not consuming more. tcp_close(), and turning it off, acknowledge all that is held;
-// tcp_abort() does not.
+// them, by not consuming more. Text that is acknowledged before it is consumed is what a sender may
+// have to hear of before it sends the rest (Nagle's algorithm). Both ends may have ended before the
+// peer's FIN is acknowledged: that is TIME-WAIT, too. tcp_close(), and turning it off, acknowledge
+// all that is held; tcp_abort() and tcp_abort_after_send() do not. TCP_EVENT_ACKNOWLEDGED is
+// reported.
 void tcp_set_manual_ack(struct tcp_pcb *pcb, bool on);
 
 void tcp_set_congestion(struct tcp_pcb *pcb, enum tcp_congestion congestion);
@@ -362,7 +380,7 @@ struct tcp_info {
 	uint8_t backoff; // how often it was doubled since the last measurement
 	uint32_t in_flight;
 	uint64_t queued, unread;
-	uint32_t held; // tcp_recv_held()
+	uint32_t held; // tcp_recv_held(), when positive
 	uint64_t bytes_in, bytes_out;
 	uint32_t retransmits;
 	uint32_t pipe; // octets of those in flight that are thought to be in the network (RFC 6675)

@@ -166,12 +166,12 @@ static void resize(struct sim_app *app)
 
 static void acknowledge_some(struct sim_app *app, uint64_t now_us)
 {
-	uint32_t held = tcp_recv_held(app->pcb);
+	int32_t held = tcp_recv_held(app->pcb);
 	uint32_t n;
 
-	if (held == 0 || now_us < app->next_ack_us)
+	if (held <= 0 || now_us < app->next_ack_us)
 		return;
-	n = 1 + random_below(&app->sim->rng, held);
+	n = 1 + random_below(&app->sim->rng, (uint32_t)held);
 	app->acknowledged += n;
 	tcp_recv_acknowledge(app->pcb, n);
 	app->next_ack_us = now_us + 1 + random_below(&app->sim->rng, HOLD_US);

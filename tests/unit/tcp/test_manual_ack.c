@@ -6,6 +6,8 @@
 
 #include "tcp_tests.h"
 
+#include <errno.h>
+
 static struct tcp_pcb *manual(struct fixture *f)
 {
 	struct tcp_pcb *pcb = established_sack(f);
@@ -225,6 +227,128 @@ static void a_peer_that_forgot_the_connection_is_believed(void **state)
 	tcp_close(pcb);
 }
 
+static void a_readable_part_can_be_acknowledged_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+
+	peer(f, ACK | PSH, 1, 1, 10);
+	tcp_recv_acknowledge(pcb, 10);
+	assert_int_equal(tcp_recv_held(pcb), -10);
+	flush(f);
+	expect(f, ACK, 1, 11, 0);
+	peer(f, ACK | PSH, 11, 1, 90);
+	expect_text(f, pcb, 1, 100);
+	pass(f, SECOND);
+	expect_nothing(f);
+	assert_int_equal(tcp_recv_held(pcb), 90);
+	tcp_recv_acknowledge(pcb, 90);
+	flush(f);
+	expect(f, ACK, 1, 101, 0);
+}
+
+static void what_is_acknowledged_ahead_and_forgotten_comes_again(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+	struct payload *hoard[4096];
+	unsigned n = 0;
+
+	while (n < 4096 && (hoard[n] = payload_alloc(f->payloads, 1)) != NULL)
+		n++;
+	peer(f, ACK, 1, 1, 100);
+	tcp_recv_acknowledge(pcb, 100);
+	flush(f); // there is no memory to keep it in
+	expect(f, ACK, 1, 1, 0);
+	assert_int_equal(tcp_recv_held(pcb), 0);
+	while (n > 0)
+		payload_put(hoard[--n]);
+	peer(f, ACK, 1, 1, 100);
+	expect_text(f, pcb, 1, 100);
+	tcp_recv_acknowledge(pcb, 100);
+	flush(f);
+	expect(f, ACK, 1, 101, 0);
+}
+
+static void it_is_reported_what_the_peer_acknowledges(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+
+	assert_int_equal(tcp_send_end(pcb), tcp_send_acknowledged(pcb));
+	send_text(f, pcb, 1, 100);
+	tcp_shutdown(pcb);
+	assert_int_equal(tcp_send_end(pcb) - tcp_send_acknowledged(pcb), 101);
+	flush(f);
+	drop_sent(f);
+	peer(f, ACK, 1, 51, 0);
+	expect_events(f, pcb, TCP_EVENT_ACKNOWLEDGED);
+	assert_int_equal(tcp_send_end(pcb) - tcp_send_acknowledged(pcb), 51);
+	peer(f, ACK, 1, 51, 0);
+	expect_events(f, NULL, 0);
+	peer(f, ACK, 1, 102, 0);
+	expect_events(f, pcb, TCP_EVENT_ACKNOWLEDGED | TCP_EVENT_WRITABLE);
+	assert_int_equal(tcp_send_end(pcb), tcp_send_acknowledged(pcb));
+}
+
+static void what_a_dead_connection_is_given_is_never_acknowledged(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+
+	send_text(f, pcb, 1, 100);
+	flush(f);
+	drop_sent(f);
+	peer(f, RST, 1, 0, 0);
+	expect_events(f, pcb, TCP_EVENT_RESET);
+	assert_int_equal(tcp_send_copy(pcb, "x", 1), -EPIPE);
+	assert_true((int32_t)(tcp_send_end(pcb) - tcp_send_acknowledged(pcb)) > 0);
+	tcp_close(pcb);
+}
+
+// Both ends have ended at once, and the peer has heard of ours only.
+static void its_fin_can_wait_beyond_ours(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+
+	peer(f, FIN | ACK, 1, 1, 0);
+	expect_events(f, pcb, TCP_EVENT_EOF);
+	tcp_shutdown(pcb);
+	flush(f);
+	expect(f, FIN | ACK, 1, 1, 0);
+	peer(f, ACK, 2, 2, 0);
+	expect_events(f, pcb, TCP_EVENT_ACKNOWLEDGED);
+	assert_int_equal(state_of(pcb), TCP_TIME_WAIT);
+	peer(f, FIN | ACK, 1, 2, 0); // again
+	flush(f);
+	expect(f, ACK, 2, 1, 0);
+	tcp_recv_acknowledge(pcb, 1);
+	flush(f);
+	expect(f, ACK, 2, 2, 0);
+	tcp_close(pcb);
+}
+
+static void a_reset_behind_what_is_sent_acknowledges_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = manual(f);
+
+	const struct peer_segment text = {
+		.flags = ACK, .seq = 1, .ack = 1, .length = 100, .wnd = PEER_WND_ZERO};
+
+	peer_send(f, &text);
+	tcp_recv_consume(pcb, 40);
+	send_text(f, pcb, 1, 20);
+	tcp_abort_after_send(pcb);
+	flush(f);
+	expect_nothing(f);
+	peer(f, ACK, 101, 1, 100);
+	flush(f);
+	expect(f, ACK, 1, 1, 20);
+	expect(f, RST | ACK, 21, 1, 0);
+}
+
 static void children_inherit_it(void **state)
 {
 	struct fixture *f = *state;
@@ -250,6 +374,12 @@ int test_tcp_manual_ack(void)
 		FIXTURE_TEST(the_fin_counts_as_an_octet),
 		FIXTURE_TEST(closing_and_turning_it_off_acknowledge_all),
 		FIXTURE_TEST(a_peer_that_forgot_the_connection_is_believed),
+		FIXTURE_TEST(a_readable_part_can_be_acknowledged_ahead),
+		FIXTURE_TEST(what_is_acknowledged_ahead_and_forgotten_comes_again),
+		FIXTURE_TEST(it_is_reported_what_the_peer_acknowledges),
+		FIXTURE_TEST(what_a_dead_connection_is_given_is_never_acknowledged),
+		FIXTURE_TEST(its_fin_can_wait_beyond_ours),
+		FIXTURE_TEST(a_reset_behind_what_is_sent_acknowledges_nothing),
 		FIXTURE_TEST(children_inherit_it),
 	};
 
