@@ -75,6 +75,8 @@ static void flow_free(struct flow *flow)
 {
 	if (flow->client != NULL)
 		offload_client_close(flow->client);
+	if (flow->passages != NULL)
+		slab_give(flow->stack->passages, flow->passages);
 	wheel_disarm(&flow->stack->timers, &flow->timer);
 	flow->stack->freed++;
 	slab_give(flow->stack->flows, flow);
@@ -120,6 +122,39 @@ static void open_terminal(struct flow *flow, bool is_down)
 	tcp_abort_after_send(other);
 }
 
+// --- acknowledgements from end to end ------------------------------------------------------------
+
+static void link_consumed(struct client *client)
+{
+	passage_note(&flow_of(client)->passages->up, offload_client_beyond(client, true));
+}
+
+static void link_consume_held(struct client *client, uint32_t n)
+{
+	link_consume(client, n);
+	passage_note(&flow_of(client)->passages->down, offload_client_beyond(client, false));
+}
+
+// A run of the client has ended: also ends of streams, and what is not consumed yet.
+static void passages_note(struct flow *flow)
+{
+	if (flow->passages == NULL)
+		return;
+	flow->passages->up.ended = flow->down_ended;
+	flow->passages->down.ended = flow->up_ended;
+	passage_note(&flow->passages->up, offload_client_beyond(flow->client, true));
+	passage_note(&flow->passages->down, offload_client_beyond(flow->client, false));
+}
+
+// Nothing is left that one side would have to be told of the other.
+static bool passages_settled(const struct flow *flow)
+{
+	return flow->passages == NULL ||
+	       (passage_settled(&flow->passages->up) && passage_settled(&flow->passages->down));
+}
+
+// --- ends of streams -----------------------------------------------------------------------------
+
 // Carries the ends of streams from one leg to the other once everything before them has gone. Last
 // in every run of the client: the flow may be gone afterwards.
 static void link_moved(struct client *client)
@@ -146,13 +181,26 @@ static void link_moved(struct client *client)
 		tcp_shutdown(flow->down.pcb);
 		wheel_arm(&flow->stack->timers, &flow->timer, flow->stack->now_us + LINGER_US);
 	}
-	if (flow->down_ended && flow->up_ended)
+	passages_note(flow);
+	if (flow->down_ended && flow->up_ended && passages_settled(flow))
 		flow_close(flow);
 }
 
-const struct broker_link_ops flow_link_ops = {
+static const struct broker_link_ops early_ops = {
 	.peek = link_peek,
 	.consume = link_consume,
+	.eof = link_eof,
+	.send = link_send,
+	.send_copy = link_send_copy,
+	.queued = link_queued,
+	.describe = link_describe,
+	.moved = link_moved,
+};
+
+static const struct broker_link_ops end_to_end_ops = {
+	.peek = link_peek,
+	.consume = link_consume_held,
+	.consumed = link_consumed,
 	.eof = link_eof,
 	.send = link_send,
 	.send_copy = link_send_copy,
@@ -264,12 +312,19 @@ static void opening_failed(struct flow *flow, uint32_t events)
 // Client and broker are connected: the offload takes over. False: it has no room.
 static bool legs_join(struct flow *flow)
 {
+	bool end_to_end = flow_config(flow)->ack == OFFLOAD_ACK_END_TO_END;
 	struct stack *stack = flow->stack;
 
-	flow->client = offload_client_open(
-		stack->offload, flow->broker, flow->down.pcb, &flow_link_ops, flow);
+	if (end_to_end && (flow->passages = slab_take(stack->passages)) == NULL)
+		return false;
+	flow->client = offload_client_open(stack->offload, flow->broker, flow->down.pcb,
+		end_to_end ? &end_to_end_ops : &early_ops, flow);
 	if (flow->client == NULL)
 		return false;
+	if (end_to_end) {
+		passage_init(&flow->passages->up, flow->down.pcb, flow->up.pcb);
+		passage_init(&flow->passages->down, flow->up.pcb, flow->down.pcb);
+	}
 	flow->state = FLOW_OPEN;
 	counter_inc(&stack->counters.accepted);
 	tcp_set_no_delay(flow->down.pcb, true);
@@ -300,6 +355,8 @@ int stack_adopt(struct stack *stack, unsigned broker, struct tcp_pcb *down, stru
 	flow->up = (struct leg){flow, up};
 	wheel_timer_init(&flow->timer);
 	if (!legs_join(flow)) {
+		if (flow->passages != NULL)
+			slab_give(stack->passages, flow->passages);
 		slab_give(stack->flows, flow);
 		return -ENOMEM;
 	}
@@ -345,6 +402,13 @@ void flow_event(struct flow *flow, bool is_down, uint32_t events)
 	const struct stack *stack = flow->stack;
 	uint64_t freed = stack->freed;
 
+	if (flow->passages != NULL && (events & TCP_EVENT_ACKNOWLEDGED)) {
+		passage_carry(is_down ? &flow->passages->down : &flow->passages->up);
+		events &= ~(uint32_t)TCP_EVENT_ACKNOWLEDGED;
+		// Nothing else has happened, and nobody waits for this to end.
+		if (events == 0 && !(flow->down_ended && flow->up_ended))
+			return;
+	}
 	switch (flow->state) {
 	case FLOW_OPENING:
 	case FLOW_LATE:
@@ -379,9 +443,28 @@ void flow_timeout(struct flow *flow)
 		flow_abort(flow);
 		break;
 	case FLOW_OPEN:
-		flow_close(flow);
+		// Who has not heard yet gives up by itself, as would the end it waits for.
+		if (passages_settled(flow))
+			flow_close(flow);
+		else
+			wheel_arm(&flow->stack->timers, &flow->timer,
+				flow->stack->now_us + LINGER_US);
 		break;
 	}
+}
+
+// A client of which something was not taken is told so by a reset: an ACK would say the contrary.
+static void drain_end_to_end(struct flow *flow)
+{
+	struct tcp_pcb *down = flow->down.pcb, *up = flow->up.pcb;
+	bool all = passage_settled(&flow->passages->up);
+
+	flow_free(flow);
+	if (all)
+		tcp_close(down);
+	else
+		tcp_abort(down);
+	tcp_close(up);
 }
 
 void flow_drain(struct flow *flow)
@@ -392,6 +475,10 @@ void flow_drain(struct flow *flow)
 	}
 	if (!offload_client_drained(flow->client) || link_queued(flow->client) > 0)
 		return;
+	if (flow->passages != NULL) {
+		drain_end_to_end(flow);
+		return;
+	}
 	// What the client sent and was never acknowledged is nobody's any more; unread it would
 	// turn the close into a reset.
 	tcp_recv_consume(flow->down.pcb, tcp_recv_readable(flow->down.pcb));

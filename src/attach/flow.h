@@ -16,6 +16,7 @@
 
 #pragma once
 
+#include "attach/passage.h"
 #include "attach/stack.h"
 #include "base/slab.h"
 #include "base/wheel.h"
@@ -46,7 +47,7 @@ struct stack {
 	const struct offload_config *config;
 	struct tcp_connect_options connect; // of peer connections
 	struct tcp_pcb **listeners;	    // one a broker
-	struct slab *flows;
+	struct slab *flows, *passages;	    // struct passages: NULL where all is acknowledged early
 	struct wheel timers;
 	uint64_t now_us;
 	bool draining;
@@ -62,10 +63,16 @@ struct leg {
 	struct tcp_pcb *pcb;
 };
 
+// ack: end-to-end.
+struct passages {
+	struct passage up, down; // from the client to the broker, and back
+};
+
 struct flow {
 	struct stack *stack;
-	struct client *client; // from OPEN on
-	struct leg down, up;   // the client's, the broker's
+	struct client *client;	   // from OPEN on
+	struct leg down, up;	   // the client's, the broker's
+	struct passages *passages; // NULL: it is acknowledged early
 	struct wheel_timer timer;
 	enum flow_state state;
 	unsigned broker;
@@ -85,5 +92,3 @@ void flow_timeout(struct flow *flow);
 void flow_drain(struct flow *flow);
 // Resets both sides at once.
 void flow_abort(struct flow *flow);
-
-extern const struct broker_link_ops flow_link_ops;

@@ -41,6 +41,14 @@ static_assert(
 	sizeof(struct stack_counters) == sizeof(uint64_t) * (1 + STACK_REFUSALS + 1 + STACK_RESETS),
 	"a family a field, in order");
 
+static bool acks_end_to_end(const struct offload_config *config)
+{
+	for (unsigned i = 0; i < config->brokers_count; i++)
+		if (config->brokers[i].ack == OFFLOAD_ACK_END_TO_END)
+			return true;
+	return false;
+}
+
 int stack_create(const struct offload_config *config, struct offload *offload,
 	struct tcp_stack *tcp, bool listens, const struct stack_share *share, uint64_t now_us,
 	struct stack **ret_stack)
@@ -65,6 +73,9 @@ int stack_create(const struct offload_config *config, struct offload *offload,
 	if (stack->listeners == NULL)
 		goto err;
 	rc = slab_create("flows", config->clients_max, sizeof(struct flow), &stack->flows);
+	if (rc == 0 && acks_end_to_end(config))
+		rc = slab_create(
+			"passages", config->clients_max, sizeof(struct passages), &stack->passages);
 	if (rc < 0)
 		goto err;
 	for (unsigned i = 0; listens && i < config->brokers_count; i++) {
@@ -93,6 +104,7 @@ void stack_destroy(struct stack *stack)
 		if (stack->listeners[i] != NULL)
 			tcp_close(stack->listeners[i]);
 	slab_destroy(stack->flows);
+	slab_destroy(stack->passages);
 	rte_free(stack->listeners);
 	rte_free(stack);
 }

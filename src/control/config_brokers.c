@@ -234,6 +234,7 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 		.fence = raw->fence,
 		.overlap = raw->overlap,
 		.topics = raw->topics,
+		.ack = raw->ack,
 	};
 	config_resolve_numbers(
 		document, CONFIG_SECTION_BROKER, config_path(path, "brokers[%u]", i), raw, broker);
@@ -248,6 +249,10 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 		resolve_names(document, raw_config, i, config);
 		return 0;
 	}
+	if (raw->ack == OFFLOAD_ACK_END_TO_END)
+		config_document_error(document, config_path(path, "brokers[%u].ack", i),
+			"with 'mode: stack' clients speak to Offramp, which answers for itself; "
+			"valid choices: early");
 	resolve_listen(document, raw, i, config, broker);
 	resolve_names(document, raw_config, i, config);
 	return resolve_peer(document, raw, i, config, broker);

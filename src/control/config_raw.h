@@ -70,6 +70,7 @@ struct raw_broker {
 	enum offload_fence fence;
 	enum proof_overlap overlap;
 	enum offload_topics topics;
+	enum offload_ack ack;
 	struct raw_capture capture;
 	struct raw_proof proof;
 	struct raw_client client;

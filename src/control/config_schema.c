@@ -71,6 +71,10 @@ static const cyaml_strval_t topics[] = {
 	{"mqtt", OFFLOAD_TOPICS_MQTT},
 	{"amqp", OFFLOAD_TOPICS_AMQP},
 };
+static const cyaml_strval_t acks[] = {
+	{"early", OFFLOAD_ACK_EARLY},
+	{"end-to-end", OFFLOAD_ACK_END_TO_END},
+};
 static const cyaml_strval_t congestions[] = {
 	{"cubic", TCP_CONGESTION_CUBIC},
 	{"newreno", TCP_CONGESTION_NEWRENO},
@@ -188,6 +192,7 @@ static const cyaml_schema_field_t broker_fields[] = {
 	CHOICE(struct raw_broker, fence, fences),
 	CHOICE(struct raw_broker, overlap, overlaps),
 	CHOICE(struct raw_broker, topics, topics),
+	CHOICE(struct raw_broker, ack, acks),
 	OPTIONAL_TEXT(struct raw_broker, connect_timeout),
 	CYAML_FIELD_MAPPING("capture", OPTIONAL, struct raw_broker, capture, capture_fields),
 	CYAML_FIELD_MAPPING("proof", OPTIONAL, struct raw_broker, proof, proof_fields),

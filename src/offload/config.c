@@ -28,6 +28,7 @@ void offload_broker_config_init(struct offload_broker_config *broker)
 		.fence = OFFLOAD_FENCE_PING,
 		.overlap = PROOF_OVERLAP_MOSQUITTO,
 		.topics = OFFLOAD_TOPICS_MQTT,
+		.ack = OFFLOAD_ACK_EARLY,
 		.capture = {.enabled = true, .qos = 2, .max_size = 1100 << 10, .hold_us = US_IN_S},
 		.proof = {.ttl_us = 30 * US_IN_S, .lease_us = 500 * US_IN_MS},
 		.client =

@@ -35,6 +35,11 @@ enum offload_topics {
 	OFFLOAD_TOPICS_AMQP, // by '.' too, and a level '*' is '+' (RabbitMQ)
 };
 
+enum offload_ack {		// what is acknowledged to who has sent it
+	OFFLOAD_ACK_EARLY,	// what Offramp has received: it owns that then
+	OFFLOAD_ACK_END_TO_END, // what it was passed on to has acknowledged, and what was captured
+};
+
 struct offload_capture_config {
 	bool enabled;	   // true; false: everything passes (reason "disabled")
 	uint16_t qos;	   // the highest QoS captured; 2
@@ -70,6 +75,7 @@ struct offload_broker_config {
 	enum offload_fence fence;
 	enum proof_overlap overlap;
 	enum offload_topics topics;
+	enum offload_ack ack; // EARLY
 	struct offload_capture_config capture;
 	struct offload_proof_config proof;
 	struct offload_client_config client;

@@ -100,6 +100,14 @@ bool offload_client_broker_read(const struct client *client)
 	       client->link->peek((struct client *)client, &span, 1) == 0;
 }
 
+int32_t offload_client_beyond(const struct client *client, bool of_client)
+{
+	// What was refused is the client's, and what follows it cannot be acknowledged without it.
+	if (of_client && client->refused)
+		return INT32_MIN / 2;
+	return reader_beyond(of_client ? &client->up : &client->down);
+}
+
 bool offload_client_failed(const struct client *client)
 {
 	return client->failed;

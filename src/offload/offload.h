@@ -34,6 +34,8 @@ struct broker_link_ops {
 	// What the broker has sent and is not consumed yet, as tcp_recv_peek().
 	unsigned (*peek)(struct client *client, struct tcp_span *ret_spans, unsigned max);
 	void (*consume)(struct client *client, uint32_t n);
+	// Some of what the client has sent was consumed; NULL: nobody wants to know.
+	void (*consumed)(struct client *client);
 	bool (*eof)(const struct client *client); // nothing follows what peek shows
 	// Bytes to the broker, as tcp_send() and tcp_send_copy().
 	int (*send)(struct client *client, const struct tcp_piece *pieces, unsigned count);
@@ -92,6 +94,10 @@ void offload_client_broker_gone(struct client *client);
 // Everything that the client (the broker) has sent has been dealt with.
 bool offload_client_read(const struct client *client);
 bool offload_client_broker_read(const struct client *client);
+// For who acknowledges from end to end: of what the client (the broker) has sent, so many octets
+// more than were consumed have been dealt with; negative: less. Dealt with is what has been queued
+// for the other side, what Offramp has taken, and the beginning of a packet.
+int32_t offload_client_beyond(const struct client *client, bool of_client);
 // Out of memory where nothing may be lost: attach resets both sides.
 bool offload_client_failed(const struct client *client);
 // Messages of the client are on their way to other workers: nothing that follows them, its end

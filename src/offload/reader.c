@@ -17,6 +17,7 @@ void reader_init(struct reader *reader, struct payload_pool *pool)
 {
 	mqtt_framer_init(&reader->framer, pool, 0);
 	reader->has_stuck = false;
+	reader->begun = 0;
 }
 
 void reader_fini(struct reader *reader)
@@ -31,6 +32,11 @@ void reader_settle(struct reader *reader)
 	size_t used;
 
 	mqtt_framer_push(&reader->framer, NULL, 0, &used, &frame, &stream);
+}
+
+int32_t reader_beyond(const struct reader *reader)
+{
+	return reader->has_stuck ? -1 : (int32_t)reader->begun;
 }
 
 static enum step wait(struct client *client, const struct reader_ops *ops)
@@ -50,7 +56,7 @@ static enum step step_stuck(
 }
 
 // At the start of a packet: a long one is announced before its bytes go on.
-static enum step step_head(struct client *client, const struct reader *reader,
+static enum step step_head(struct client *client, struct reader *reader,
 	const struct reader_ops *ops, const struct tcp_span *first)
 {
 	struct tcp_span spans[HEAD_SPANS];
@@ -65,9 +71,13 @@ static enum step step_head(struct client *client, const struct reader *reader,
 	case HEAD_ORDINARY:
 		return STEP_ON;
 	case HEAD_MORE:
+		for (unsigned i = 0; i < count; i++)
+			reader->begun += spans[i].length;
 		// What never gets longer than a header is nothing.
-		for (unsigned i = 0; i < count && ops->eof(client); i++)
+		for (unsigned i = 0; i < count && ops->eof(client); i++) {
+			reader->begun -= spans[i].length;
 			ops->consume(client, spans[i].length);
+		}
 		return STEP_STOP;
 	case HEAD_LONG:
 		break;
@@ -104,6 +114,7 @@ static enum step step(struct client *client, struct reader *reader, const struct
 
 	if (reader->has_stuck)
 		return step_stuck(client, reader, ops);
+	reader->begun = 0;
 	if (ops->peek(client, &span, 1) == 0)
 		return STEP_STOP;
 	if (client->state == CLIENT_RAW) {

@@ -25,6 +25,7 @@ struct reader {
 	struct mqtt_framer framer;
 	struct mqtt_frame stuck; // a gathered packet that could not be dealt with yet
 	bool has_stuck;
+	uint32_t begun; // octets of a packet that cannot be told yet; they are not consumed
 };
 
 struct reader_ops {
@@ -53,3 +54,7 @@ void reader_run(struct client *client, struct reader *reader, const struct reade
 // What the framer has shown is dealt with: its payloads go back now, not at the next byte, which
 // may never come.
 void reader_settle(struct reader *reader);
+// So many octets more than were consumed have been dealt with; negative: less. A packet that is all
+// there and waits is not dealt with before its last octet is; of one that is not, everything is,
+// for who sends it may want to hear of the beginning before it sends the rest.
+int32_t reader_beyond(const struct reader *reader);

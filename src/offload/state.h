@@ -155,6 +155,7 @@ struct client {
 	bool resumed;	    // its session was there before
 	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
+	bool refused;	    // a PUBLISH of its was not taken: an orderly stop
 	uint8_t refusal;    // raw: how much of one the broker has sent (client_raw_answered())
 	uint8_t rounds;	    // of the other workers, before its first bytes pass (offload/peers.c)
 	uint8_t broker_qos; // the highest the broker takes

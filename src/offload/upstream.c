@@ -292,6 +292,8 @@ static unsigned peek(struct client *client, struct tcp_span *ret_spans, unsigned
 static void consume(struct client *client, uint32_t n)
 {
 	tcp_recv_consume(client->pcb, n);
+	if (client->link->consumed != NULL)
+		client->link->consumed(client);
 }
 
 static bool eof(const struct client *client)

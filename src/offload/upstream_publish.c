@@ -220,8 +220,10 @@ bool upstream_publish(struct client *client, const struct mqtt_frame *frame)
 		client->version, &frame->header, mqtt_frame_body(frame), &publish);
 
 	// Stopping: what is not acknowledged is the client's to send again, to whoever comes next.
-	if (client->offload->draining)
+	if (client->offload->draining) {
+		client->refused = true;
 		return true;
+	}
 	// A head longer than what is contiguous of the packet, or no legal PUBLISH: its topic is
 	// not known.
 	if (error == MQTT_ERROR_TRUNCATED && frame->parts_count > 1)

@@ -72,7 +72,7 @@ class Runner:
         try:
             impair = ["--impair", self.options.impair] if self.options.impair else []
             broker = ["--broker", self.options.broker] if self.options.broker else []
-            daemon = ["--config", OVERLAY, "--io", self.options.io,
+            daemon = ["--config", self.options.config, "--io", self.options.io,
                       "--workers", self.options.workers, *impair]
             modes = {"alone": ("direct", []), "offramp": (self.options.mode, daemon)}
             if self.options.mode == "direct":
@@ -294,6 +294,8 @@ def main():
                         help="of the testbed with Offramp; direct: the broker against itself")
     parser.add_argument("--rights", action="store_true",
                         help="clients with different rights, mosquitto with acl_file and plugin")
+    parser.add_argument("--config", default=OVERLAY,
+                        help="laid over the daemon's configuration (default: offrampd.yaml)")
     parser.add_argument("--io", default="af_packet", help="ports of the daemon")
     parser.add_argument("--workers", type=int, default=1, help="of the daemon (default: 1)")
     parser.add_argument("--broker", help="command of another broker, as of tools/testbed")

@@ -9,11 +9,13 @@
 //
 // sim-adopt [--seeds N | --nightly] [--first S] [--without A,B…]. What goes in comes out, edited;
 // what the halves send keeps the impersonated ends' ISNs, windows and clocks; and every buffer
-// comes back.
+// comes back. Every other run acknowledges from end to end: then no end is told that something has
+// arrived before the other end has said so, in its own numbers, on the wire.
 
 #include "campaign.h"
 #include "sim.h"
 
+#include "attach/passage.h"
 #include "base/clock.h"
 #include "base/wheel.h"
 #include "tcp/segment.h"
@@ -66,6 +68,8 @@ struct half {
 	bool edge_known;
 	uint32_t ts;
 	bool ts_known;
+	struct passage passage; // from it to the other one
+	uint32_t told;		// the highest ACK of that end
 };
 
 // What a run can be spared.
@@ -79,6 +83,7 @@ enum dimension {
 	SMALL_BUFFERS,
 	NAPS,
 	BREAKS,
+	END_TO_END,
 	DIMENSIONS,
 };
 
@@ -92,6 +97,7 @@ static const char *const dimension_names[DIMENSIONS] = {
 	[SMALL_BUFFERS] = "small-buffers",
 	[NAPS] = "naps",
 	[BREAKS] = "breaks",
+	[END_TO_END] = "end-to-end",
 };
 
 struct bump {
@@ -102,7 +108,7 @@ struct bump {
 	struct end ends[ENDS];
 	struct tcp_stack *stack;
 	struct half halves[ENDS];
-	bool adopted;
+	bool adopted, end_to_end;
 };
 
 static struct random run_rng;
@@ -281,6 +287,19 @@ static void end_events(struct end *end)
 
 // --- the bump ------------------------------------------------------------------------------------
 
+// `from` is told that its octets have arrived: those that were left of them have, and the end of
+// the stream, if that is what it is told.
+static void check_arrived(const struct bump *b, unsigned from, uint32_t ack)
+{
+	uint64_t sent = ack - b->halves[from].seen.isn - 1, arrived;
+	bool end = sent > b->ends[from].to_send;
+
+	sent -= end;
+	CHECK(sent <= b->ends[from].to_send);
+	arrived = b->halves[!from].told - b->halves[from].seen.isn - 1;
+	CHECK(expected_length(from, sent) + end <= arrived);
+}
+
 // What a half sends must be what the end it stands for could have sent.
 static void half_transmit(void *ctx, struct rte_mbuf *m)
 {
@@ -293,8 +312,12 @@ static void half_transmit(void *ctx, struct rte_mbuf *m)
 
 	CHECK(frame_decode(m, &seg));
 	CHECK(b->adopted);
-	CHECK(seq_gt(seg.seq, other->seen.isn) && !(seg.flags & TCP_FLAG_SYN));
+	CHECK(!(seg.flags & TCP_FLAG_SYN));
+	// To a SYN that is late even for the end of it all, a reset knows no better.
+	CHECK(seq_gt(seg.seq, other->seen.isn) || (seg.seq == 0 && (seg.flags & TCP_FLAG_RST)));
 	if (!(seg.flags & TCP_FLAG_RST)) {
+		if (b->end_to_end)
+			check_arrived(b, node->index, seg.ack);
 		edge = seg.ack + ((uint32_t)seg.wnd << other->seen.wscale);
 		CHECK(!half->edge_known || seq_ge(edge, half->edge));
 		half->edge = edge;
@@ -320,6 +343,15 @@ static void half_adopt(struct bump *b, unsigned h)
 	CHECK(net_path_open(half->node.net, &other->seen.endpoint.address,
 		      &half->seen.endpoint.address, &path) == 0);
 	CHECK(tcp_adopt(b->stack, &adoption, &path, half, &half->pcb) == 0);
+}
+
+static void halves_begin(struct bump *b)
+{
+	for (unsigned h = 0; h < ENDS; h++) {
+		b->halves[h].told = b->halves[!h].seen.isn + 1;
+		if (b->end_to_end)
+			passage_init(&b->halves[h].passage, b->halves[h].pcb, b->halves[!h].pcb);
+	}
 }
 
 // Handshake and windows of the end that sent the segment.
@@ -385,9 +417,12 @@ static void bump_packet(struct bump *b, unsigned from, struct rte_mbuf *frame)
 			b->adopted = true;
 			half_adopt(b, CLIENT);
 			half_adopt(b, BROKER);
+			halves_begin(b);
 		}
 	}
 	if (b->adopted) {
+		if ((seg.flags & TCP_FLAG_ACK) && seq_gt(seg.ack, half->told))
+			half->told = seg.ack;
 		tcp_input(b->stack, &delivery);
 		tcp_stack_check(b->stack);
 		rte_pktmbuf_free(frame);
@@ -413,11 +448,21 @@ static void half_relay(struct bump *b, unsigned from)
 			return;
 		tcp_recv_consume(half->pcb, n);
 		half->taken += n;
+		if (b->end_to_end)
+			passage_note(&half->passage, 0);
 	}
 	if (tcp_recv_eof(half->pcb) && tcp_recv_readable(half->pcb) == 0 && !half->ended) {
-		half->ended = true;
+		half->ended = half->passage.ended = true;
 		tcp_shutdown(to);
+		if (b->end_to_end)
+			passage_note(&half->passage, 0);
 	}
+}
+
+static bool halves_settled(const struct bump *b)
+{
+	return !b->end_to_end || (passage_settled(&b->halves[CLIENT].passage) &&
+					 passage_settled(&b->halves[BROKER].passage));
 }
 
 static void halves_end(struct bump *b, bool abort)
@@ -443,14 +488,18 @@ static void bump_turn(struct bump *b)
 	for (unsigned e = 0; e < ENDS; e++)
 		while ((m = sim_wire_receive(&b->in[e], b->now_us)))
 			bump_packet(b, e, m);
-	while ((pcb = tcp_ready_next(b->stack, &events)))
+	while ((pcb = tcp_ready_next(b->stack, &events))) {
 		if (events & TCP_EVENTS_TERMINAL) {
 			halves_end(b, true);
 			break;
 		}
+		if (events & TCP_EVENT_ACKNOWLEDGED)
+			passage_carry(&b->halves[pcb == b->halves[CLIENT].pcb].passage);
+	}
 	for (unsigned h = 0; h < ENDS && b->halves[h].pcb; h++)
 		half_relay(b, h);
-	if (b->halves[CLIENT].pcb && b->halves[CLIENT].ended && b->halves[BROKER].ended)
+	if (b->halves[CLIENT].pcb && b->halves[CLIENT].ended && b->halves[BROKER].ended &&
+		halves_settled(b))
 		halves_end(b, false);
 	tcp_flush(b->stack);
 	tcp_stack_check(b->stack);
@@ -680,6 +729,7 @@ static uint64_t bump_run(uint64_t seed, uint64_t without, const struct sim_pools
 	random_init(&b->rng, seed);
 	random_init(&run_rng, seed);
 	bump_draw(b);
+	b->end_to_end = has(b, END_TO_END, seed & 1);
 	play(b);
 	octets = b->ends[CLIENT].received + b->ends[BROKER].received;
 	tcp_stack_destroy(b->stack);

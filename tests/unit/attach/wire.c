@@ -121,7 +121,7 @@ static void wire_stop(struct wire *w)
 	payload_pool_destroy(w->payloads);
 }
 
-int wire_setup(void **state)
+static int setup(void **state, enum offload_ack ack)
 {
 	struct wire *w = calloc(1, sizeof(*w));
 
@@ -147,6 +147,7 @@ int wire_setup(void **state)
 	w->broker.address = w->broker.listen = end_of(BROKER, 0);
 	w->broker.knowledge = OFFLOAD_KNOWLEDGE_WIRE;
 	w->broker.authorization = OFFLOAD_AUTHORIZATION_OPEN;
+	w->broker.ack = ack;
 	offload_config_init(&w->config);
 	w->config.brokers = &w->broker;
 	w->config.brokers_count = 1;
@@ -161,6 +162,16 @@ int wire_setup(void **state)
 	wire_start(w);
 	*state = w;
 	return 0;
+}
+
+int wire_setup(void **state)
+{
+	return setup(state, OFFLOAD_ACK_EARLY);
+}
+
+int wire_setup_end_to_end(void **state)
+{
+	return setup(state, OFFLOAD_ACK_END_TO_END);
 }
 
 int wire_teardown(void **state)

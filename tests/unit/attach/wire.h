@@ -95,6 +95,7 @@ struct wire {
 
 int wire_pools_create(void);
 int wire_setup(void **state);
+int wire_setup_end_to_end(void **state); // with `ack: end-to-end`
 int wire_teardown(void **state);
 #define wire_test(name) cmocka_unit_test_setup_teardown(name, wire_setup, wire_teardown)
 // Everything but the table's file is made anew, as after a crash.
@@ -126,5 +127,6 @@ uint64_t wire_count(const struct wire *w, const char *family, const char *value)
 enum track_state wire_state(const struct wire *w); // of the one flow from CLIENT_PORT, untagged
 
 int test_adopted(void);
+int test_end_to_end(void);
 int test_opening(void);
 int test_shared(void);

@@ -284,8 +284,25 @@ static void a_bump_in_the_wire_needs_little(void **state)
 	assert_int_equal(bridge.stations[0].port, 1);
 	assert_int_equal(bridge.stations[0].vlan, 7);
 	assert_int_equal(bridge.stations[0].mac[5], 9);
+	assert_int_equal(config->brokers[0].ack, OFFLOAD_ACK_EARLY);
 	config_free(config);
 	free(errors);
+}
+
+static void a_bump_in_the_wire_can_leave_acknowledging_to_the_ends(void **state)
+{
+	const char *key = ", ack: end-to-end", *at = strstr(monitor, "}]\n");
+	struct config *config;
+	char *errors, *text;
+
+	(void)state;
+	assert_non_null(at);
+	assert_true(asprintf(&text, "%.*s%s%s", (int)(at - monitor), monitor, key, at) > 0);
+	assert_int_equal(load(text, &config, &errors), 0);
+	assert_int_equal(config->brokers[0].ack, OFFLOAD_ACK_END_TO_END);
+	config_free(config);
+	free(errors);
+	free(text);
 }
 
 static void a_bump_in_the_wire_has_no_use_for_the_rest(void **state)
@@ -387,6 +404,11 @@ static const struct mistake mistakes[] = {
 		"13:5: brokers[0].listen: missing; it has no default with 'mode: stack'\n"},
 	{"fence: none", "fence: pong",
 		"17:12: brokers[0].fence: 'pong' is not known; valid choices: ping, none\n"},
+	{"fence: none", "ack: late",
+		"17:10: brokers[0].ack: 'late' is not known; valid choices: early, end-to-end\n"},
+	{"fence: none", "ack: end-to-end",
+		"17:10: brokers[0].ack: with 'mode: stack' clients speak to Offramp, which answers "
+		"for itself; valid choices: early\n"},
 	{"fence: none", "topics: kafka",
 		"17:13: brokers[0].topics: 'kafka' is not known; valid choices: mqtt, amqp\n"},
 	{"mtu: 1400", "mttu: 1400",
@@ -676,6 +698,7 @@ int test_config(const char *root)
 		cmocka_unit_test(a_broker_with_topics_of_its_own),
 		cmocka_unit_test(the_families_stand_side_by_side),
 		cmocka_unit_test(a_bump_in_the_wire_needs_little),
+		cmocka_unit_test(a_bump_in_the_wire_can_leave_acknowledging_to_the_ends),
 		cmocka_unit_test(a_bump_in_the_wire_has_no_use_for_the_rest),
 		cmocka_unit_test(what_a_bump_in_the_wire_is_told_must_fit),
 		cmocka_unit_test(the_example_loads),
