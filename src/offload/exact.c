@@ -90,6 +90,20 @@ static void exchange_end(struct client *client, uint16_t packet_id)
 	client->exchanges = NULL;
 }
 
+bool exact_broker_has_none(const struct client *client)
+{
+	return client->exchanges == NULL && !client->unaccounted && !client->resumed;
+}
+
+// Brokers drop what had the identifier before, and what has expired, and may count them still.
+void exact_account(struct client *client, const struct mqtt_publish *publish)
+{
+	if ((publish->qos == 2 && publish->has_message_expiry) ||
+		(client->exchanges != NULL &&
+			exchanges_under_way(client_exchanges(client), publish->packet_id)))
+		client->unaccounted = true;
+}
+
 bool exact_passing(struct client *client, const struct mqtt_publish *publish)
 {
 	return exchange_begin(client, publish->packet_id, false);

@@ -33,6 +33,11 @@ bool exact_release(struct client *client, struct delivery *held);
 // All have it: the PUBCOMP goes out.
 void exact_complete(struct client *client, uint16_t packet_id);
 
+// The broker has nothing of the client's that waits for a PUBREL, for sure. Then it has no reason
+// to refuse one more message for want of room (4.9).
+bool exact_broker_has_none(const struct client *client);
+// A PUBLISH above QoS 0 is about to pass: does it leave that uncertain for good?
+void exact_account(struct client *client, const struct mqtt_publish *publish);
 // A PUBLISH of QoS 2 is about to pass. False: no memory to follow it.
 bool exact_passing(struct client *client, const struct mqtt_publish *publish);
 // It did not pass after all.

@@ -148,6 +148,7 @@ void probe_answered(
 	struct offload *offload, struct broker *broker, const struct offload_published *published)
 {
 	struct probe *probe = probe_find(offload, published->token);
+	struct offload_published said = *published;
 	struct proof_route *route;
 	enum readers readers;
 
@@ -168,8 +169,11 @@ void probe_answered(
 		probe_end(probe);
 		return;
 	}
+	// That nobody was asked may mean that the message was dropped, unless there was no reason.
+	if (probe->alone && said.readers_count == 0)
+		said.cut = false;
 	readers = readers_compare(probe->publisher,
-		mqtt_bytes(probe->topic->data, probe->topic->length), published, probe->version);
+		mqtt_bytes(probe->topic->data, probe->topic->length), &said, probe->version);
 	probe->sighting.compared = readers == READERS_SAME || readers == READERS_STRANGERS;
 	if (readers == READERS_UNSURE)
 		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);

@@ -30,8 +30,9 @@ struct probe {
 	struct sighting sighting; // of this worker's subscribers; routed_us 0: not routed yet
 	uint16_t packet_id;	  // at QoS 2, until its PUBREL; 0: not any more
 	uint8_t qos;		  // of the message
-	bool asked;		  // the message has passed
-	bool overtaken;		  // a reader that only the broker knows has come or gone since
+	bool alone;	// of its publisher's the broker had nothing that waits for a PUBREL
+	bool asked;	// the message has passed
+	bool overtaken; // a reader that only the broker knows has come or gone since
 };
 
 int probes_create(struct offload *offload);

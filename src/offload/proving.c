@@ -7,6 +7,7 @@
 #include "offload/proving.h"
 
 #include "offload/evidence.h"
+#include "offload/exact.h"
 #include "offload/markers.h"
 #include "offload/probes.h"
 
@@ -316,8 +317,9 @@ enum proof_reason proving_look(struct client *client, struct proof_route *route,
 {
 	struct proof_standing *standing = standing_of(client, route);
 	uint64_t now_us = client->offload->now_us;
-	// Its messages do not show who the readers are: another's may.
-	bool mute = !standing->here && (client->unsure >> publish->qos & 1);
+	// Its messages do not show who the readers are: another's may, or those that come later.
+	bool mute = !standing->here && (client->unsure >> publish->qos & 1) &&
+		    !exact_broker_has_none(client);
 	bool due = !mute && now_us >= standing->ask_us, shown, written = true;
 	struct grant *grant = NULL;
 

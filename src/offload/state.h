@@ -153,6 +153,7 @@ struct client {
 	bool disordered;    // what passed could not be remembered: nothing is captured any more
 	bool violated;	    // it broke the protocol: the broker will end it and reads no further
 	bool resumed;	    // its session was there before
+	bool unaccounted;   // what the broker has of its messages at QoS 2 is not known
 	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
 	bool refused;	    // a PUBLISH of its was not taken: an orderly stop

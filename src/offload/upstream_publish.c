@@ -40,6 +40,8 @@ static bool pass_begin(struct client *client, const struct mqtt_publish *publish
 	// It must not overtake what other workers are to deliver.
 	if (client->crossings > 0 || (publish->qos > 0 && !upstream_acks_ready(client)))
 		return false;
+	if (publish->qos > 0)
+		exact_account(client, publish);
 	if (publish->qos < 2 || exact_passing(client, publish))
 		return true;
 	upstream_acks_release(client);
@@ -77,6 +79,8 @@ static bool publish_pass(struct client *client, const struct mqtt_frame *frame,
 {
 	bool asking = asks(client, publish, reason);
 
+	if (asking)
+		client->asking->alone = exact_broker_has_none(client);
 	if (!pass_begin(client, publish))
 		return false;
 	if (!(asking ? probe_pass(client->asking, frame, publish->packet_id) == 0
@@ -204,6 +208,7 @@ static bool publish_malformed(
 {
 	if (client->crossings > 0 || !upstream_pass(client, frame))
 		return false;
+	client->unaccounted = true;
 	if (reason == PROOF_MALFORMED) {
 		counter_inc(&client->offload->counters.malformed);
 		client->violated = true;

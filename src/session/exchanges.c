@@ -41,6 +41,11 @@ void exchanges_begin(struct exchanges *exchanges, uint16_t id, bool late)
 		exchanges->list[exchanges->count++] = (struct exchange){id, late};
 }
 
+bool exchanges_under_way(const struct exchanges *exchanges, uint16_t id)
+{
+	return exchange_find(exchanges, id) != NULL;
+}
+
 bool exchanges_late(const struct exchanges *exchanges, uint16_t id)
 {
 	const struct exchange *exchange = exchange_find(exchanges, id);

@@ -29,6 +29,7 @@ bool exchanges_full(const struct exchanges *exchanges);
 
 // A PUBLISH has passed; again (DUP) is no new exchange.
 void exchanges_begin(struct exchanges *exchanges, uint16_t id, bool late);
+bool exchanges_under_way(const struct exchanges *exchanges, uint16_t id);
 // Is it one that Offramp began late?
 bool exchanges_late(const struct exchanges *exchanges, uint16_t id);
 // The exchange has ended; harmless when it is none.
