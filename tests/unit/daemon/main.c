@@ -19,7 +19,9 @@ int main(void)
 		fprintf(stderr, "EAL does not start\n");
 		return 1;
 	}
-	failed = test_daemon_idle();
+	failed = test_daemon_bridging();
+	failed += test_daemon_flows_file();
+	failed += test_daemon_idle();
 	failed += test_daemon_ledger_file();
 	failed += test_daemon_steering();
 	rte_eal_cleanup();

@@ -6,8 +6,10 @@
 
 #include "daemon_tests.h"
 
+#include "attach/monitor.h"
 #include "control/config.h"
 #include "daemon/steering.h"
+#include "net/bridge.h"
 
 #include <rte_mbuf.h>
 
@@ -37,7 +39,7 @@ static struct net_address address(const char *text)
 	return a;
 }
 
-static int setup(void **state)
+static int setup_as(void **state, enum config_mode mode)
 {
 	struct bed *bed = test_calloc(1, sizeof(*bed));
 
@@ -49,12 +51,23 @@ static int setup(void **state)
 	bed->broker.address = (struct net_endpoint){bed->broker_host, LISTEN};
 	bed->config.brokers = &bed->broker;
 	bed->config.brokers_count = 1;
+	bed->config.mode = mode;
 	bed->config.workers = WORKERS;
 	bed->pool = pool;
 	bed->netif.tx_pool = pool;
 	assert_int_equal(steering_create(&bed->config, 12345, &bed->steering), 0);
 	*state = bed;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_as(state, CONFIG_MODE_STACK);
+}
+
+static int setup_monitor(void **state)
+{
+	return setup_as(state, CONFIG_MODE_MONITOR);
 }
 
 static int teardown(void **state)
@@ -243,6 +256,75 @@ static void test_frames_and_shared_ones_arrive(void **state)
 	steering_send(bed->steering, 2, 0, 5, m); // freed with the rings
 }
 
+// --- monitor mode --------------------------------------------------------------------------------
+
+static struct monitor_frame frame(struct bed *bed, uint32_t number)
+{
+	return (struct monitor_frame){rte_pktmbuf_alloc(bed->pool), number % 2, number};
+}
+
+static void test_frames_come_to_their_owner_in_order(void **state)
+{
+	struct bed *bed = *state;
+	struct monitor_frame got[8];
+	uint32_t next[WORKERS] = {0};
+
+	for (uint32_t i = 0; i < 600; i++) {
+		struct monitor_frame handed = frame(bed, i);
+
+		steering_hand(bed->steering, 0, 1 + i % 2, &handed);
+	}
+	for (unsigned to = 1; to < WORKERS; to++) {
+		unsigned count;
+
+		assert_int_equal(steering_handed(bed->steering, to, to == 1 ? 2 : 1, got, 8), 0);
+		while ((count = steering_handed(bed->steering, to, 0, got, 8)) > 0)
+			for (unsigned i = 0; i < count; i++) {
+				assert_int_equal(got[i].ports, 2 * next[to]++ + to - 1);
+				assert_int_equal(got[i].from, got[i].ports % 2);
+				rte_pktmbuf_free(got[i].m);
+			}
+		assert_int_equal(next[to], 300);
+	}
+}
+
+static void test_frames_that_do_not_fit_are_counted(void **state)
+{
+	struct bed *bed = *state;
+	struct counter_set counters = steering_counters(bed->steering, 0);
+
+	for (unsigned i = 0; i < 6000; i++) {
+		struct monitor_frame handed = frame(bed, i);
+
+		steering_hand(bed->steering, 0, 2, &handed);
+	}
+	assert_int_equal(counters.values[0] + counters.values[1], 6000);
+	assert_int_not_equal(counters.values[1], 0);
+}
+
+static void test_all_others_are_told_or_none(void **state)
+{
+	struct bed *bed = *state;
+	struct bridge_news news = {.vlan = 7}, heard;
+	unsigned told = 0, more = 0;
+
+	while (steering_tell(bed->steering, 0, &news))
+		news.port = ++told;
+	assert_int_not_equal(told, 0);
+	// One of them listens, the other does not yet.
+	while (steering_hear(bed->steering, 1, &heard))
+		assert_int_equal(heard.port, more++);
+	assert_int_equal(more, told);
+	assert_false(steering_tell(bed->steering, 0, &news));
+	assert_false(steering_hear(bed->steering, 1, &heard));
+	assert_true(steering_hear(bed->steering, 2, &heard));
+	assert_int_equal(heard.vlan, 7);
+	assert_true(steering_tell(bed->steering, 0, &news));
+	assert_true(steering_hear(bed->steering, 1, &heard));
+	assert_int_equal(heard.port, told);
+	assert_false(steering_hear(bed->steering, 0, &heard));
+}
+
 static int group_setup(void **state)
 {
 	pool = rte_pktmbuf_pool_create("steering", POOL, 0, 0, 512, SOCKET_ID_ANY);
@@ -268,6 +350,12 @@ int test_daemon_steering(void)
 		cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_frames_and_shared_ones_arrive, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_frames_come_to_their_owner_in_order, setup_monitor, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_frames_that_do_not_fit_are_counted, setup_monitor, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_all_others_are_told_or_none, setup_monitor, teardown),
 	};
 
 	return cmocka_run_group_tests_name("steering", tests, group_setup, group_teardown);
