@@ -150,6 +150,21 @@ static void an_unknown_client_anywhere_makes_the_map_incomplete(void **state)
 	assert_true(session_map_complete(pair->beds[0].offload->brokers[0].map));
 }
 
+// In monitor mode one worker sees that the broker serves a connection that passes.
+static void a_broker_that_one_worker_distrusts_is_distrusted_by_all(void **state)
+{
+	struct pair *pair = *state;
+
+	joins(pair, 0, 0);
+	joins(pair, 1, 0);
+	for (unsigned i = 0; i < 3; i++) // it sees so again and again
+		offload_broker_distrust(pair->beds[1].offload, 0, "it serves others");
+	pair_turn(pair);
+	client_sends(&pair->beds[0], 0, BYTES(HELLO));
+	broker_gets(&pair->beds[0], 0, BYTES(HELLO));
+	assert_int_equal(pair->beds[1].offload->brokers[0].map->unknown, 1);
+}
+
 static void a_held_message_waits_for_the_suback(void **state)
 {
 	struct pair *pair = *state;
@@ -360,6 +375,7 @@ int test_peers(void)
 		pair_test(an_end_waits_for_what_crosses),
 		pair_test(a_message_of_many_pieces_is_copied),
 		pair_test(an_unknown_client_anywhere_makes_the_map_incomplete),
+		pair_test(a_broker_that_one_worker_distrusts_is_distrusted_by_all),
 		pair_test(a_held_message_waits_for_the_suback),
 		pair_test(a_session_moves_to_the_worker_of_its_new_connection),
 		pair_test(a_new_session_ends_the_old_one_wherever_it_was),
