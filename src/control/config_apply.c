@@ -80,6 +80,10 @@ static uint64_t memory_estimate(const struct config *config)
 			 m->connections * 4096ull + m->sessions * 512ull +
 			 m->subscriptions * 256ull + m->send_pieces * 32ull;
 
+	for (unsigned i = 0; i < config->brokers_count; i++)
+		if (config->brokers[i].hooks)
+			pools +=
+				(m->connections + m->sessions) * 192ull + m->subscriptions * 400ull;
 	if (config->mode == CONFIG_MODE_MONITOR)
 		pools += 3 * m->connections * 128ull;
 	// The margins of what is shared out; what each has whole: filters, messages to others.

@@ -132,6 +132,22 @@ static int resolve_endpoint(struct config_document *document, const struct raw_e
 	return err;
 }
 
+// Brokers whose hooks may call: room for all that they have is set aside.
+static void resolve_hooks(struct config *config)
+{
+	bool served = false;
+
+	for (unsigned i = 0; i < config->endpoints_count; i++)
+		served |= (config->endpoints[i].services & 1u << CONFIG_SERVICE_EXHOOK) != 0;
+	for (unsigned i = 0; i < config->brokers_count; i++) {
+		struct offload_broker_config *broker = &config->brokers[i];
+
+		broker->hooks =
+			served && (broker->knowledge == OFFLOAD_KNOWLEDGE_BROKER ||
+					  broker->authorization == OFFLOAD_AUTHORIZATION_BROKER);
+	}
+}
+
 int config_resolve_control(
 	struct config_document *document, const struct raw_control *raw, struct config *config)
 {
@@ -151,5 +167,6 @@ int config_resolve_control(
 		config->endpoints_count = i + 1;
 		err = resolve_endpoint(document, &raw->listen[i], i, config);
 	}
+	resolve_hooks(config);
 	return err;
 }

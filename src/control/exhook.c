@@ -168,9 +168,21 @@ static bool heed_client(struct exhook *exhook, const struct exhook_call *call,
 		return false;
 	if (*client->mountpoint)
 		doubt(exhook, call->broker, why_mountpoint);
-	else if (seen && !exhook_clients_has(broker->clients, client->id))
+	else if (seen &&
+		 !exhook_clients_has(broker->clients, exhook_space(client->protocol), client->id))
 		doubt(exhook, call->broker, why_unseen);
 	return broker->state == COMPLETE;
+}
+
+uint64_t exhook_space(const char *protocol)
+{
+	uint64_t hash = 0xcbf29ce484222325; // FNV-1a
+
+	if (strcmp(protocol, "mqtt") == 0)
+		return 0;
+	while (*protocol)
+		hash = (hash ^ (uint8_t)*protocol++) * 0x100000001b3;
+	return hash | 1;
 }
 
 // --- calls ---------------------------------------------------------------------------------------
@@ -217,11 +229,11 @@ void exhook_session_created(
 
 	if (!heed_client(exhook, call, client, false))
 		return;
-	if (exhook_clients_add(broker->clients, client->id) < 0)
+	if (exhook_clients_add(broker->clients, exhook_space(client->protocol), client->id) < 0)
 		doubt(exhook, call->broker, why_clients);
 	else
 		exhook->sink.session(
-			exhook->sink.ctx, call->broker, client->id, OFFLOAD_SESSION_CREATED);
+			exhook->sink.ctx, call->broker, client, OFFLOAD_SESSION_CREATED);
 }
 
 void exhook_session_resumed(
@@ -229,7 +241,7 @@ void exhook_session_resumed(
 {
 	if (heed_client(exhook, call, client, true))
 		exhook->sink.session(
-			exhook->sink.ctx, call->broker, client->id, OFFLOAD_SESSION_RESUMED);
+			exhook->sink.ctx, call->broker, client, OFFLOAD_SESSION_RESUMED);
 }
 
 // One that was not seen coming took what it had with it.
@@ -239,37 +251,37 @@ void exhook_session_ended(
 	struct broker *broker = &exhook->brokers[call->broker];
 
 	if (heed_client(exhook, call, client, false) &&
-		exhook_clients_remove(broker->clients, client->id))
-		exhook->sink.session(
-			exhook->sink.ctx, call->broker, client->id, OFFLOAD_SESSION_ENDED);
+		exhook_clients_remove(broker->clients, exhook_space(client->protocol), client->id))
+		exhook->sink.session(exhook->sink.ctx, call->broker, client, OFFLOAD_SESSION_ENDED);
 }
 
 void exhook_subscribed(struct exhook *exhook, const struct exhook_call *call,
-	const struct exhook_client *client, const char *filter, const char *share)
+	const struct exhook_client *client, const struct exhook_filter *filter)
 {
 	if (!heed_client(exhook, call, client, true))
 		return;
-	if (*share)
+	if (*filter->share)
 		doubt(exhook, call->broker, why_share);
 	else
-		exhook->sink.subscribed(exhook->sink.ctx, call->broker, client->id, filter);
+		exhook->sink.subscribed(exhook->sink.ctx, call->broker, client, filter);
 }
 
 void exhook_unsubscribed(struct exhook *exhook, const struct exhook_call *call,
 	const struct exhook_client *client, const char *filter)
 {
 	if (heed_client(exhook, call, client, true))
-		exhook->sink.unsubscribed(exhook->sink.ctx, call->broker, client->id, filter);
+		exhook->sink.unsubscribed(exhook->sink.ctx, call->broker, client, filter);
 }
 
-void exhook_published(struct exhook *exhook, const struct exhook_call *call, const char *client_id,
-	const char *topic, bool by_mqtt)
+void exhook_published(
+	struct exhook *exhook, const struct exhook_call *call, const struct exhook_message *message)
 {
 	struct broker *broker = &exhook->brokers[call->broker];
 
 	// Wills and delayed messages come when their client may have gone.
-	if (heed(exhook, call) && by_mqtt && exhook_clients_has(broker->clients, client_id))
-		exhook->sink.written(exhook->sink.ctx, call->broker, client_id, topic);
+	if (heed(exhook, call) && message->by_mqtt &&
+		exhook_clients_has(broker->clients, 0, message->client_id))
+		exhook->sink.written(exhook->sink.ctx, call->broker, message);
 }
 
 // --- time ----------------------------------------------------------------------------------------

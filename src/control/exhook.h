@@ -27,6 +27,29 @@
 #define EXHOOK_PEERS_MAX   256	 // connections of one broker
 #define EXHOOK_CLIENTS_MAX 1000000u
 
+// Texts are never NULL.
+struct exhook_client {
+	const char *id;
+	const char *protocol; // "mqtt", or what a gateway speaks, which has identifiers of its own
+	const char *mountpoint; // put before its topics by the broker
+	const char *peer_host;	// "198.18.0.2"
+	uint16_t peer_port;	// 0: not told (EMQX before 5.9)
+};
+
+struct exhook_filter {
+	const char *text;
+	const char *share; // the name, where the filter does not have it (EMQX before 5.4)
+	uint8_t qos;
+	bool no_local;
+};
+
+struct exhook_message {
+	const char *client_id;
+	const char *topic;
+	uint8_t qos;
+	bool by_mqtt; // a client has sent it; otherwise a rule, a gateway or the REST API
+};
+
 // Where it goes: to every worker, in this order.
 struct exhook_sink {
 	void *ctx;
@@ -34,11 +57,13 @@ struct exhook_sink {
 	void (*up)(void *ctx, unsigned broker);
 	// `why` has static storage.
 	void (*down)(void *ctx, unsigned broker, const char *why);
-	void (*session)(void *ctx, unsigned broker, const char *client_id,
+	void (*session)(void *ctx, unsigned broker, const struct exhook_client *client,
 		enum offload_session_state state);
-	void (*subscribed)(void *ctx, unsigned broker, const char *client_id, const char *filter);
-	void (*unsubscribed)(void *ctx, unsigned broker, const char *client_id, const char *filter);
-	void (*written)(void *ctx, unsigned broker, const char *client_id, const char *topic);
+	void (*subscribed)(void *ctx, unsigned broker, const struct exhook_client *client,
+		const struct exhook_filter *filter);
+	void (*unsubscribed)(
+		void *ctx, unsigned broker, const struct exhook_client *client, const char *filter);
+	void (*written)(void *ctx, unsigned broker, const struct exhook_message *message);
 };
 
 struct exhook;
@@ -56,11 +81,6 @@ struct exhook_call {
 void exhook_loaded(struct exhook *exhook, const struct exhook_call *call, int64_t uptime_ms);
 void exhook_unloaded(struct exhook *exhook, const struct exhook_call *call);
 
-struct exhook_client {
-	const char *id;
-	const char *mountpoint; // put before its topics by the broker
-};
-
 void exhook_session_created(
 	struct exhook *exhook, const struct exhook_call *call, const struct exhook_client *client);
 void exhook_session_resumed(
@@ -68,14 +88,14 @@ void exhook_session_resumed(
 // Terminated or discarded.
 void exhook_session_ended(
 	struct exhook *exhook, const struct exhook_call *call, const struct exhook_client *client);
-// `share`: the name, where the filter does not have it (EMQX before 5.4).
 void exhook_subscribed(struct exhook *exhook, const struct exhook_call *call,
-	const struct exhook_client *client, const char *filter, const char *share);
+	const struct exhook_client *client, const struct exhook_filter *filter);
 void exhook_unsubscribed(struct exhook *exhook, const struct exhook_call *call,
 	const struct exhook_client *client, const char *filter);
-// `by_mqtt`: a client has sent it; otherwise a rule, a gateway or the REST API.
-void exhook_published(struct exhook *exhook, const struct exhook_call *call, const char *client_id,
-	const char *topic, bool by_mqtt);
+void exhook_published(struct exhook *exhook, const struct exhook_call *call,
+	const struct exhook_message *message);
+// Of names of clients: 0 for MQTT, another number for each other protocol.
+uint64_t exhook_space(const char *protocol);
 
 // Looks after the connections. True: what was told is complete until now.
 bool exhook_look(struct exhook *exhook, unsigned broker);

@@ -18,7 +18,7 @@
 
 struct entry {
 	struct entry *next;
-	uint64_t hash;
+	uint64_t hash, space;
 	unsigned sessions;
 	char id[];
 };
@@ -75,18 +75,19 @@ static struct entry **bucket(const struct exhook_clients *clients, uint64_t hash
 }
 
 // Where the client's entry hangs, or would.
-static struct entry **find(const struct exhook_clients *clients, const char *id, uint64_t hash)
+static struct entry **find(
+	const struct exhook_clients *clients, uint64_t space, const char *id, uint64_t hash)
 {
 	struct entry **at = bucket(clients, hash);
 
-	while (*at && ((*at)->hash != hash || strcmp((*at)->id, id) != 0))
+	while (*at && ((*at)->hash != hash || (*at)->space != space || strcmp((*at)->id, id) != 0))
 		at = &(*at)->next;
 	return at;
 }
 
-static uint64_t hash_of(const struct exhook_clients *clients, const char *id)
+static uint64_t hash_of(const struct exhook_clients *clients, uint64_t space, const char *id)
 {
-	return siphash_2_4(clients->key, id, strlen(id));
+	return siphash_2_4(clients->key, id, strlen(id)) ^ space;
 }
 
 // Without memory for it chains only get longer.
@@ -111,10 +112,10 @@ static void grow(struct exhook_clients *clients)
 	free(old);
 }
 
-int exhook_clients_add(struct exhook_clients *clients, const char *id)
+int exhook_clients_add(struct exhook_clients *clients, uint64_t space, const char *id)
 {
-	uint64_t hash = hash_of(clients, id);
-	struct entry **at = find(clients, id, hash);
+	uint64_t hash = hash_of(clients, space, id);
+	struct entry **at = find(clients, space, id, hash);
 	size_t size = strlen(id) + 1;
 
 	if (*at) {
@@ -127,6 +128,7 @@ int exhook_clients_add(struct exhook_clients *clients, const char *id)
 	if (!*at)
 		return -ENOMEM;
 	(*at)->hash = hash;
+	(*at)->space = space;
 	(*at)->sessions = 1;
 	memcpy((*at)->id, id, size);
 	if (++clients->count > clients->buckets_count)
@@ -134,14 +136,14 @@ int exhook_clients_add(struct exhook_clients *clients, const char *id)
 	return 0;
 }
 
-bool exhook_clients_has(const struct exhook_clients *clients, const char *id)
+bool exhook_clients_has(const struct exhook_clients *clients, uint64_t space, const char *id)
 {
-	return *find(clients, id, hash_of(clients, id)) != NULL;
+	return *find(clients, space, id, hash_of(clients, space, id)) != NULL;
 }
 
-bool exhook_clients_remove(struct exhook_clients *clients, const char *id)
+bool exhook_clients_remove(struct exhook_clients *clients, uint64_t space, const char *id)
 {
-	struct entry **at = find(clients, id, hash_of(clients, id));
+	struct entry **at = find(clients, space, id, hash_of(clients, space, id));
 	struct entry *entry = *at;
 
 	if (!entry || --entry->sessions > 0)

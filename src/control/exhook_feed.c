@@ -124,6 +124,11 @@ static void tell(struct exhook_feeds *feeds, unsigned broker, broker_message *me
 	if (message && teller_flush(feeds, teller) &&
 		feed_post(&feeds->control->feeds, &teller->stream, message, 0))
 		return;
+	// What would be told late shows nothing any more, and nobody relies on it.
+	if (message && message->kind_case == OFFRAMP__V1__BROKER_MESSAGE__KIND_PUBLISHED) {
+		message_free(message);
+		return;
+	}
 	w = message && teller->waiting_count < WAITING_MAX ? malloc(sizeof(*w)) : NULL;
 	if (!w) {
 		if (message)
@@ -184,8 +189,22 @@ static void sink_up(void *ctx, unsigned broker)
 			&offramp__v1__snapshot_end__descriptor));
 }
 
-static void sink_session(
-	void *ctx, unsigned broker, const char *client_id, enum offload_session_state state)
+static void set_peer(Offramp__V1__SessionChanged *session, const struct exhook_client *client)
+{
+	struct net_address address;
+
+	if (net_address_parse(client->peer_host, &address) < 0)
+		return;
+	session->peer_address.data = malloc(sizeof(address.bytes));
+	if (!session->peer_address.data)
+		return;
+	session->peer_address.len = sizeof(address.bytes);
+	memcpy(session->peer_address.data, address.bytes, sizeof(address.bytes));
+	session->peer_port = client->peer_port;
+}
+
+static void sink_session(void *ctx, unsigned broker, const struct exhook_client *client,
+	enum offload_session_state state)
 {
 	static const Offramp__V1__SessionState states[] = {
 		[OFFLOAD_SESSION_CREATED] = OFFRAMP__V1__SESSION_STATE__SESSION_STATE_CREATED,
@@ -198,45 +217,54 @@ static void sink_session(
 		&offramp__v1__session_changed__descriptor);
 
 	if (message) {
-		message->session->client_id = strdup(client_id);
+		message->session->key = exhook_space(client->protocol);
+		message->session->client_id = strdup(client->id);
 		message->session->state = states[state];
+		set_peer(message->session, client);
 	}
 	tell(ctx, broker, message);
 }
 
-static void sink_subscribed(void *ctx, unsigned broker, const char *client_id, const char *filter)
+static void sink_subscribed(void *ctx, unsigned broker, const struct exhook_client *client,
+	const struct exhook_filter *filter)
 {
 	broker_message *message = message_create(
 		OFFRAMP__V1__BROKER_MESSAGE__KIND_SUBSCRIBED, &offramp__v1__subscribed__descriptor);
 
 	if (message) {
-		message->subscribed->client_id = strdup(client_id);
-		message->subscribed->filter = strdup(filter);
+		message->subscribed->key = exhook_space(client->protocol);
+		message->subscribed->client_id = strdup(client->id);
+		message->subscribed->filter = strdup(filter->text);
+		message->subscribed->qos = filter->qos;
+		message->subscribed->no_local = filter->no_local;
 	}
 	tell(ctx, broker, message);
 }
 
-static void sink_unsubscribed(void *ctx, unsigned broker, const char *client_id, const char *filter)
+static void sink_unsubscribed(
+	void *ctx, unsigned broker, const struct exhook_client *client, const char *filter)
 {
 	broker_message *message = message_create(OFFRAMP__V1__BROKER_MESSAGE__KIND_UNSUBSCRIBED,
 		&offramp__v1__unsubscribed__descriptor);
 
 	if (message) {
-		message->unsubscribed->client_id = strdup(client_id);
+		message->unsubscribed->key = exhook_space(client->protocol);
+		message->unsubscribed->client_id = strdup(client->id);
 		message->unsubscribed->filter = strdup(filter);
 	}
 	tell(ctx, broker, message);
 }
 
-static void sink_written(void *ctx, unsigned broker, const char *client_id, const char *topic)
+static void sink_written(void *ctx, unsigned broker, const struct exhook_message *written)
 {
 	broker_message *message = message_create(
 		OFFRAMP__V1__BROKER_MESSAGE__KIND_PUBLISHED, &offramp__v1__published__descriptor);
 
 	if (message) {
-		message->published->client_id = strdup(client_id);
-		message->published->topic = strdup(topic);
+		message->published->client_id = strdup(written->client_id);
+		message->published->topic = strdup(written->topic);
 		message->published->written = true;
+		message->published->qos = written->qos;
 	}
 	tell(ctx, broker, message);
 }

@@ -207,14 +207,26 @@ static bool client_init(struct exhook_client *client, const Emqx__Exhook__V2__Cl
 {
 	if (!info)
 		return false;
-	client->id = info->clientid;
-	client->mountpoint = info->mountpoint;
+	*client = (struct exhook_client){
+		.id = info->clientid,
+		.protocol = info->protocol,
+		.mountpoint = info->mountpoint,
+		.peer_host = info->peerhost,
+		.peer_port = info->peerport <= UINT16_MAX ? (uint16_t)info->peerport : 0,
+	};
 	return true;
 }
 
-static const char *share_of(const Emqx__Exhook__V2__SubOpts *options)
+static struct exhook_filter filter_of(const char *text, const Emqx__Exhook__V2__SubOpts *options)
 {
-	return options ? options->share : "";
+	struct exhook_filter filter = {.text = text, .share = ""};
+
+	if (options) {
+		filter.share = options->share;
+		filter.qos = options->qos <= 2 ? (uint8_t)options->qos : UINT8_MAX;
+		filter.no_local = options->nl != 0;
+	}
+	return filter;
 }
 
 SESSION_OPEN(created_open, SessionCreatedRequest,
@@ -226,8 +238,8 @@ SESSION_OPEN(discarded_open, SessionDiscardedRequest,
 SESSION_OPEN(terminated_open, SessionTerminatedRequest,
 	exhook_session_ended(call.exhook, &call.about, &client))
 SESSION_OPEN(subscribed_open, SessionSubscribedRequest,
-	exhook_subscribed(
-		call.exhook, &call.about, &client, request->topic, share_of(request->subopts)))
+	     struct exhook_filter filter = filter_of(request->topic, request->subopts);
+	     exhook_subscribed(call.exhook, &call.about, &client, &filter))
 SESSION_OPEN(unsubscribed_open, SessionUnsubscribedRequest,
 	exhook_unsubscribed(call.exhook, &call.about, &client, request->topic))
 
@@ -250,9 +262,14 @@ static void publish_open(
 
 	if (!call_init(&call, ctx, request->meta, reply) || !m)
 		return;
-	exhook_published(call.exhook, &call.about, m->from, m->topic,
-		strcmp(header(m, "protocol"), "mqtt") == 0 &&
-			strcmp(header(m, "allow_publish"), "false") != 0);
+	exhook_published(call.exhook, &call.about,
+		&(struct exhook_message){
+			.client_id = m->from,
+			.topic = m->topic,
+			.qos = m->qos <= 2 ? (uint8_t)m->qos : UINT8_MAX,
+			.by_mqtt = strcmp(header(m, "protocol"), "mqtt") == 0 &&
+				   strcmp(header(m, "allow_publish"), "false") != 0,
+		});
 	told(ctx, state, call.about.broker);
 }
 

@@ -6,6 +6,7 @@
 
 #include "control/feeds.h"
 
+#include "base/clock.h"
 #include "offload/config.h"
 #include "offload/notice.h"
 
@@ -17,6 +18,7 @@ struct event_notice {
 	unsigned broker;
 	uint64_t *leases;
 	uint64_t lease_until_us; // 0: left as it is
+	uint64_t posted_us;
 	Offramp__V1__BrokerMessage *message;
 };
 
@@ -39,13 +41,42 @@ static enum offload_session_state session_state(Offramp__V1__SessionState state)
 	}
 }
 
-static void published(struct offload *offload, unsigned broker, const Offramp__V1__Published *p)
+static void session(struct offload *offload, unsigned broker, const Offramp__V1__SessionChanged *s)
+{
+	struct offload_session what = {
+		.key = s->key,
+		.client_id = bytes_of(s->client_id),
+		.state = session_state(s->state),
+	};
+
+	if (s->peer_address.len == sizeof(what.peer.address.bytes)) {
+		memcpy(what.peer.address.bytes, s->peer_address.data, s->peer_address.len);
+		what.peer.port = s->peer_port <= UINT16_MAX ? (uint16_t)s->peer_port : 0;
+	}
+	offload_notice_session(offload, broker, &what);
+}
+
+static void subscribed(struct offload *offload, unsigned broker, const Offramp__V1__Subscribed *s)
+{
+	const struct offload_filter filter = {
+		.text = bytes_of(s->filter),
+		.qos = s->qos <= 2 ? (uint8_t)s->qos : UINT8_MAX,
+		.no_local = s->no_local,
+	};
+
+	offload_notice_subscribed(offload, broker, s->key, bytes_of(s->client_id), &filter);
+}
+
+static void published(
+	struct offload *offload, unsigned broker, const Offramp__V1__Published *p, uint64_t told_us)
 {
 	struct offload_published what = {
 		.token = p->token,
 		.key = p->key,
 		.client_id = bytes_of(p->client_id),
 		.topic = bytes_of(p->topic),
+		.qos = p->qos <= 2 ? (uint8_t)p->qos : UINT8_MAX,
+		.told_us = told_us,
 		.written = p->written,
 		.readers = p->readers,
 		.readers_count = p->n_readers,
@@ -55,7 +86,8 @@ static void published(struct offload *offload, unsigned broker, const Offramp__V
 	offload_notice_published(offload, broker, &what);
 }
 
-static void tell(struct offload *offload, unsigned broker, const Offramp__V1__BrokerMessage *m)
+static void tell(struct offload *offload, unsigned broker, const Offramp__V1__BrokerMessage *m,
+	uint64_t posted_us)
 {
 	switch (m->kind_case) {
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_SNAPSHOT_END:
@@ -66,19 +98,17 @@ static void tell(struct offload *offload, unsigned broker, const Offramp__V1__Br
 			offload, broker, m->client_joined->nonce, m->client_joined->key);
 		break;
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_SESSION:
-		offload_notice_session(offload, broker, m->session->key,
-			bytes_of(m->session->client_id), session_state(m->session->state));
+		session(offload, broker, m->session);
 		break;
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_SUBSCRIBED:
-		offload_notice_subscribed(offload, broker, m->subscribed->key,
-			bytes_of(m->subscribed->client_id), bytes_of(m->subscribed->filter));
+		subscribed(offload, broker, m->subscribed);
 		break;
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_UNSUBSCRIBED:
 		offload_notice_unsubscribed(offload, broker, m->unsubscribed->key,
 			bytes_of(m->unsubscribed->client_id), bytes_of(m->unsubscribed->filter));
 		break;
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_PUBLISHED:
-		published(offload, broker, m->published);
+		published(offload, broker, m->published, posted_us);
 		break;
 	case OFFRAMP__V1__BROKER_MESSAGE__KIND_REVOKED:
 		offload_notice_revoked(offload, broker);
@@ -92,7 +122,7 @@ static void event_run(const struct notice *notice, struct offload *offload, unsi
 {
 	const struct event_notice *event = (const struct event_notice *)notice;
 
-	tell(offload, event->broker, event->message);
+	tell(offload, event->broker, event->message, event->posted_us);
 	if (event->message->sequence)
 		offload_notice_heard(offload, event->broker, event->message->sequence);
 	if (event->lease_until_us)
@@ -119,6 +149,7 @@ bool feed_post(struct feeds *feeds, struct feed_stream *stream, Offramp__V1__Bro
 		.broker = feed->broker,
 		.leases = feed->leases,
 		.lease_until_us = said_us ? said_us + feed->config->proof.lease_us : 0,
+		.posted_us = clock_now_us(),
 		.message = message,
 	};
 	// Unpacked it takes more than packed: a structure for each part, and what malloc() adds.

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/judge.h"
 #include "offload/output.h"
 #include "offload/pace.h"
@@ -308,6 +309,7 @@ void capture_behind_all(struct client *client)
 {
 	struct fences *fences = fences_get(client);
 
+	hooks_unlike(client);
 	if (fences != NULL)
 		fences_passed_unknown(fences);
 }

@@ -8,6 +8,7 @@
 #include "offload/capture.h"
 #include "offload/evidence.h"
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/markers.h"
 #include "offload/move.h"
 #include "offload/output.h"
@@ -22,6 +23,7 @@ void client_connect(struct client *client, const struct mqtt_connect *connect)
 	client->state = CLIENT_CONNECT;
 	client->connect_us = client->offload->now_us;
 	evidence_connect(client);
+	hooks_connect(client);
 	client->version = connect->version;
 	client->clean = connect->clean_start;
 	client->bridge = connect->bridge;
@@ -163,6 +165,7 @@ void client_connack(struct client *client, const struct mqtt_connack *connack)
 	if (!client->resumed)
 		evidence_clean(client);
 	marker_join(client);
+	hooks_connack(client);
 	if (client->client_id != NULL)
 		wills_find(&client->broker->wills, client_hash(client), client->offload->now_us,
 			found_will, client);

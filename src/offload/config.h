@@ -72,6 +72,7 @@ struct offload_broker_config {
 	unsigned sources_count; // least one
 	enum offload_knowledge knowledge;
 	enum offload_authorization authorization;
+	bool hooks; // it may tell all that it has: room is set aside for that
 	enum offload_fence fence;
 	enum proof_overlap overlap;
 	enum offload_topics topics;

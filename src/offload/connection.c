@@ -9,6 +9,7 @@
 #include "offload/downstream.h"
 #include "offload/exact.h"
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/output.h"
 #include "offload/pass.h"
 #include "offload/pending.h"
@@ -134,6 +135,7 @@ void offload_client_close(struct client *client)
 		counter_inc(&offload->counters.aborted);
 	fencing_end(client);
 	probes_end_client(client);
+	hooks_leave(client);
 	pending_clear(client);
 	exact_clear(client);
 	output_clear(client);

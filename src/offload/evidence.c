@@ -7,6 +7,7 @@
 #include "offload/evidence.h"
 
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/output.h"
 #include "offload/probes.h"
 
@@ -23,7 +24,7 @@
 static bool watched(const struct client *client)
 {
 	return client->broker->config->authorization == OFFLOAD_AUTHORIZATION_BROKER &&
-	       client->broker->stream.up;
+	       client->broker->stream.up && !client->broker->stream.told.complete;
 }
 
 static uint64_t read_key(const struct client *client, uint64_t topic_hash)
@@ -86,6 +87,7 @@ void evidence_identity(struct client *client)
 	client->written = (struct client_written){.epoch = 0};
 	// What was asked was asked of who it was.
 	probes_end_client(client);
+	hooks_unlike(client);
 	// Routes with it as a target are to be looked at again.
 	if (client->session != NULL)
 		session_touch(client->broker->map, client->session, true);

@@ -6,6 +6,7 @@
 #include "offload/judge.h"
 
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/output.h"
 #include "offload/owed.h"
 #include "offload/pending.h"
@@ -179,7 +180,9 @@ enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *
 	if (publish->qos > 1 && route->reason_qos2 != PROOF_CAPTURE)
 		return route->reason_qos2;
 	if (stream_wanted(client->broker)) {
-		reason = proving_judge(client, route, publish, may_ask);
+		reason = client->broker->stream.told.complete
+				 ? hooks_judge(client, route, publish, may_ask)
+				 : proving_judge(client, route, publish, may_ask);
 		if (reason != PROOF_CAPTURE)
 			return reason;
 		if (split_needed(client, route, publish->qos) &&

@@ -6,6 +6,7 @@
 #include "offload/notice.h"
 
 #include "offload/fencing.h"
+#include "offload/hooks.h"
 #include "offload/markers.h"
 #include "offload/probes.h"
 #include "offload/proving.h"
@@ -43,14 +44,29 @@ static bool leased(const struct broker_stream *stream, uint64_t now_us)
 	return now_us < __atomic_load_n(stream->told.lease_until_us, __ATOMIC_ACQUIRE);
 }
 
+// Of who tells all that it has: why that is not known. NULL: it is.
+static const char *complete_reason(const struct broker *broker)
+{
+	if (!broker->stream.told.complete)
+		return NULL;
+	if (!broker->stream.snapshot_over)
+		return "the broker is telling what it has";
+	if (broker->roster == NULL)
+		return "nothing was set aside for all that a broker has: control.listen serves no "
+		       "exhook";
+	return broker->roster->lost ? "the broker has more clients or subscriptions than there is "
+				      "room for: raise memory.subscriptions and memory.sessions"
+				    : NULL;
+}
+
 // A lease that is missed ends nothing: who prolongs it has been heard out up to there, for the
 // worker is told of everything in the order of the stream, the lease too.
 static void stream_look(const struct offload *offload, struct broker *broker)
 {
 	struct broker_stream *stream = &broker->stream;
 
-	stream->live = stream->up && (!stream->told.complete || stream->snapshot_over) &&
-		       leased(stream, offload->now_us);
+	stream->live =
+		stream->up && complete_reason(broker) == NULL && leased(stream, offload->now_us);
 }
 
 void streams_advance(struct offload *offload)
@@ -65,8 +81,8 @@ const char *stream_reason(const struct broker *broker)
 
 	if (!stream->up)
 		return stream->down;
-	if (stream->told.complete && !stream->snapshot_over)
-		return "the broker is telling what it has";
+	if (complete_reason(broker) != NULL)
+		return complete_reason(broker);
 	if (!stream->live)
 		return "the broker has said nothing for longer than proof.lease";
 	return NULL;
@@ -86,6 +102,7 @@ void offload_stream_up(
 	b->stream.up = true;
 	b->stream.snapshot_over = false;
 	b->stream.live = false;
+	hooks_stream_up(offload, b);
 	epoch_begin(offload, b);
 	stream_look(offload, b);
 }
@@ -118,9 +135,22 @@ void offload_notice_joined(struct offload *offload, unsigned broker, uint64_t no
 	marker_joined(offload, &offload->brokers[broker], nonce, key);
 }
 
-void offload_notice_session(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, enum offload_session_state state)
+// Is it told of all that the broker has?
+static bool is_told_all(const struct broker *broker)
 {
+	return broker->stream.up && broker->stream.told.complete && broker->roster != NULL;
+}
+
+void offload_notice_session(
+	struct offload *offload, unsigned broker, const struct offload_session *session)
+{
+	struct roster_name name = {session->key, session->client_id};
+	struct broker *b = &offload->brokers[broker];
+
+	if (!is_told_all(b))
+		return;
+	hooks_session(b, &name, &session->peer, session->state);
+	stream_look(offload, b);
 }
 
 // A change that the wire shows is no news; a client that comes another way, or whose wire-side
@@ -140,22 +170,38 @@ static void filter_changed(
 }
 
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, struct mqtt_bytes filter)
+	struct mqtt_bytes client_id, const struct offload_filter *filter)
 {
-	filter_changed(offload, &offload->brokers[broker], key, filter);
+	struct broker *b = &offload->brokers[broker];
+
+	if (!is_told_all(b)) {
+		filter_changed(offload, b, key, filter->text);
+		return;
+	}
+	hooks_subscribed(b, &(struct roster_name){key, client_id}, filter);
+	stream_look(offload, b); // was there room?
 }
 
 void offload_notice_unsubscribed(struct offload *offload, unsigned broker, uint64_t key,
 	struct mqtt_bytes client_id, struct mqtt_bytes filter)
 {
-	filter_changed(offload, &offload->brokers[broker], key, filter);
+	struct broker *b = &offload->brokers[broker];
+
+	if (is_told_all(b))
+		hooks_unsubscribed(b, &(struct roster_name){key, client_id}, filter);
+	else
+		filter_changed(offload, b, key, filter);
 }
 
 void offload_notice_published(
 	struct offload *offload, unsigned broker, const struct offload_published *published)
 {
+	struct broker *b = &offload->brokers[broker];
+
 	if (published->token != 0)
-		probe_answered(offload, &offload->brokers[broker], published);
+		probe_answered(offload, b, published);
+	else if (is_told_all(b))
+		hooks_published(b, published);
 }
 
 void offload_notice_revoked(struct offload *offload, unsigned broker)

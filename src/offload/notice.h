@@ -18,6 +18,7 @@
 
 #include "base/marker.h"
 #include "mqtt/packet.h"
+#include "net/address.h"
 
 struct offload;
 
@@ -54,13 +55,24 @@ enum offload_session_state {
 	OFFLOAD_SESSION_ENDED,
 };
 
-// `key` is 0 where the broker's side has none (EMQX); the client identifier counts then.
-void offload_notice_session(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, enum offload_session_state state);
+// With Hello.complete the client identifier counts, and `key` is 0 for MQTT; identifiers of other
+// protocols are names of a space of their own.
+struct offload_session {
+	uint64_t key;
+	struct mqtt_bytes client_id;
+	struct net_endpoint peer; // from where it has come; port 0: not told
+	enum offload_session_state state;
+};
+void offload_notice_session(
+	struct offload *offload, unsigned broker, const struct offload_session *session);
 
-// `filter` as the client sent it, with "$share/name/".
+struct offload_filter {
+	struct mqtt_bytes text; // as the client sent it, with "$share/name/"
+	uint8_t qos;
+	bool no_local;
+};
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, struct mqtt_bytes filter);
+	struct mqtt_bytes client_id, const struct offload_filter *filter);
 void offload_notice_unsubscribed(struct offload *offload, unsigned broker, uint64_t key,
 	struct mqtt_bytes client_id, struct mqtt_bytes filter);
 
@@ -68,6 +80,8 @@ struct offload_published {
 	uint64_t token;			    // of the marker that asked; 0: told unasked
 	uint64_t key;			    // with token 0; 0: the client identifier counts
 	struct mqtt_bytes client_id, topic; // with token 0
+	uint8_t qos;			    // with token 0
+	uint64_t told_us; // when it came, on the clock of offload_advance(); with token 0
 	bool written;
 	// Of the clients considered as readers, one for each subscription; with a token only.
 	const uint64_t *readers;

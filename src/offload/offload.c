@@ -63,6 +63,18 @@ static int grants_of_broker(struct offload *offload, struct broker *broker)
 		"reads", offload->config.subscriptions_max / READS_SHARE, &broker->reads);
 }
 
+// All that the broker has, when it tells.
+static int roster_of_broker(struct offload *offload, struct broker *broker)
+{
+	struct roster_config config = {
+		.clients_max = offload->config.clients_max + offload->config.sessions_max,
+		.subscriptions_max = offload->config.subscriptions_max,
+	};
+
+	memcpy(config.hash_key, broker->map->config.hash_key, sizeof(config.hash_key));
+	return roster_create(&config, &broker->map->changes, offload->payloads, &broker->roster);
+}
+
 static int broker_create(struct offload *offload, struct broker *broker,
 	const struct offload_broker_config *config, struct random *rng)
 {
@@ -108,6 +120,8 @@ static int broker_create(struct offload *offload, struct broker *broker,
 	broker->map->ended = owed_drop;
 	broker->map->ended_ctx = offload;
 	rc = grants_of_broker(offload, broker);
+	if (rc == 0 && config->hooks && stream_wanted(broker))
+		rc = roster_of_broker(offload, broker);
 	if (rc < 0)
 		return rc;
 	return proof_routes_create(&routes, broker->map, offload->payloads, &broker->routes);
@@ -175,6 +189,7 @@ void offload_destroy(struct offload *offload)
 	peers_destroy(offload, offload->peers);
 	for (unsigned i = 0; offload->brokers != NULL && i < offload->config.brokers_count; i++) {
 		proof_routes_destroy(offload->brokers[i].routes);
+		roster_destroy(offload->brokers[i].roster);
 		session_map_destroy(offload->brokers[i].map);
 		grants_destroy(offload->brokers[i].writes);
 		grants_destroy(offload->brokers[i].reads);

@@ -23,6 +23,7 @@
 #include "session/exchanges.h"
 #include "session/identifiers.h"
 #include "session/pings.h"
+#include "session/roster.h"
 #include "session/session.h"
 
 struct broker {
@@ -36,6 +37,9 @@ struct broker {
 	// authorization: broker; NULL otherwise.
 	struct grants *writes, *reads;
 	uint64_t counting; // of the latest count of readers
+	// Where it tells all that it has (offload/hooks.h); NULL otherwise.
+	struct roster *roster;
+	uint32_t misnamed; // clients that it may know by other identifiers than their own
 	bool reachable;
 	uint32_t connections;
 	struct list told; // changes that other workers do not know yet (offload/peers.c)
@@ -157,6 +161,7 @@ struct client {
 	bool superseded;    // a later connection has its session
 	bool failed;	    // memory ran out where nothing may be lost
 	bool refused;	    // a PUBLISH of its was not taken: an orderly stop
+	bool misnamed;	    // the broker has told of no session of its identifier
 	uint8_t refusal;    // raw: how much of one the broker has sent (client_raw_answered())
 	uint8_t rounds;	    // of the other workers, before its first bytes pass (offload/peers.c)
 	uint8_t broker_qos; // the highest the broker takes
@@ -183,6 +188,11 @@ struct client {
 	uint32_t probes_count;
 	struct list probes;   // those under way for messages of its
 	struct probe *asking; // of the message that is judged; NULL: it does not ask
+
+	// Likewise, of its own accord (offload/hooks.h).
+	struct roster_client *entry; // that the broker has for this connection; NULL: not known
+	uint64_t roster_mark;	     // what was told before is not of this connection
+	uint64_t unlike_epoch; // a message passed, then, that shows nothing of those to be captured
 
 	// Towards the broker.
 	struct reader up;

@@ -11,6 +11,7 @@
 #include "offload/alias.h"
 #include "offload/capture.h"
 #include "offload/exact.h"
+#include "offload/hooks.h"
 #include "offload/markers.h"
 #include "offload/pass.h"
 #include "offload/probes.h"
@@ -60,6 +61,8 @@ static void publish_passed(
 {
 	if (publish->qos > 0)
 		acks_passed(client_acks(client), publish->packet_id);
+	if (publish->retain)
+		hooks_unlike(client); // the broker's rules know whether a message is retained
 	capture_passed(client, publish->topic, publish->qos, reason);
 }
 

@@ -30,6 +30,7 @@ struct grant {
 	uint64_t mark_us;  // to write: not to be asked for before; to read: when it was seen
 	uint8_t state;
 	uint8_t failures; // to get an answer, in a row
+	bool asked;	  // to write: a message has passed for it, and the broker may tell
 };
 
 struct grants;

@@ -5,7 +5,6 @@
 A test takes the arguments of its program: FAKE_DAEMON OFFRAMP PROTO_FOLDER.
 """
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,6 +13,8 @@ import sys
 import tempfile
 
 import grpc
+
+import protos
 
 FAKE_DAEMON, OFFRAMP, PROTO = sys.argv[1:4]
 
@@ -33,15 +34,7 @@ control: {{socket: {socket}, listen: [{listen}]}}
 
 def messages(name):
     """The module of a file under proto/: "offramp/v1/admin"."""
-    subprocess.run(
-        ["protoc", f"-I{PROTO}", f"--python_out={FOLDER.name}", f"{name}.proto"], check=True
-    )
-    # By its path: a package of protoc's named "grpc" would hide the library.
-    path = f"{FOLDER.name}/{name}_pb2.py"
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return protos.messages(PROTO, FOLDER.name, name)
 
 
 class Daemon:

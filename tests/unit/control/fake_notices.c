@@ -51,17 +51,22 @@ void offload_notice_joined(struct offload *offload, unsigned broker, uint64_t no
 	tell(offload, "joined %u %" PRIu64 " %" PRIu64, broker, nonce, key);
 }
 
-void offload_notice_session(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, enum offload_session_state state)
+void offload_notice_session(
+	struct offload *offload, unsigned broker, const struct offload_session *session)
 {
-	tell(offload, "session %u %" PRIu64 " %.*s %d", broker, key, TEXT(client_id), state);
+	char peer[NET_ENDPOINT_STRLEN] = "";
+
+	if (session->peer.port != 0)
+		net_endpoint_format(&session->peer, peer);
+	tell(offload, "session %u %" PRIu64 " %.*s %d%s%s", broker, session->key,
+		TEXT(session->client_id), session->state, *peer ? " " : "", peer);
 }
 
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,
-	struct mqtt_bytes client_id, struct mqtt_bytes filter)
+	struct mqtt_bytes client_id, const struct offload_filter *filter)
 {
-	tell(offload, "subscribed %u %" PRIu64 " %.*s %.*s", broker, key, TEXT(client_id),
-		TEXT(filter));
+	tell(offload, "subscribed %u %" PRIu64 " %.*s %.*s %u%s", broker, key, TEXT(client_id),
+		TEXT(filter->text), filter->qos, filter->no_local ? " no-local" : "");
 }
 
 void offload_notice_unsubscribed(struct offload *offload, unsigned broker, uint64_t key,

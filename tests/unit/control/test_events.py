@@ -160,7 +160,7 @@ class Told(WithDaemon):
         stream.beat()
         stream.until_acknowledged(6)
         self.expect_told(
-            "up", "snapshot_end 0", "joined 0 5 6", "session 0 6 c 2", "subscribed 0 6 c a/+",
+            "up", "snapshot_end 0", "joined 0 5 6", "session 0 6 c 2", "subscribed 0 6 c a/+ 0",
             "unsubscribed 0 6 c $share/g/é", "published 0 7 6 c a/b 1 2 9 1", "revoked 0")
         key = welcome.marker_key
         self.assertEqual(self.told()[0], f"up 0 {key[0]:02x}{key[15]:02x} markers split")

@@ -60,27 +60,29 @@ static void sink_down(void *ctx, unsigned broker, const char *why)
 	tell(ctx, "down %u;", broker);
 }
 
-static void sink_session(
-	void *ctx, unsigned broker, const char *client_id, enum offload_session_state state)
+static void sink_session(void *ctx, unsigned broker, const struct exhook_client *client,
+	enum offload_session_state state)
 {
 	static const char *const names[] = {"created", "resumed", "disconnected", "ended"};
 
-	tell(ctx, "%u %s %s;", broker, names[state], client_id);
+	tell(ctx, "%u %s %s;", broker, names[state], client->id);
 }
 
-static void sink_subscribed(void *ctx, unsigned broker, const char *client_id, const char *filter)
+static void sink_subscribed(void *ctx, unsigned broker, const struct exhook_client *client,
+	const struct exhook_filter *filter)
 {
-	tell(ctx, "%u %s +%s;", broker, client_id, filter);
+	tell(ctx, "%u %s +%s;", broker, client->id, filter->text);
 }
 
-static void sink_unsubscribed(void *ctx, unsigned broker, const char *client_id, const char *filter)
+static void sink_unsubscribed(
+	void *ctx, unsigned broker, const struct exhook_client *client, const char *filter)
 {
-	tell(ctx, "%u %s -%s;", broker, client_id, filter);
+	tell(ctx, "%u %s -%s;", broker, client->id, filter);
 }
 
-static void sink_written(void *ctx, unsigned broker, const char *client_id, const char *topic)
+static void sink_written(void *ctx, unsigned broker, const struct exhook_message *message)
 {
-	tell(ctx, "%u %s wrote %s;", broker, client_id, topic);
+	tell(ctx, "%u %s wrote %s;", broker, message->client_id, message->topic);
 }
 
 static void expect_told(struct fixture *f, const char *expected)
@@ -155,7 +157,12 @@ static struct exhook_call call_of(struct fixture *f)
 	return (struct exhook_call){.broker = 0, .node = "emqx@a", .peer = f->link.name};
 }
 
-static const struct exhook_client a = {"a", ""}, b = {"b", ""};
+#define CLIENT(name, its_protocol, its_mountpoint)                                        \
+	{                                                                                 \
+		.id = (name), .protocol = (its_protocol), .mountpoint = (its_mountpoint), \
+		.peer_host = "198.18.0.2",                                                \
+	}
+static const struct exhook_client a = CLIENT("a", "mqtt", ""), b = CLIENT("b", "mqtt", "");
 
 // Loaded as it should be.
 static struct exhook_call load(struct fixture *f)
@@ -167,15 +174,33 @@ static struct exhook_call load(struct fixture *f)
 	return call;
 }
 
+static void subscribe(
+	struct fixture *f, const struct exhook_client *client, const char *text, const char *share)
+{
+	const struct exhook_filter filter = {.text = text, .share = share};
+	struct exhook_call call = call_of(f);
+
+	exhook_subscribed(f->exhook, &call, client, &filter);
+}
+
+static void publish(struct fixture *f, const char *client_id, const char *topic, bool by_mqtt)
+{
+	const struct exhook_message message = {
+		.client_id = client_id, .topic = topic, .by_mqtt = by_mqtt};
+	struct exhook_call call = call_of(f);
+
+	exhook_published(f->exhook, &call, &message);
+}
+
 static void all_is_told_in_order(void **state)
 {
 	struct fixture *f = *state;
 	struct exhook_call call = load(f);
 
 	exhook_session_created(f->exhook, &call, &a);
-	exhook_subscribed(f->exhook, &call, &a, "t/#", "");
-	exhook_subscribed(f->exhook, &call, &a, "$share/g/s", "");
-	exhook_published(f->exhook, &call, "a", "t/1", true);
+	subscribe(f, &a, "t/#", "");
+	subscribe(f, &a, "$share/g/s", "");
+	publish(f, "a", "t/1", true);
 	exhook_unsubscribed(f->exhook, &call, &a, "t/#");
 	exhook_session_resumed(f->exhook, &call, &a);
 	exhook_session_ended(f->exhook, &call, &a);
@@ -195,12 +220,31 @@ static void a_session_that_ends_late_does_not_end_its_successor(void **state)
 
 	exhook_session_created(f->exhook, &call, &a);
 	exhook_session_created(f->exhook, &call, &a);
-	exhook_subscribed(f->exhook, &call, &a, "t", "");
+	subscribe(f, &a, "t", "");
 	expect_told(f, "0 created a;0 created a;0 a +t;");
 	exhook_session_ended(f->exhook, &call, &a);
 	expect_told(f, "");
 	exhook_session_ended(f->exhook, &call, &a);
 	expect_told(f, "0 ended a;");
+}
+
+// A gateway's clients may be named as those of MQTT are.
+static void names_of_gateways_are_their_own(void **state)
+{
+	static const struct exhook_client coap = CLIENT("a", "coap", "");
+	struct fixture *f = *state;
+	struct exhook_call call = load(f);
+
+	exhook_session_created(f->exhook, &call, &a);
+	exhook_session_created(f->exhook, &call, &coap);
+	subscribe(f, &coap, "t", "");
+	expect_told(f, "0 created a;0 created a;0 a +t;");
+	exhook_session_ended(f->exhook, &call, &coap);
+	expect_told(f, "0 ended a;");
+	exhook_session_ended(f->exhook, &call, &a);
+	expect_told(f, "0 ended a;");
+	assert_true(exhook_space("coap") != exhook_space("stomp"));
+	assert_int_equal(exhook_space("mqtt"), 0);
 }
 
 static void only_what_clients_send_shows_their_rights(void **state)
@@ -209,8 +253,8 @@ static void only_what_clients_send_shows_their_rights(void **state)
 	struct exhook_call call = load(f);
 
 	exhook_session_created(f->exhook, &call, &a);
-	exhook_published(f->exhook, &call, "a", "t", false);
-	exhook_published(f->exhook, &call, "b", "t", true); // a will of one that has gone
+	publish(f, "a", "t", false);
+	publish(f, "b", "t", true); // a will of one that has gone
 	expect_told(f, "0 created a;");
 	assert_true(exhook_look(f->exhook, 0));
 }
@@ -222,8 +266,8 @@ static void calls_without_a_load_are_not_all(void **state)
 
 	exhook_session_created(f->exhook, &call, &a);
 	expect_down(f, "before Offramp started");
-	exhook_subscribed(f->exhook, &call, &a, "t", "");
-	exhook_published(f->exhook, &call, "a", "t", true);
+	subscribe(f, &a, "t", "");
+	publish(f, "a", "t", true);
 	expect_told(f, "");
 	assert_false(exhook_look(f->exhook, 0));
 	load(f);
@@ -260,7 +304,7 @@ static void a_restarted_emqx_tells_all_again(void **state)
 	exhook_loaded(f->exhook, &call, 1);
 	expect_told(f, "up 0;");
 	assert_true(exhook_look(f->exhook, 0));
-	exhook_subscribed(f->exhook, &call, &a, "t", "");
+	subscribe(f, &a, "t", "");
 	expect_down(f, "was there before its hooks");
 }
 
@@ -271,7 +315,7 @@ static void clients_that_were_there_before_are_noticed(void **state)
 
 	exhook_session_ended(f->exhook, &call, &a); // has taken with it what it had
 	expect_told(f, "");
-	exhook_subscribed(f->exhook, &call, &a, "t", "");
+	subscribe(f, &a, "t", "");
 	expect_down(f, "was there before its hooks");
 	load(f);
 	exhook_session_resumed(f->exhook, &call, &a);
@@ -283,7 +327,7 @@ static void clients_that_were_there_before_are_noticed(void **state)
 
 static void what_is_not_followed_is_noticed(void **state)
 {
-	const struct exhook_client moved = {"m", "tenant/"};
+	const struct exhook_client moved = CLIENT("m", "mqtt", "tenant/");
 	struct fixture *f = *state;
 	struct exhook_call call = load(f), other = call;
 
@@ -291,7 +335,7 @@ static void what_is_not_followed_is_noticed(void **state)
 	expect_down(f, "mountpoint");
 	load(f);
 	exhook_session_created(f->exhook, &call, &a);
-	exhook_subscribed(f->exhook, &call, &a, "t", "g");
+	subscribe(f, &a, "t", "g");
 	expect_told(f, "0 created a;down 0;");
 	load(f);
 	other.node = "emqx@b";
@@ -373,22 +417,22 @@ static void clients_are_counted_and_bounded(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 5000; i++) {
 		snprintf(id, sizeof(id), "c%u", i);
-		assert_int_equal(exhook_clients_add(clients, id), 0);
+		assert_int_equal(exhook_clients_add(clients, 0, id), 0);
 	}
-	assert_int_equal(exhook_clients_add(clients, "more"), -ENOSPC);
-	assert_int_equal(exhook_clients_add(clients, "c7"), 0);
-	assert_false(exhook_clients_remove(clients, "c7"));
-	assert_true(exhook_clients_has(clients, "c7"));
-	assert_true(exhook_clients_remove(clients, "c7"));
-	assert_false(exhook_clients_has(clients, "c7"));
-	assert_false(exhook_clients_remove(clients, "c7"));
+	assert_int_equal(exhook_clients_add(clients, 0, "more"), -ENOSPC);
+	assert_int_equal(exhook_clients_add(clients, 0, "c7"), 0);
+	assert_false(exhook_clients_remove(clients, 0, "c7"));
+	assert_true(exhook_clients_has(clients, 0, "c7"));
+	assert_true(exhook_clients_remove(clients, 0, "c7"));
+	assert_false(exhook_clients_has(clients, 0, "c7"));
+	assert_false(exhook_clients_remove(clients, 0, "c7"));
 	for (unsigned i = 0; i < 5000; i++) {
 		snprintf(id, sizeof(id), "c%u", i);
-		assert_int_equal(exhook_clients_has(clients, id), i != 7);
+		assert_int_equal(exhook_clients_has(clients, 0, id), i != 7);
 	}
 	exhook_clients_clear(clients);
-	assert_false(exhook_clients_has(clients, "c0"));
-	assert_int_equal(exhook_clients_add(clients, "c0"), 0);
+	assert_false(exhook_clients_has(clients, 0, "c0"));
+	assert_int_equal(exhook_clients_add(clients, 0, "c0"), 0);
 	exhook_clients_destroy(clients);
 }
 
@@ -399,6 +443,7 @@ int test_exhook(void)
 	const struct CMUnitTest tests[] = {
 		EXHOOK_TEST(all_is_told_in_order),
 		EXHOOK_TEST(a_session_that_ends_late_does_not_end_its_successor),
+		EXHOOK_TEST(names_of_gateways_are_their_own),
 		EXHOOK_TEST(only_what_clients_send_shows_their_rights),
 		EXHOOK_TEST(calls_without_a_load_are_not_all),
 		EXHOOK_TEST(hooks_that_are_loaded_late_are_not_all),

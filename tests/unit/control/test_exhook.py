@@ -13,6 +13,7 @@ import unittest
 
 import grpc
 
+from emqx import Emqx
 from fake import Daemon, messages
 
 ADMIN = messages("offramp/v1/admin")
@@ -50,102 +51,6 @@ def until(what, patience_s=10):
         time.sleep(0.01)
 
 
-class Emqx:
-    """One node of EMQX with its hooks: calls in the order in which EMQX makes them, and only those
-    that it was asked for."""
-
-    def __init__(self, port, version="v3", node="emqx@127.0.0.1", cluster="emqxcl"):
-        self.pb = PROTOS[version]
-        self.version, self.node, self.cluster = version, node, cluster
-        self.channel = grpc.insecure_channel(
-            f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
-        self.hooks = {}
-
-    def close(self):
-        self.channel.close()
-
-    def meta(self):
-        return self.pb.RequestMeta(node=self.node, version="5.8.0", sysdescr="EMQX",
-                                   cluster_name=self.cluster)
-
-    def raw(self, method, data, timeout=5):
-        call = self.channel.unary_unary(f"/emqx.exhook.{self.version}.HookProvider/{method}")
-        return call(data, timeout=timeout)
-
-    def request(self, method, **fields):
-        name = method.removeprefix("On") + "Request"
-        return getattr(self.pb, name)(meta=self.meta(), **fields)
-
-    def call(self, method, answer="EmptySuccess", **fields):
-        data = self.raw(method, self.request(method, **fields).SerializeToString())
-        return getattr(self.pb, answer).FromString(data)
-
-    def hook(self, name, method, answer="EmptySuccess", **fields):
-        """A call that EMQX makes only when it was asked for."""
-        if name in self.hooks:
-            return self.call(method, answer, **fields)
-        return None
-
-    def load(self, uptime_ms=9000):
-        info = self.pb.BrokerInfo(version="5.8.0", sysdescr="EMQX", uptime=uptime_ms)
-        answer = self.call("OnProviderLoaded", "LoadedResponse", broker=info)
-        self.hooks = {hook.name: list(hook.topics) for hook in answer.hooks}
-        return self
-
-    def unload(self):
-        self.call("OnProviderUnloaded")
-        self.hooks = {}
-
-    # What clients do
-
-    def info(self, client, **fields):
-        return self.pb.ClientInfo(
-            node=self.node, clientid=client, username="u", password="secret",
-            peerhost="198.19.0.1", sockport=1883, protocol="mqtt", anonymous=True, **fields)
-
-    def connect(self, client, resumes=False, **fields):
-        info = self.info(client, **fields)
-        conn = self.pb.ConnInfo(node=self.node, clientid=client, peerhost="198.19.0.1",
-                                sockport=1883, proto_name="MQTT", proto_ver="5", keepalive=60)
-        self.hook("client.connect", "OnClientConnect", conninfo=conn)
-        self.hook("client.authenticate", "OnClientAuthenticate", "ValuedResponse",
-                  clientinfo=info, result=True)
-        self.hook("client.connack", "OnClientConnack", conninfo=conn, result_code="success")
-        if resumes:
-            self.hook("session.resumed", "OnSessionResumed", clientinfo=info)
-        else:
-            self.hook("session.created", "OnSessionCreated", clientinfo=info)
-        self.hook("client.connected", "OnClientConnected", clientinfo=info)
-
-    def subscribe(self, client, topic, qos=1, **options):
-        info = self.info(client)
-        self.hook("client.authorize", "OnClientAuthorize", "ValuedResponse", clientinfo=info,
-                  type=1, topic=topic, result=True)
-        self.hook("session.subscribed", "OnSessionSubscribed", clientinfo=info, topic=topic,
-                  subopts=self.pb.SubOpts(qos=qos, **options))
-
-    def unsubscribe(self, client, topic):
-        self.hook("session.unsubscribed", "OnSessionUnsubscribed", clientinfo=self.info(client),
-                  topic=topic)
-
-    def message(self, client, topic, payload=b"hi", **headers):
-        headers = headers or {"protocol": "mqtt", "peerhost": "198.19.0.1", "username": "u"}
-        return self.pb.Message(node=self.node, id="0006", qos=1, **{"from": client}, topic=topic,
-                               payload=payload, timestamp=1700000000000, headers=headers)
-
-    def publish(self, client, topic, payload=b"hi", **headers):
-        return self.hook("message.publish", "OnMessagePublish", "ValuedResponse",
-                         message=self.message(client, topic, payload, **headers))
-
-    def end(self, client, how="terminated"):
-        info = self.info(client)
-        self.hook("client.disconnected", "OnClientDisconnected", clientinfo=info, reason="normal")
-        method = {"terminated": "OnSessionTerminated", "discarded": "OnSessionDiscarded",
-                  "takenover": "OnSessionTakenover"}[how]
-        fields = {"reason": "normal"} if how == "terminated" else {}
-        self.hook(f"session.{how}", method, clientinfo=info, **fields)
-
-
 class WithDaemon(unittest.TestCase):
     config = CONFIG
 
@@ -179,7 +84,7 @@ class WithDaemon(unittest.TestCase):
                    for broker in {turn[1] for turn in turns})
 
     def emqx(self, *args, **options):
-        self.nodes.append(Emqx(self.port, *args, **options))
+        self.nodes.append(Emqx(PROTOS, self.port, *args, **options))
         return self.nodes[-1]
 
     def told(self, worker=0):
@@ -224,9 +129,34 @@ class Told(WithDaemon):
                 emqx.unsubscribe("a", "plant/+/t")
                 emqx.end("a")
                 self.expect("up 0", "snapshot_end 0", "session 0 0 a 0",
-                            "subscribed 0 0 a plant/+/t", "subscribed 0 0 a $share/g/s",
+                            "subscribed 0 0 a plant/+/t 1", "subscribed 0 0 a $share/g/s 1",
                             "published 0 0 0 a plant/1/t 1 0 0 0",
                             "unsubscribed 0 0 a plant/+/t", "session 0 0 a 3")
+
+    def test_from_where_clients_come_and_what_they_ask_for(self):
+        emqx = self.emqx().load()
+        emqx.connect("a", peerport=40000)
+        emqx.subscribe("a", "t", nl=1)
+        emqx.subscribe("a", "u", qos=2)
+        emqx.publish("a", "t")
+        emqx.connect("b", peerhost="2001:db8::1", peerport=40001)
+        emqx.connect("c", peerhost="not an address", peerport=40002)
+        emqx.connect("d", peerport=70000)
+        self.expect("up 0", "snapshot_end 0", "session 0 0 a 0 198.19.0.1:40000",
+                    "subscribed 0 0 a t 1 no-local", "subscribed 0 0 a u 2",
+                    "published 0 0 0 a t 1 0 0 0", "session 0 0 b 0 [2001:db8::1]:40001",
+                    "session 0 0 c 0", "session 0 0 d 0")
+
+    def test_clients_of_gateways_have_names_of_their_own(self):
+        emqx = self.emqx().load()
+        emqx.connect("a")
+        emqx.connect("a", protocol="coap")
+        emqx.end("a")
+        until(lambda: len(self.told()) == 5)
+        lines = [line.split() for line in self.told()[2:]]
+        self.assertEqual([[line[0], line[3], line[4]] for line in lines],
+                         [["session", "a", "0"], ["session", "a", "0"], ["session", "a", "3"]])
+        self.assertEqual([line[2] == "0" for line in lines], [True, False, True])
 
     def test_a_session_that_is_taken_over_lives_on(self):
         emqx = self.emqx().load()
@@ -235,7 +165,7 @@ class Told(WithDaemon):
         emqx.connect("a", resumes=True)
         emqx.end("a", "takenover")
         emqx.publish("a", "t")
-        self.expect("up 0", "snapshot_end 0", "session 0 0 a 0", "subscribed 0 0 a t",
+        self.expect("up 0", "snapshot_end 0", "session 0 0 a 0", "subscribed 0 0 a t 1",
                     "session 0 0 a 1", "published 0 0 0 a t 1 0 0 0")
 
     def test_a_clean_start_replaces_a_session_in_either_order(self):
@@ -248,7 +178,7 @@ class Told(WithDaemon):
         emqx.end("a", "discarded")
         emqx.end("a")
         self.expect("up 0", "snapshot_end 0", "session 0 0 a 0", "session 0 0 a 3",
-                    "session 0 0 a 0", "session 0 0 a 0", "subscribed 0 0 a t",
+                    "session 0 0 a 0", "session 0 0 a 0", "subscribed 0 0 a t 1",
                     "session 0 0 a 3")
 
     def test_what_no_client_published_proves_nothing(self):
@@ -266,7 +196,7 @@ class Told(WithDaemon):
         for number in range(300):
             emqx.subscribe("a", f"t/{number}")
             for worker in (0, 1):
-                self.assertEqual(self.told(worker)[-1], f"subscribed 0 0 a t/{number}")
+                self.assertEqual(self.told(worker)[-1], f"subscribed 0 0 a t/{number} 1")
 
     def test_nothing_is_ever_decided(self):
         emqx = self.emqx()
@@ -409,7 +339,7 @@ class Slow(WithDaemon):
             self.assertLess(took, ANSWER_MAX_S + SLACK_S)
         self.daemon.say("go")
         self.expect("up 0", "snapshot_end 0", "session 0 0 a 0",
-                    *[f"subscribed 0 0 a t/{number}" for number in range(5)])
+                    *[f"subscribed 0 0 a t/{number} 1" for number in range(5)])
         began = time.monotonic()
         emqx.subscribe("a", "fast")
         self.assertLess(time.monotonic() - began, ANSWER_MAX_S)

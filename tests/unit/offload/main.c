@@ -33,8 +33,8 @@ int main(void)
 	if (rte_eal_init(sizeof(arguments) / sizeof(arguments[0]), arguments) < 0)
 		return 1;
 	return test_alias() + test_announced() + test_capture() + test_exact() + test_fences() +
-		       test_filters() + test_handshakes() + test_ledger() + test_moves() +
-		       test_output() + test_owed() + test_peers() + test_pending() + test_proofs() +
-		       test_routes() + test_threads() + test_upstream() !=
+		       test_filters() + test_handshakes() + test_hooks() + test_ledger() +
+		       test_moves() + test_output() + test_owed() + test_peers() + test_pending() +
+		       test_proofs() + test_routes() + test_threads() + test_upstream() !=
 	       0;
 }

@@ -18,6 +18,7 @@ int test_exact(void);
 int test_fences(void);
 int test_filters(void);
 int test_handshakes(void);
+int test_hooks(void);
 int test_ledger(void);
 int test_moves(void);
 int test_output(void);

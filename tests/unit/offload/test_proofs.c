@@ -468,8 +468,8 @@ static void readers_that_nobody_knows(void **state)
 	assert_true(twin_captured(twin) > 0);
 	// Another one comes, and the broker says so before anything is asked.
 	twin->strangers[twin->strangers_count++] = 4712;
-	offload_notice_subscribed(
-		twin->bed->offload, 0, 4712, mqtt_bytes("x", 1), mqtt_bytes("t1", 2));
+	offload_notice_subscribed(twin->bed->offload, 0, 4712, mqtt_bytes("x", 1),
+		&(struct offload_filter){.text = mqtt_bytes("t1", 2)});
 	for (unsigned i = 0; i < 10; i++) {
 		uint64_t captured = twin_captured(twin);
 
@@ -768,7 +768,7 @@ static void a_stranger_that_comes_on_the_way(void **state)
 	twin_run(twin);
 	twin->strangers[twin->strangers_count++] = 999;
 	offload_notice_subscribed(twin->bed->offload, 0, 999, mqtt_bytes("stranger", 8),
-		mqtt_bytes("$share/g/+", 10));
+		&(struct offload_filter){.text = mqtt_bytes("$share/g/+", 10)});
 	twin->held = false;
 	for (unsigned i = 0; i < 50; i++) {
 		twin_wait(twin, 10 * US_IN_MS);

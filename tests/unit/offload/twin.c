@@ -46,8 +46,10 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		.cut = event->cut,
 	};
 	struct offload *offload = twin->bed->offload;
-	struct mqtt_bytes none = {NULL, 0}, filter = {(const uint8_t *)event->filter,
-						    (uint32_t)strlen(event->filter)};
+	struct mqtt_bytes none = {NULL, 0};
+	const struct offload_filter filter = {
+		.text = mqtt_bytes(event->filter, strlen(event->filter)),
+	};
 
 	switch (event->kind) {
 	case TWIN_JOINED:
@@ -60,7 +62,7 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		offload_notice_revoked(offload, 0);
 		break;
 	case TWIN_SUBSCRIBED:
-		offload_notice_subscribed(offload, 0, event->key, none, filter);
+		offload_notice_subscribed(offload, 0, event->key, none, &filter);
 		break;
 	}
 	offload_notice_heard(offload, 0, twin->first);
