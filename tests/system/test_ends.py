@@ -12,7 +12,7 @@ import pytest
 
 import mqttraw as mqtt
 from bed import hosts
-from test_monitor import Echo, ECHO_PORT, client_socket, exchange
+from others import Echo, ECHO_PORT, client_socket, exchange
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.monitor_only]
 
