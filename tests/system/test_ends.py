@@ -6,6 +6,7 @@ other has not, and MTUs that differ from side to side.
 
 import contextlib
 import os
+import re
 import socket
 
 import pytest
@@ -87,6 +88,15 @@ SIZES = [pytest.param(*sizes, marks=() if sizes == (9000, 1500) else pytest.mark
                        (9000, 576))]
 
 
+def largest_segment(bed):
+    """Of those that a client has got a large message in, as its kernel has seen them."""
+    with bed.client("large") as client:
+        client.subscribe("large")
+        client.publish("large", bytes(60000), kept=(kept := []))
+        assert kept or client.payloads(1) == [bytes(60000)]
+        return max(int(size) for size in re.findall(r"rcvmss:(\d+)", told_of(bed, "clients")))
+
+
 @pytest.mark.parametrize("clients,broker", SIZES)
 def test_networks_of_different_mtu(open_bed, mode, request, clients, broker):
     """Each half cuts its stream as its side has it; what passes is as large as both ends agreed."""
@@ -95,6 +105,7 @@ def test_networks_of_different_mtu(open_bed, mode, request, clients, broker):
     bed = open_bed(mode, "--mtu", f"{clients},{broker}")
     try:
         converse(bed, "mtu")
+        assert clients - 100 < largest_segment(bed) <= clients - 40
         data = os.urandom(300_000 if bed.is_impaired else 3_000_000)
         with Echo(bed, hosts.LISTEN), client_socket(bed, socket.SOCK_STREAM, hosts.LISTEN) as sock:
             sock.connect((hosts.LISTEN, ECHO_PORT))
