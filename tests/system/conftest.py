@@ -23,7 +23,7 @@ import pytest
 
 pytest.register_assert_rewrite("bed")  # what it asserts is shown as what a test asserts
 
-from bed import BUILD, MODES, Bed  # noqa: E402
+from bed import BUILD, MODES, REPOSITORY, Bed  # noqa: E402
 from brokers import BROKERS, VERSION_NAMES  # noqa: E402
 
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
@@ -48,6 +48,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "every_time(*modes): runs in these without -m full, too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
     config.addinivalue_line("markers", "good_wires(reason): holds of no TCP over bad ones")
+    # What is known, and not ours, is not said.
+    leaks = os.path.join(REPOSITORY, "tests", "lsan.supp")
+    os.environ.setdefault("LSAN_OPTIONS", f"print_suppressions=0:suppressions={leaks}")
     # A test run that is told to stop takes its testbeds down, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     atexit.register(take_down_all)
