@@ -49,6 +49,8 @@ static void offload_start(struct world *world)
 		(struct net_endpoint){.address = host_address(HOST_BROKER), .port = PORT_BROKER};
 	bump->broker.knowledge = OFFLOAD_KNOWLEDGE_WIRE;
 	bump->broker.authorization = OFFLOAD_AUTHORIZATION_OPEN;
+	if (world_has(world, END_TO_END, world->seed & 1))
+		bump->broker.ack = OFFLOAD_ACK_END_TO_END;
 	bump->config.brokers = &bump->broker;
 	bump->config.brokers_count = 1;
 	bump->config.sessions_max = 16;

@@ -40,6 +40,7 @@ const char *const world_dimension_names[DIMENSIONS] = {
 	[MQTT_5] = "mqtt-5",
 	[BROKER_MESSAGES] = "broker-messages",
 	[BYSTANDERS] = "bystanders",
+	[END_TO_END] = "end-to-end",
 };
 
 bool world_has(const struct world *world, enum dimension dimension, bool drawn)

@@ -81,6 +81,7 @@ enum dimension {
 	MQTT_5,
 	BROKER_MESSAGES,
 	BYSTANDERS,
+	END_TO_END, // acknowledgements, in every other run
 	DIMENSIONS,
 };
 extern const char *const world_dimension_names[DIMENSIONS];
