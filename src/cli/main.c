@@ -5,6 +5,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "cli/trace.h"
 #include "offramp/v1/admin.pb-c.h"
 
@@ -187,6 +188,7 @@ static char *help_filter(int key, const char *text, void *input)
 	fputs("Asks a running offrampd.\n\nCommands:\n", out);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-15s%s\n", commands[i]->name, commands[i]->summary);
+	fprintf(out, "  %-15s%s\n", RUN_NAME, RUN_SUMMARY);
 	fclose(out);
 	return list;
 }
@@ -250,7 +252,7 @@ int main(int argc, char **argv)
 		.children = children,
 		.options = option_table,
 		.parser = option_parse,
-		.args_doc = "COMMAND\ntrace --pcapng FILE [EXPRESSION]",
+		.args_doc = "COMMAND\ntrace --pcapng FILE [EXPRESSION]\nrun -- COMMAND…",
 		.doc = "",
 		.help_filter = help_filter,
 	};
@@ -262,6 +264,9 @@ int main(int argc, char **argv)
 
 	int status;
 
+	// What follows it is another program's.
+	if (argc > 1 && strcmp(argv[1], RUN_NAME) == 0)
+		return run_main(argc - 1, argv + 1);
 	options.change.add = options.add;
 	options.change.remove = options.remove;
 	argp_err_exit_status = EXIT_USAGE;

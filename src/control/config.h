@@ -26,9 +26,10 @@
 
 struct payload_pool_config;
 
-enum config_mode { // how clients meet their broker; socket will stand beside
+enum config_mode { // how clients meet their broker
 	CONFIG_MODE_STACK,
 	CONFIG_MODE_MONITOR,
+	CONFIG_MODE_SOCKET,
 };
 
 enum config_bridge {	       // what happens to traffic that is not Offramp's
@@ -79,6 +80,12 @@ struct config_memory { // all per worker
 	uint32_t send_pieces;	// entries in all send queues together
 };
 
+struct config_socket { // socket mode
+	const char *path; // where processes attach; absolute
+	uint32_t group;	  // that may; UINT32_MAX: the daemon's own
+	uint64_t memory;  // bytes for what is under way between the workers and one process
+};
+
 struct config_keep_alive {
 	uint64_t idle_us; // 0: off
 	uint64_t interval_us;
@@ -125,6 +132,7 @@ struct config {
 	struct config_memory memory;
 	struct tcp_config tcp; // connections_max, pieces_max, keep_alive, secret: config_to_tcp()'s
 	struct config_keep_alive keep_alive;
+	struct config_socket socket;
 
 	const char *secret_file;    // NULL: none
 	const char *control_socket; // absolute path

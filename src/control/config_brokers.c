@@ -185,13 +185,25 @@ static void resolve_listen(struct config_document *document, const struct raw_br
 		check_own(document, path, raw->listen, config, &broker->listen.address);
 }
 
+// False after one error line.
+static bool check_address(struct config_document *document, const struct raw_broker *raw,
+	const char *path, const struct config *config)
+{
+	if (raw->address)
+		return true;
+	config_document_error(document, path, "missing; it has no default with 'mode: %s'",
+		config_mode_name(config->mode));
+	return false;
+}
+
 static int resolve_peer(struct config_document *document, const struct raw_broker *raw, unsigned i,
 	const struct config *config, struct offload_broker_config *broker)
 {
 	char path[CONFIG_PATH_MAX];
 
 	config_path(path, "brokers[%u].address", i);
-	if (!resolve_endpoint(document, path, raw->address, &broker->address))
+	if (!check_address(document, raw, path, config) ||
+		!resolve_endpoint(document, path, raw->address, &broker->address))
 		return 0;
 	if (config_port_of_address(config, &broker->address.address)) {
 		config_document_error(document, path,
@@ -203,12 +215,13 @@ static int resolve_peer(struct config_document *document, const struct raw_broke
 
 // A broker that clients connect to themselves.
 static void resolve_passed(struct config_document *document, const struct raw_broker *raw,
-	unsigned i, struct offload_broker_config *broker)
+	unsigned i, const struct config *config, struct offload_broker_config *broker)
 {
 	char path[CONFIG_PATH_MAX];
 
-	if (resolve_endpoint(document, config_path(path, "brokers[%u].address", i), raw->address,
-		    &broker->address))
+	config_path(path, "brokers[%u].address", i);
+	if (check_address(document, raw, path, config) &&
+		resolve_endpoint(document, path, raw->address, &broker->address))
 		broker->listen = broker->address;
 	if (raw->listen)
 		config_document_error(document, config_path(path, "brokers[%u].listen", i),
@@ -218,6 +231,23 @@ static void resolve_passed(struct config_document *document, const struct raw_br
 		config_document_error(document, config_path(path, "brokers[%u].sources", i),
 			"with 'mode: monitor' the broker sees the clients' addresses; valid "
 			"choices: none");
+}
+
+// A broker whose sockets live here.
+static void resolve_attached(struct config_document *document, const struct raw_broker *raw,
+	unsigned i, const struct config *config, struct offload_broker_config *broker)
+{
+	char path[CONFIG_PATH_MAX];
+
+	resolve_listen(document, raw, i, config, broker);
+	broker->address = broker->listen;
+	if (raw->address)
+		config_document_error(document, config_path(path, "brokers[%u].address", i),
+			"with 'mode: socket' the broker is a process that attaches; valid choices: "
+			"none");
+	if (raw->sources_count > 0)
+		config_document_error(document, config_path(path, "brokers[%u].sources", i),
+			"with 'mode: socket' nothing connects to the broker; valid choices: none");
 }
 
 static int resolve_broker(struct config_document *document, const struct raw_config *raw_config,
@@ -245,7 +275,12 @@ static int resolve_broker(struct config_document *document, const struct raw_con
 	resolve_capture(document, &raw->capture, i, &broker->capture);
 
 	if (config->mode == CONFIG_MODE_MONITOR) {
-		resolve_passed(document, raw, i, broker);
+		resolve_passed(document, raw, i, config, broker);
+		resolve_names(document, raw_config, i, config);
+		return 0;
+	}
+	if (config->mode == CONFIG_MODE_SOCKET) {
+		resolve_attached(document, raw, i, config, broker);
 		resolve_names(document, raw_config, i, config);
 		return 0;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Resolver of `control`: the control socket, and the endpoints beside it. What can be
+// Resolver of `control`: the control socket, and the endpoints beside it; and of `socket`. What can be
 // reached from another machine is open to nobody without a certificate.
 
 #include "control/config_resolve.h"
@@ -40,25 +40,32 @@ static bool is_loopback(const struct net_address *address)
 
 // --- addresses -----------------------------------------------------------------------------------
 
-static void resolve_group(struct config_document *document, const char *path, const char *name,
-	struct config_endpoint *endpoint)
+// UINT32_MAX: none is named.
+static uint32_t group_of(struct config_document *document, const char *path, const char *name)
 {
 	const struct group *group;
+	uint32_t number;
 	char *end;
 
-	endpoint->group = UINT32_MAX;
 	if (!name)
-		return;
-	if (!endpoint->path) {
-		config_document_error(document, path, "only a unix socket has a group");
-		return;
-	}
+		return UINT32_MAX;
 	group = getgrnam(name);
-	endpoint->group = group ? group->gr_gid : strtoul(name, &end, 10);
+	number = group ? group->gr_gid : strtoul(name, &end, 10);
 	if (!group && *end)
 		config_document_error(document, path,
 			"'%s' is no group here; valid choices: a name of group(5), or a number",
 			name);
+	return number;
+}
+
+static void resolve_group(struct config_document *document, const char *path, const char *name,
+	struct config_endpoint *endpoint)
+{
+	endpoint->group = UINT32_MAX;
+	if (name && !endpoint->path)
+		config_document_error(document, path, "only a unix socket has a group");
+	else
+		endpoint->group = group_of(document, path, name);
 }
 
 // True when the address makes sense.
@@ -169,4 +176,17 @@ int config_resolve_control(
 	}
 	resolve_hooks(config);
 	return err;
+}
+
+void config_resolve_socket(
+	struct config_document *document, const struct raw_socket *raw, struct config *config)
+{
+	config->socket.path = raw->path ? raw->path : CONFIG_CHANNEL_DEFAULT;
+	check_socket(document, "socket.path", config->socket.path);
+	config->socket.group = group_of(document, "socket.group", raw->group);
+	config_resolve_numbers(document, CONFIG_SECTION_SOCKET, "socket", raw, &config->socket);
+	if (config->mode != CONFIG_MODE_SOCKET && (raw->path || raw->group || raw->memory))
+		config_document_error(document, "socket",
+			"with 'mode: %s' no process attaches; valid choices: none",
+			config_mode_name(config->mode));
 }

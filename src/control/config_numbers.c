@@ -94,6 +94,10 @@ static const struct config_number memory_numbers[] = {
 	MEMORY(send_pieces, COUNT, 4096, 1048576, 268435456),
 };
 
+static const struct config_number socket_numbers[] = {
+	NUMBER(raw_socket, memory, config_socket, memory, SIZE, 1 * MIB, 64 * MIB, 64 * GIB),
+};
+
 #define TCP(member, field, kind, ...) NUMBER(raw_tcp, member, tcp_config, field, kind, __VA_ARGS__)
 static const struct config_number tcp_numbers[] = {
 	TCP(receive_buffer, receive_buffer, SIZE, 16 * KIB, 256 * KIB, 16 * MIB),
@@ -133,5 +137,6 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 	[CONFIG_SECTION_WORKERS] = SECTION("workers", workers_numbers),
 	[CONFIG_SECTION_MEMORY] = SECTION("memory", memory_numbers),
 	[CONFIG_SECTION_TCP] = SECTION("tcp", tcp_numbers),
+	[CONFIG_SECTION_SOCKET] = SECTION("socket", socket_numbers),
 	[CONFIG_SECTION_KEEP_ALIVE] = SECTION("tcp.keep_alive", keep_alive_numbers),
 };

@@ -99,6 +99,10 @@ struct raw_tcp {
 	struct raw_keep_alive keep_alive;
 };
 
+struct raw_socket {
+	char *path, *group, *memory;
+};
+
 struct raw_tls {
 	char *certificate, *key, *client_ca;
 };
@@ -137,6 +141,7 @@ struct raw_config {
 	struct raw_memory memory;
 	struct raw_tcp tcp;
 	char *secret_file;
+	struct raw_socket socket;
 	struct raw_control control;
 	struct raw_log log;
 };
@@ -170,10 +175,12 @@ enum config_section_id {
 	CONFIG_SECTION_WORKERS,	   // raw_workers → config
 	CONFIG_SECTION_MEMORY,	   // raw_memory → config_memory
 	CONFIG_SECTION_TCP,	   // raw_tcp → tcp_config
+	CONFIG_SECTION_SOCKET,	   // raw_socket → config_socket
 	CONFIG_SECTION_KEEP_ALIVE, // raw_keep_alive → config_keep_alive
 	CONFIG_SECTIONS,
 };
 
 extern const struct config_section config_sections[CONFIG_SECTIONS];
 
-#define CONFIG_SOCKET_DEFAULT "/run/offramp/offramp.sock"
+#define CONFIG_SOCKET_DEFAULT  "/run/offramp/offramp.sock"
+#define CONFIG_CHANNEL_DEFAULT "/run/offramp/channel.sock"

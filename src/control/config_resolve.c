@@ -215,6 +215,7 @@ int config_resolve(
 		err = config_resolve_brokers(document, raw, ret_config);
 	if (!err)
 		err = config_resolve_control(document, &raw->control, ret_config);
+	config_resolve_socket(document, &raw->socket, ret_config);
 	if (!err && config_document_errors(document))
 		err = -EINVAL;
 	return err;

@@ -42,6 +42,9 @@ int config_resolve_brokers(
 // control.listen. -ENOMEM or 0.
 int config_resolve_control(
 	struct config_document *document, const struct raw_control *raw, struct config *config);
+// socket.
+void config_resolve_socket(
+	struct config_document *document, const struct raw_socket *raw, struct config *config);
 // Reads and checks the files of a `tls` section, which stands at `path`. -ENOMEM or 0.
 int config_tls_create(struct config_document *document, const char *path, const struct raw_tls *raw,
 	struct config_tls **ret_tls);

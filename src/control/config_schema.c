@@ -28,6 +28,7 @@ static const cyaml_schema_value_t core_entry = {
 static const cyaml_strval_t modes[] = {
 	{"stack", CONFIG_MODE_STACK},
 	{"monitor", CONFIG_MODE_MONITOR},
+	{"socket", CONFIG_MODE_SOCKET},
 };
 static const cyaml_strval_t bridges[] = {
 	{"none", CONFIG_BRIDGE_NONE},
@@ -185,7 +186,7 @@ static const cyaml_schema_field_t client_fields[] = {
 static const cyaml_schema_field_t broker_fields[] = {
 	TEXT(struct raw_broker, name),
 	OPTIONAL_TEXT(struct raw_broker, listen),
-	TEXT(struct raw_broker, address),
+	OPTIONAL_TEXT(struct raw_broker, address),
 	LIST(struct raw_broker, sources, OPTIONAL, &text_entry, 0),
 	CHOICE(struct raw_broker, knowledge, knowledges),
 	CHOICE(struct raw_broker, authorization, authorizations),
@@ -269,6 +270,13 @@ static const cyaml_schema_field_t control_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t socket_fields[] = {
+	OPTIONAL_TEXT(struct raw_socket, path),
+	OPTIONAL_TEXT(struct raw_socket, group),
+	OPTIONAL_TEXT(struct raw_socket, memory),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_ENUM_PTR("level", OPTIONAL | CYAML_FLAG_STRICT, struct raw_log, level,
 		log_levels, COUNT(log_levels)),
@@ -287,6 +295,7 @@ static const cyaml_schema_field_t root_fields[] = {
 	CYAML_FIELD_MAPPING("tcp", OPTIONAL, struct raw_config, tcp, tcp_fields),
 	CHOICE(struct raw_config, bridge, bridges),
 	OPTIONAL_TEXT(struct raw_config, secret_file),
+	CYAML_FIELD_MAPPING("socket", OPTIONAL, struct raw_config, socket, socket_fields),
 	CYAML_FIELD_MAPPING("control", OPTIONAL, struct raw_config, control, control_fields),
 	CYAML_FIELD_MAPPING("log", OPTIONAL, struct raw_config, log, log_fields),
 	CYAML_FIELD_END,

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "attach/monitor.h"
+#include "attach/sockets.h"
 #include "attach/stack.h"
 #include "base/payload.h"
 #include "offload/offload.h"
@@ -40,6 +41,7 @@ struct gauges {
 	const struct offload *offload;
 	const struct stack *stack;
 	const struct monitor *monitor;
+	const struct sockets *sockets;
 	// A family each.
 	uint64_t in_use[GAUGES];
 	uint64_t size[GAUGES];
@@ -84,6 +86,7 @@ int gauges_create(const struct gauges_sources *sources, struct gauges **ret_gaug
 	gauges->offload = sources->offload;
 	gauges->stack = sources->stack;
 	gauges->monitor = sources->monitor;
+	gauges->sockets = sources->sockets;
 	*ret_gauges = gauges;
 	return 0;
 }
@@ -133,7 +136,9 @@ void gauges_update(struct gauges *gauges)
 	update_tcp(gauges);
 	gauge_set(gauges, GAUGE_FRAMES_RX, frames_usage(pools->rx, pools->rx_count));
 	gauge_set(gauges, GAUGE_FRAMES_TX, frames_usage(pools->tx, pools->tx_count));
-	gauge_set(gauges, GAUGE_FLOWS, stack_usage(gauges->stack));
+	gauge_set(gauges, GAUGE_FLOWS,
+		gauges->sockets != NULL ? sockets_usage(gauges->sockets)
+					: stack_usage(gauges->stack));
 	if (gauges->monitor != NULL)
 		gauge_set(gauges, GAUGE_TRACKS, monitor_usage(gauges->monitor));
 	offload_usage(gauges->offload, &offload);

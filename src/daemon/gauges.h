@@ -13,6 +13,7 @@ struct gauges;
 struct monitor;
 struct offload;
 struct payload_pool;
+struct sockets;
 struct stack;
 struct tcp_stack;
 
@@ -23,6 +24,7 @@ struct gauges_sources {
 	const struct offload *offload;
 	const struct stack *stack;
 	const struct monitor *monitor; // NULL: not this mode
+	const struct sockets *sockets; // likewise
 };
 int gauges_create(const struct gauges_sources *sources, struct gauges **ret_gauges);
 void gauges_destroy(struct gauges *gauges); // accepts NULL

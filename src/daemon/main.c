@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "control/config.h"
 #include "control/control.h"
+#include "daemon/door.h"
 #include "daemon/flows_file.h"
 #include "daemon/ledger_file.h"
 #include "daemon/memory.h"
@@ -57,6 +58,7 @@ struct daemon {
 	struct crossing *changes, *parcels;
 	struct control_source source;
 	struct control *control;
+	struct door *door; // NULL: not socket mode
 	struct watch *watch;
 	sigset_t signals;
 	bool eal;
@@ -133,7 +135,11 @@ static void announce(const struct config *config)
 		const struct offload_broker_config *broker = &config->brokers[i];
 		char listen[NET_ENDPOINT_STRLEN], address[NET_ENDPOINT_STRLEN];
 
-		if (config->mode == CONFIG_MODE_MONITOR)
+		if (config->mode == CONFIG_MODE_SOCKET)
+			log_info("broker",
+				"%s: clients connect to %s, once a process listens there",
+				broker->name, net_endpoint_format(&broker->listen, listen));
+		else if (config->mode == CONFIG_MODE_MONITOR)
 			log_info("broker", "%s: connections to %s are adopted", broker->name,
 				net_endpoint_format(&broker->address, address));
 		else
@@ -398,6 +404,9 @@ static int daemon_start(struct daemon *daemon)
 		return rc;
 	if ((rc = start_control(daemon)) < 0)
 		return rc;
+	if (daemon->config->mode == CONFIG_MODE_SOCKET &&
+		(rc = door_open(daemon->config, daemon->workers, &daemon->door)) < 0)
+		return rc;
 	return watch_create(daemon->config, daemon->ports, daemon->workers, &daemon->watch);
 }
 
@@ -528,6 +537,7 @@ static void daemon_stop(struct daemon *daemon)
 	unsigned workers = daemon->workers == NULL ? 0 : daemon->config->workers;
 
 	control_stop(daemon->control);
+	door_close(daemon->door);
 	watch_destroy(daemon->watch);
 	if (daemon->running > 0)
 		stop_workers(daemon);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "attach/monitor.h"
+#include "attach/sockets.h"
 #include "attach/stack.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -203,7 +204,12 @@ static int create_attach(struct worker *worker, const struct worker_setup *setup
 {
 	const struct stack_share share = {is_ours, worker};
 	bool monitors = worker->config->mode == CONFIG_MODE_MONITOR;
-	int rc = stack_create(&worker->offload_config, worker->offload, worker->tcp, !monitors,
+	int rc;
+
+	if (worker->config->mode == CONFIG_MODE_SOCKET)
+		return sockets_create(&worker->offload_config, worker->offload, worker->tcp,
+			worker->payloads, clock_now_us(), &worker->sockets);
+	rc = stack_create(&worker->offload_config, worker->offload, worker->tcp, !monitors,
 		worker->steering != NULL ? &share : NULL, clock_now_us(), &worker->stack);
 
 	if (rc == 0 && worker->config->bridge != CONFIG_BRIDGE_NONE)
@@ -250,7 +256,10 @@ static void list_counters(struct worker *worker)
 	struct counter_set *set = worker->sets;
 
 	*set++ = offload_counters(worker->offload);
-	*set++ = stack_counters(worker->stack);
+	if (worker->stack != NULL)
+		*set++ = stack_counters(worker->stack);
+	else
+		*set++ = sockets_counters(worker->sockets);
 	*set++ = tcp_counters(worker->tcp);
 	*set++ = net_counters(worker->net);
 	*set++ = gauges_counters(worker->gauges);
@@ -285,8 +294,9 @@ int worker_create(const struct worker_setup *setup, struct worker **ret_worker)
 	rc = create_floors(worker, setup);
 	if (rc < 0)
 		goto err;
-	rc = gauges_create(&(struct gauges_sources){&worker->pools, worker->payloads, worker->tcp,
-				   worker->offload, worker->stack, worker->monitor},
+	rc = gauges_create(
+		&(struct gauges_sources){&worker->pools, worker->payloads, worker->tcp,
+			worker->offload, worker->stack, worker->monitor, worker->sockets},
 		&worker->gauges);
 	if (rc < 0)
 		goto err;
@@ -312,6 +322,7 @@ void worker_end(struct worker *worker)
 	mailbox_destroy(worker->mailbox);
 	gauges_destroy(worker->gauges);
 	stack_destroy(worker->stack);
+	sockets_destroy(worker->sockets);
 	monitor_destroy(worker->monitor);
 	bridge_destroy(worker->bridge);
 	offload_destroy(worker->offload);
@@ -320,6 +331,7 @@ void worker_end(struct worker *worker)
 	worker->mailbox = NULL;
 	worker->gauges = NULL;
 	worker->stack = NULL;
+	worker->sockets = NULL;
 	worker->monitor = NULL;
 	worker->bridge = NULL;
 	worker->offload = NULL;
@@ -356,6 +368,16 @@ struct offload *worker_offload(struct worker *worker)
 	return worker->offload;
 }
 
+struct sockets *worker_sockets(struct worker *worker)
+{
+	return worker->sockets;
+}
+
+int worker_call(struct worker *worker, struct mailbox_message *message)
+{
+	return mailbox_call(worker->mailbox, message, 1000);
+}
+
 struct report_message {
 	struct mailbox_message message;
 	struct worker_report *report;
@@ -384,5 +406,5 @@ int worker_report(struct worker *worker, struct worker_report *ret_report)
 {
 	struct report_message message = {{report_run}, ret_report};
 
-	return mailbox_call(worker->mailbox, &message.message, 1000);
+	return worker_call(worker, &message.message);
 }

@@ -20,6 +20,7 @@ struct config;
 struct monitor_record;
 struct net;
 struct port;
+struct sockets;
 struct steering;
 struct worker;
 
@@ -75,5 +76,10 @@ struct worker_report {
 	unsigned brokers_count;
 };
 int worker_report(struct worker *worker, struct worker_report *ret_report);
+// Runs on the worker, which is waited for. -EAGAIN, -ETIMEDOUT: it did not, and never will.
+struct mailbox_message;
+int worker_call(struct worker *worker, struct mailbox_message *message);
+// Socket mode, else NULL; what it is told, it is told by worker_call().
+struct sockets *worker_sockets(struct worker *worker);
 // Before the worker runs, and after it has stopped.
 struct offload *worker_offload(struct worker *worker);

@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 
 #include "attach/monitor.h"
+#include "attach/sockets.h"
 #include "attach/stack.h"
 #include "base/clock.h"
 #include "base/mailbox.h"
@@ -153,12 +154,26 @@ static unsigned send_for_workers(struct worker *worker)
 	return total;
 }
 
+static uint64_t attach_next_deadline(const struct worker *worker)
+{
+	return worker->sockets != NULL ? sockets_next_deadline(worker->sockets)
+				       : stack_next_deadline(worker->stack);
+}
+
+static void attach_run(struct worker *worker, uint64_t now_us)
+{
+	if (worker->sockets != NULL)
+		sockets_run(worker->sockets, now_us);
+	else
+		stack_run(worker->stack, now_us);
+}
+
 static uint64_t next_deadline(const struct worker *worker)
 {
 	uint64_t deadlines[] = {
 		tcp_next_deadline(worker->tcp),
 		net_next_deadline(worker->net),
-		stack_next_deadline(worker->stack),
+		attach_next_deadline(worker),
 		worker->monitor != NULL ? monitor_next_deadline(worker->monitor) : WHEEL_NEVER,
 		offload_next_deadline(worker->offload),
 		worker->update_us,
@@ -183,10 +198,14 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 			work += poll_port(worker, &worker->ports[i], now_us);
 	if (worker->steering != NULL)
 		work += poll_workers(worker, now_us);
+	if (worker->sockets != NULL)
+		work += sockets_receive(worker->sockets);
 	// After receiving and before acting on it: what has caused something received comes first.
 	work += offload_hear(worker->offload);
-	stack_run(worker->stack, now_us);
+	attach_run(worker, now_us);
 	offload_run(worker->offload);
+	if (worker->sockets != NULL)
+		sockets_flush(worker->sockets);
 	tcp_flush(worker->tcp);
 	if (now_us >= net_next_deadline(worker->net))
 		net_timers(worker->net, now_us);
@@ -223,15 +242,29 @@ static void load_add(struct load *load, bool worked, uint64_t begin_us, uint64_t
 	load->busy_us = 0;
 }
 
+static void attach_drain(struct worker *worker)
+{
+	if (worker->sockets != NULL)
+		sockets_drain(worker->sockets);
+	else
+		stack_drain(worker->stack);
+}
+
+static bool attach_drained(const struct worker *worker)
+{
+	return worker->sockets != NULL ? sockets_drained(worker->sockets)
+				       : stack_drained(worker->stack);
+}
+
 // Everything that was owed is delivered and said: the worker may go, but others may need it to
 // receive and send.
 static void drain(struct worker *worker, uint64_t now_us)
 {
 	if (!worker->draining) {
 		worker->draining = true;
-		stack_drain(worker->stack);
+		attach_drain(worker);
 	}
-	if (!stack_drained(worker->stack))
+	if (!attach_drained(worker))
 		return;
 	if (worker->drained_us == 0)
 		worker->drained_us = now_us;

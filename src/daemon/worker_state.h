@@ -35,7 +35,8 @@ struct worker {
 	struct net *net;
 	struct tcp_stack *tcp;
 	struct offload *offload;
-	struct stack *stack;
+	struct stack *stack;	 // NULL: socket mode
+	struct sockets *sockets; // NULL: not this mode
 	struct bridge *bridge;	 // NULL: nothing is bridged
 	struct monitor *monitor; // NULL: not this mode
 	struct net_if **netifs;	 // the ports', for those two
@@ -45,7 +46,7 @@ struct worker {
 		uint64_t since_us, busy_us; // of the second that is not over
 		uint64_t permille;	    // of the latest one; read by control
 	} load;
-	struct counter_set sets[8];
+	struct counter_set sets[9];
 	unsigned sets_count;
 	uint32_t order;	  // enum worker_order; written by the main thread
 	uint32_t drained; // read by the main thread

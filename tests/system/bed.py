@@ -39,6 +39,8 @@ MODES = {
     "direct": ("direct",),
     "stack": ("stack",),
     "monitor": ("monitor",),
+    "socket": ("socket",),
+    "socket-impaired": ("socket", "--impair", IMPAIRMENT),
     "monitor-impaired": ("monitor", "--impair", IMPAIRMENT),
     "monitor-bare": ("monitor", *BARE),
     "monitor-bare-impaired": ("monitor", "--impair", IMPAIRMENT, *BARE),

@@ -123,6 +123,10 @@ def is_bare(mode):
     return "--sysctl" in MODES[mode]
 
 
+def is_socket(mode):
+    return MODES[mode][0] == "socket"
+
+
 def is_tested_in(mode, has):
     if has("endpoint" if is_monitor(mode) else "monitor_only"):
         return False
@@ -140,7 +144,8 @@ def parameter_of(mode, has):
     """With -m full, all of it is impaired, runs with several workers and between all kinds of ends."""
     is_always = (has("core") or has("impaired_only") or (mode == "monitor" and has("monitor_only"))
                  ) and not is_bare(mode) and mode != "monitor-workers"
-    is_more = ((is_impaired(mode) or "--workers" in MODES[mode] or is_monitor(mode))
+    is_more = ((is_impaired(mode) or "--workers" in MODES[mode] or is_monitor(mode)
+                or is_socket(mode))
                and not is_always and not is_named(mode, has))
     return pytest.param(mode, marks=[pytest.mark.full] if is_more else [])
 

@@ -103,12 +103,16 @@ class Bed:
         self.add_client_addresses(clients)
         self._raise_file_limit()
         recipe = self._recipe(broker, plugin, settings)
-        self.state["commands"]["broker"] = {"argv": recipe.argv, "cwd": recipe.cwd}
         self.state["seconds"] = seconds = seconds or recipe.serves_within_s
+        commands = {"broker": {"argv": recipe.argv, "cwd": recipe.cwd}}
         if mode != "direct":
             entry = {"name": recipe.name, **recipe.keys}
-            self.state["commands"]["daemon"] = self._daemon_command(
+            commands["daemon"] = self._daemon_command(
                 entry, config, impair, workers, plugin, mtus)
+        if mode == "socket":  # the broker's sockets live in the daemon
+            commands["broker"]["argv"] = self._attached(recipe.argv)
+            commands = dict(reversed(commands.items()))
+        self.state["commands"] = commands
         deadline = time.monotonic() + seconds
         for who in self.state["commands"]:
             self._start(who, deadline)
@@ -139,6 +143,11 @@ class Bed:
                               self.state["port"], self.control_socket, broker, config, impair,
                               self.state["ipv6"], workers, "broker" if plugin else None, mtus)
         return {"argv": [path, "-c", file], "cwd": self.directory}
+
+    def _attached(self, argv):
+        """The command, on the daemon's sockets."""
+        cli = os.path.join(self.state["build"], "offramp")
+        return [cli, "run", "--channel", configs.channel_socket(self.directory), "--", *argv]
 
     @staticmethod
     def _raise_file_limit():
@@ -172,7 +181,7 @@ class Bed:
         self.state["processes"][who] = processes.spawn(
             inside, self._path(LOGS[who][-1]), command["cwd"])
         self._save()
-        if who == "broker":
+        if who == "broker" and self.state["mode"] != "socket":
             address, port = self.state["broker_address"], self.state["port"]
             self._wait(who, lambda: ready.accepts(self.name, role, address, port), deadline)
 

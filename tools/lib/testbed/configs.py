@@ -27,10 +27,9 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
              **addresses(mode, hosts.LISTEN, hosts.LISTEN6)},
             {"name": "broker", "device": f"net_{io}1,iface=broker{rings[1]}",
              **addresses(mode, hosts.SOURCE, hosts.SOURCE6)},
-        ],
+        ][:1 if mode == "socket" else 2],
         "brokers": [
             {"name": broker["name"],
-             "address": hosts.endpoint(hosts.broker_address(mode, ipv6), port),
              **meeting_place(mode, port, ipv6),
              # Declared: every client comes this way, and there are no ACLs.
              "knowledge": proof or "wire",
@@ -40,6 +39,7 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
         "workers": {"cores": worker_cores(cores, workers), "control_core": cores[0],
                     "idle": "adaptive"},
         "control": {"socket": control_socket},
+        **({"socket": {"path": channel_socket(directory)}} if mode == "socket" else {}),
         "log": {"level": "info"},
     }
     if overlay_path:
@@ -63,6 +63,11 @@ def ring(io, workers, mtu):
     return arguments
 
 
+def channel_socket(directory):
+    """Where the broker attaches in socket mode."""
+    return os.path.join(directory, "channel.sock")
+
+
 def addresses(mode, *own):
     """Offramp's own on a port; a bump in the wire has none."""
     return {} if mode == "monitor" else {"addresses": [hosts.prefixed(a) for a in own]}
@@ -70,9 +75,12 @@ def addresses(mode, *own):
 
 def meeting_place(mode, port, ipv6):
     """Where clients and broker meet Offramp, if they do."""
+    address = hosts.endpoint(hosts.broker_address(mode, ipv6), port)
     if mode == "monitor":
-        return {}
-    return {"listen": hosts.endpoint(hosts.listen_address(ipv6), port),
+        return {"address": address}
+    if mode == "socket":
+        return {"listen": address}
+    return {"listen": hosts.endpoint(hosts.listen_address(ipv6), port), "address": address,
             "sources": [hosts.SOURCE6 if ipv6 else hosts.SOURCE]}
 
 

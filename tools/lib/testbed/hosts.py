@@ -11,6 +11,9 @@
     monitor   clients eth0 198.18.0.2 ── clients ┐         ┌ broker ── eth0 198.18.0.1 broker
                                                  └ offramp ┘
 
+    socket    clients eth0 198.18.0.2 ── clients ─ offramp       broker: no wire, its sockets live in
+                                              198.18.0.1         Offramp
+
 Clients find the broker at 198.18.0.1 in all modes. Every host has an IPv6 address too, with the
 same last number: 2001:db8:18::/64 on the clients' side, 2001:db8:19::/64 on the broker's. The
 kernel's ends in the offramp namespace have no address, no IPv6 and no ARP: only the daemon speaks
@@ -31,11 +34,11 @@ from . import processes
 ROLES = ("clients", "offramp", "broker")
 LISTEN = "198.18.0.1"  # where clients connect, in every mode
 CLIENT = "198.18.0.2"
-BROKER = {"direct": LISTEN, "monitor": LISTEN, "stack": "198.19.0.2"}  # where the broker listens
+BROKER = {"direct": LISTEN, "monitor": LISTEN, "stack": "198.19.0.2", "socket": LISTEN}  # where the broker listens
 SOURCE = "198.19.0.1"  # where Offramp's connections to the broker come from
 LISTEN6 = "2001:db8:18::1"
 CLIENT6 = "2001:db8:18::2"
-BROKER6 = {"direct": LISTEN6, "monitor": LISTEN6, "stack": "2001:db8:19::2"}
+BROKER6 = {"direct": LISTEN6, "monitor": LISTEN6, "stack": "2001:db8:19::2", "socket": LISTEN6}
 SOURCE6 = "2001:db8:19::1"
 PREFIX_LENGTH = 16
 PREFIX6_LENGTH = 64
@@ -113,12 +116,13 @@ def create(name, mode, mtus=MTUS, sysctls=()):
         _wire(clients, "eth0", broker, "eth0")
     else:
         _wire(clients, "eth0", offramp, "clients")
-        _wire(broker, "eth0", offramp, "broker")
         _silence(offramp, "clients")
+    if mode in ("monitor", "stack"):
+        _wire(broker, "eth0", offramp, "broker")
         _silence(offramp, "broker")
     for address in (CLIENT, CLIENT6):
         _address(clients, address)
-    for address in (BROKER[mode], BROKER6[mode]):
+    for address in (BROKER[mode], BROKER6[mode]) if mode != "socket" else ():
         _address(broker, address)
     if mode == "stack":
         for gateway in (LISTEN, LISTEN6):

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+#
+# Control messages between offrampd and a process that lives on its TCP (src/channel). The first two
+# kinds cross the unix socket, the others the lanes. Calls have a number that their answer repeats.
+# src/channel/message.c encodes and decodes this by hand; the capnp tool checks it in the tests.
+
+@0xd1b6c4a0f3e58e27;
+
+struct Endpoint {
+  address @0 :Data;      # 4 or 16 octets; all zero: every address
+  port @1 :UInt16;
+}
+
+struct Hello {           # a process that wants to attach
+  version @0 :UInt16;
+  pid @1 :UInt32;
+  name @2 :Text;         # of the program, for listings
+}
+
+struct Welcome {         # and what it is given: a memory with one region a lane
+  version @0 :UInt16;
+  lanes @1 :UInt16;
+  epoch @2 :UInt64;      # of the daemon's run
+  laneBytes @3 :UInt64;
+  listens @4 :List(Endpoint);  # what is to be listened on here
+  icmp @5 :Bool;         # raw sockets are served
+}
+
+struct Refused {
+  reason @0 :Text;
+}
+
+struct Listen {          # answered with Done
+  listener @0 :UInt32;   # the process's own number
+  endpoint @1 :Endpoint;
+  backlog @2 :UInt32;
+  ipv6Only @4 :Bool;     # the unspecified address does not take IPv4
+  accepts @3 :Bool;      # it looks for connections; again with another value when that changes
+}
+
+struct Unlisten {        # connections that wait to be accepted are reset; not answered
+  listener @0 :UInt32;
+}
+
+struct Option {          # of a connection; not answered
+  slot @0 :UInt32;
+  option @1 :Kind;
+  value @2 :Int32;
+
+  enum Kind {
+    noDelay @0;
+    keepAlive @1;        # on, off
+    keepIdle @2;         # seconds
+    keepInterval @3;     # seconds
+    keepCount @4;
+    linger @5;           # seconds; -1: off
+  }
+}
+
+struct Info {            # of a connection; answered with InfoIs
+  slot @0 :UInt32;
+}
+
+struct InfoIs {
+  state @0 :UInt8;       # as Linux numbers them in struct tcp_info
+  mss @1 :UInt32;
+  cwnd @2 :UInt32;       # octets
+  rttUs @3 :UInt32;
+  rttVarUs @4 :UInt32;
+  retransmits @5 :UInt32;
+  unacked @6 :UInt64;    # octets sent, and not acknowledged
+}
+
+struct Done {
+  error @0 :UInt16;      # errno of the process's system; 0: none
+}
+
+struct Message {
+  call @0 :UInt32;
+  union {
+    hello @1 :Hello;
+    welcome @2 :Welcome;
+    refused @3 :Refused;
+    listen @4 :Listen;
+    unlisten @5 :Unlisten;
+    option @6 :Option;
+    info @7 :Info;
+    infoIs @8 :InfoIs;
+    done @9 :Done;
+  }
+}

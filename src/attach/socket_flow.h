@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// One client's connection to a process, and the processes. Internal to the floor.
+//
+//   KNOCKING  SYN held: nobody listens with room for it
+//   SHAKING   SYN-ACK sent
+//   STANDING  the handshake is complete; no process takes it yet (its kernel would have it in the
+//             listening socket's queue)
+//   OPEN      a process has it, and the offload
+//   ENDING    the client's side is gone; the process has not taken all that it had sent
+//
+// A slot whose flow is gone stays the process's until its descriptor is closed.
+
+#pragma once
+
+#include "attach/bytes.h"
+#include "attach/sockets.h"
+#include "base/list.h"
+#include "base/wheel.h"
+#include "channel/lane.h"
+#include "offload/offload.h"
+#include "tcp/tcp.h"
+
+#define SOCKETS_LISTENERS_MAX 64 // of a process
+
+enum sockets_refusal { SOCKETS_REFUSED_FULL, SOCKETS_REFUSED_DRAINING, SOCKETS_REFUSALS };
+enum { SOCKETS_RESET_CLIENT, SOCKETS_RESET_BROKER, SOCKETS_RESET_OFFRAMP, SOCKETS_RESETS };
+
+struct sockets_counters {
+	uint64_t accepted;
+	uint64_t refused[SOCKETS_REFUSALS];
+	uint64_t resets[SOCKETS_RESETS];
+	uint64_t processes; // attached now
+	uint64_t broken;    // lanes given up
+	uint64_t wakes;
+};
+
+struct socket_listener {
+	uint32_t number; // the process's
+	unsigned broker;
+	uint32_t backlog;
+	bool accepts; // looks for connections: another process may do so in its place
+	bool used;
+};
+
+// In a process's table of flows: the flow is gone, and the process has not closed its descriptor.
+#define SOCKET_SLOT_LEFT ((struct socket_flow *)1)
+
+struct socket_process {
+	struct sockets *sockets;
+	struct lane *lane; // NULL: the place is free
+	void (*wake)(void *ctx);
+	void *wake_ctx;
+	bool wake_wanted;
+	bool broken; // read by control
+	bool ended;  // and what it had is ended
+	struct socket_listener listeners[SOCKETS_LISTENERS_MAX];
+	struct socket_flow **flows; // by slot; NULL: free
+	uint32_t *free_slots;
+	uint32_t free_count;
+};
+
+struct sockets {
+	const struct offload_config *config;
+	struct offload *offload;
+	struct tcp_stack *tcp;
+	struct payload_pool *payloads;
+	struct tcp_pcb **listeners; // one a broker; NULL: nobody listens
+	unsigned *turns;	    // one a broker: whose turn it was
+	struct socket_process processes[SOCKETS_PROCESSES_MAX];
+	struct slab *flows;
+	struct list waiting; // KNOCKING and STANDING, as they came
+	struct list ready;   // OPEN and ENDING: something is new
+	struct wheel timers;
+	uint64_t now_us;
+	uint64_t freed; // flows that have ended: tells whether one ended meanwhile
+	bool draining;
+	bool look; // somebody who waits may find a place
+	struct sockets_counters counters;
+};
+
+enum socket_flow_state {
+	SOCKET_KNOCKING,
+	SOCKET_SHAKING,
+	SOCKET_STANDING,
+	SOCKET_OPEN,
+	SOCKET_ENDING
+};
+
+struct socket_flow {
+	struct sockets *sockets;
+	struct client *client;		// OPEN
+	struct tcp_pcb *pcb;		// NULL: ENDING
+	struct socket_process *process; // from OPEN on
+	uint32_t slot;
+	unsigned broker;
+	enum socket_flow_state state;
+	struct bytes in;  // from the process, out of its reach
+	struct bytes out; // for the process, for which its stream has no room
+	struct list link; // waiting or ready
+	struct wheel_timer timer;
+	int error; // ENDING: how; of a process that is gone: had it left something unread?
+	struct tcp_keep_alive keep_alive; // as the process has set it
+	bool keeps_alive;
+	bool down_ended; // the client's FIN was seen, and what it sent dealt with
+	bool end_sent;	 // and the process has been told
+	bool up_ended;	 // the process's end was carried on
+	bool down_dead;	 // the client is gone; what it sent before is still on its way
+};
+
+// --- flows (socket_flow.c) -----------------------------------------------------------------------
+
+// A client knocks, or stands there already. Takes the pcb.
+void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *pcb, bool standing);
+// Something happened to the pcb.
+void socket_flow_event(struct socket_flow *flow, uint32_t events);
+void socket_flow_timeout(struct socket_flow *flow);
+// Whoever waits, once more.
+void socket_flows_place(struct sockets *sockets);
+// What the process has written is taken out of its reach. Returns how many octets.
+uint64_t socket_flow_take(struct socket_flow *flow);
+// Something is new on the process's side.
+void socket_flow_run(struct socket_flow *flow);
+// The process is gone, or has broken the lane.
+void socket_flow_orphan(struct socket_flow *flow);
+void socket_flow_drain(struct socket_flow *flow);
+void socket_flow_abort(struct socket_flow *flow);
+
+// --- slots (sockets.c) ---------------------------------------------------------------------------
+
+// Who listens for the broker and has a free slot, in turn. NULL: nobody.
+struct socket_process *sockets_listener(
+	struct sockets *sockets, unsigned broker, uint32_t *ret_number);
+uint32_t socket_slot_take(struct socket_process *process);
+// The daemon has done with the slot; it is free when the process has, too.
+void socket_slot_settle(struct socket_process *process, uint32_t slot);
+// How many connections may wait for the broker's processes; 0: nobody listens.
+uint32_t sockets_backlog(const struct sockets *sockets, unsigned broker);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Socket mode: the broker's own sockets live here. A process (src/shim) attaches over a lane
+// (channel/lane.h), says on which of the configured addresses it listens, and is given the
+// connections that come. There is no TCP on the broker's side: what it writes is in the lane, and
+// so is what passes to it.
+//
+//   client ── pcb ── offload ── flow ── slot of a lane ── the broker's descriptor
+//
+// Several processes may listen on one address: connections go round among those that look for them.
+// Works on the worker's thread; lanes are handed over and taken back through its mailbox.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "base/slab.h"
+#include "offload/config.h"
+
+struct lane;
+struct offload;
+struct payload_pool;
+struct sockets;
+struct tcp_stack;
+
+#define SOCKETS_PROCESSES_MAX 256 // attached at once
+
+struct sockets_process {
+	struct lane *lane; // this side; not owned
+	// Somebody sleeps over there, and there is news: at most once a turn.
+	void (*wake)(void *ctx);
+	void *wake_ctx;
+};
+
+// -ENOMEM.
+int sockets_create(const struct offload_config *config, struct offload *offload,
+	struct tcp_stack *tcp, struct payload_pool *payloads, uint64_t now_us,
+	struct sockets **ret_sockets);
+// Resets what is left. Accepts NULL.
+void sockets_destroy(struct sockets *sockets);
+
+// A process has come: its number, or -ENOSPC, -ENOMEM.
+int sockets_attach(struct sockets *sockets, const struct sockets_process *process);
+// It has gone: what it had ends as the kernel would end it. The lane is not touched any more.
+void sockets_detach(struct sockets *sockets, unsigned process);
+// It has written what it never may. Any thread.
+bool sockets_is_broken(const struct sockets *sockets, unsigned process);
+// What lane_create()'s `wake` is to call.
+void sockets_wake(struct sockets *sockets, unsigned process);
+
+// Takes in what processes have written; before offload_hear(). Returns how much there was.
+unsigned sockets_receive(struct sockets *sockets);
+// Deals with that, with everything TCP has to report, and with timers.
+void sockets_run(struct sockets *sockets, uint64_t now_us);
+// Wakes who sleeps; last in a turn.
+void sockets_flush(struct sockets *sockets);
+uint64_t sockets_next_deadline(const struct sockets *sockets);
+
+// An orderly stop, as stack_drain().
+void sockets_drain(struct sockets *sockets);
+bool sockets_drained(const struct sockets *sockets);
+
+struct pool_usage sockets_usage(const struct sockets *sockets);
+struct counter_set sockets_counters(const struct sockets *sockets);

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The encoding (capnproto.org/encoding.html): words of eight octets, little-endian. A struct
+// pointer is an offset in words from behind itself (30 bits), then the words of the struct's data
+// and of its pointers; a list pointer is an offset, the kind of element and how many there are.
+//
+//   0: segments - 1, words   (the stream's framing)
+//   1: root pointer
+//   2: Message: call, tag │ pointer to the member
+//   4: the member's data, its pointers, then what these point to
+
+#include "channel/message.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define WORD	       8
+#define MEMBER	       4 // the word where the union's member begins
+#define TAG_STRUCT     0
+#define TAG_LIST       1
+#define LIST_BYTES     2
+#define LIST_COMPOSITE 7
+#define NOWHERE	       UINT32_MAX // of a pointer that a struct does not have
+
+struct shape {
+	uint16_t data, pointers; // words
+};
+
+static const struct shape shapes[CHANNEL_KINDS] = {
+	[CHANNEL_HELLO] = {1, 1},
+	[CHANNEL_WELCOME] = {3, 1},
+	[CHANNEL_REFUSED] = {0, 1},
+	[CHANNEL_LISTEN] = {2, 1},
+	[CHANNEL_UNLISTEN] = {1, 0},
+	[CHANNEL_OPTION] = {2, 0},
+	[CHANNEL_INFO] = {1, 0},
+	[CHANNEL_INFO_IS] = {4, 0},
+	[CHANNEL_DONE] = {1, 0},
+};
+
+static const struct shape endpoint_shape = {1, 1};
+
+// --- writing -------------------------------------------------------------------------------------
+
+struct writer {
+	uint8_t *bytes;
+	uint32_t end; // words written; the first is the framing
+};
+
+static void put(struct writer *w, uint32_t word, unsigned offset, uint64_t value, unsigned octets)
+{
+	for (unsigned i = 0; i < octets; i++)
+		w->bytes[word * WORD + offset + i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint32_t take_words(struct writer *w, uint32_t words)
+{
+	uint32_t at = w->end;
+
+	memset(w->bytes + at * WORD, 0, words * WORD);
+	w->end += words;
+	return at;
+}
+
+static void point_to_struct(struct writer *w, uint32_t from, uint32_t to, struct shape shape)
+{
+	put(w, from, 0, (uint64_t)(to - from - 1) << 2 | TAG_STRUCT, 4);
+	put(w, from, 4, shape.data, 2);
+	put(w, from, 6, shape.pointers, 2);
+}
+
+static void point_to_list(
+	struct writer *w, uint32_t from, uint32_t to, unsigned elements, uint32_t count)
+{
+	put(w, from, 0, (uint64_t)(to - from - 1) << 2 | TAG_LIST, 4);
+	put(w, from, 4, (uint64_t)count << 3 | elements, 4);
+}
+
+static void put_bytes(struct writer *w, uint32_t from, const void *data, uint32_t length)
+{
+	uint32_t to = take_words(w, (length + WORD - 1) / WORD);
+
+	memcpy(w->bytes + to * WORD, data, length);
+	point_to_list(w, from, to, LIST_BYTES, length);
+}
+
+// A Text's zero is an octet of it.
+static void put_text(struct writer *w, uint32_t from, const char *text)
+{
+	put_bytes(w, from, text, (uint32_t)strnlen(text, CHANNEL_NAME_MAX) + 1);
+}
+
+static void put_endpoint(struct writer *w, uint32_t at, const struct channel_endpoint *endpoint)
+{
+	put(w, at, 0, endpoint->port, 2);
+	put_bytes(w, at + endpoint_shape.data, endpoint->address, endpoint->ipv6 ? 16 : 4);
+}
+
+static void put_listens(struct writer *w, uint32_t from, const struct channel_message *message)
+{
+	unsigned count = message->welcome.listens_count;
+	uint32_t size = endpoint_shape.data + endpoint_shape.pointers;
+	uint32_t tag = take_words(w, 1 + count * size);
+
+	point_to_list(w, from, tag, LIST_COMPOSITE, count * size);
+	put(w, tag, 0, (uint64_t)count << 2 | TAG_STRUCT, 4);
+	put(w, tag, 4, endpoint_shape.data, 2);
+	put(w, tag, 6, endpoint_shape.pointers, 2);
+	for (unsigned i = 0; i < count; i++)
+		put_endpoint(w, tag + 1 + i * size, &message->welcome.listens[i]);
+}
+
+static void put_listen(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	const struct shape shape = shapes[CHANNEL_LISTEN];
+	uint32_t endpoint;
+
+	put(w, at, 0, message->listen.listener, 4);
+	put(w, at, 4, message->listen.backlog, 4);
+	put(w, at + 1, 0, message->listen.accepts | message->listen.ipv6_only << 1, 1);
+	endpoint = take_words(w, endpoint_shape.data + endpoint_shape.pointers);
+	point_to_struct(w, at + shape.data, endpoint, endpoint_shape);
+	put_endpoint(w, endpoint, &message->listen.endpoint);
+}
+
+static void put_welcome(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	put(w, at, 0, message->welcome.version, 2);
+	put(w, at, 2, message->welcome.lanes, 2);
+	put(w, at, 4, message->welcome.icmp, 1);
+	put(w, at + 1, 0, message->welcome.epoch, 8);
+	put(w, at + 2, 0, message->welcome.lane_bytes, 8);
+	put_listens(w, at + 3, message);
+}
+
+static void put_info(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	put(w, at, 0, message->info_is.state, 1);
+	put(w, at, 4, message->info_is.mss, 4);
+	put(w, at + 1, 0, message->info_is.cwnd, 4);
+	put(w, at + 1, 4, message->info_is.rtt_us, 4);
+	put(w, at + 2, 0, message->info_is.rtt_var_us, 4);
+	put(w, at + 2, 4, message->info_is.retransmits, 4);
+	put(w, at + 3, 0, message->info_is.unacked, 8);
+}
+
+static void put_member(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	switch (message->kind) {
+	case CHANNEL_HELLO:
+		put(w, at, 0, message->hello.version, 2);
+		put(w, at, 4, message->hello.pid, 4);
+		put_text(w, at + 1, message->hello.name);
+		break;
+	case CHANNEL_WELCOME:
+		put_welcome(w, at, message);
+		break;
+	case CHANNEL_REFUSED:
+		put_text(w, at, message->refused.reason);
+		break;
+	case CHANNEL_LISTEN:
+		put_listen(w, at, message);
+		break;
+	case CHANNEL_UNLISTEN:
+		put(w, at, 0, message->unlisten.listener, 4);
+		break;
+	case CHANNEL_OPTION:
+		put(w, at, 0, message->option.slot, 4);
+		put(w, at, 4, message->option.option, 2);
+		put(w, at + 1, 0, (uint32_t)message->option.value, 4);
+		break;
+	case CHANNEL_INFO:
+		put(w, at, 0, message->info.slot, 4);
+		break;
+	case CHANNEL_INFO_IS:
+		put_info(w, at, message);
+		break;
+	case CHANNEL_DONE:
+		put(w, at, 0, message->done.error, 2);
+		break;
+	case CHANNEL_KINDS:
+		break;
+	}
+}
+
+size_t channel_message_encode(const struct channel_message *message, uint8_t *ret_bytes)
+{
+	struct writer w = {ret_bytes, 0};
+	struct shape shape = shapes[message->kind];
+
+	take_words(&w, MEMBER);
+	point_to_struct(&w, 1, 2, (struct shape){1, 1});
+	put(&w, 2, 0, message->call, 4);
+	put(&w, 2, 4, message->kind, 2);
+	take_words(&w, shape.data + shape.pointers);
+	point_to_struct(&w, 3, MEMBER, shape);
+	put_member(&w, MEMBER, message);
+	put(&w, 0, 4, w.end - 1, 4);
+	return (size_t)w.end * WORD;
+}
+
+// --- reading -------------------------------------------------------------------------------------
+
+struct reader {
+	const uint8_t *words; // of the segment
+	uint32_t count;
+	bool bad;
+};
+
+// A struct as it came: of another version of the schema it may be shorter or longer.
+struct found {
+	uint32_t at;
+	struct shape shape;
+};
+
+static uint64_t get(const struct reader *r, uint32_t word, unsigned offset, unsigned octets)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < octets; i++)
+		value |= (uint64_t)r->words[(size_t)word * WORD + offset + i] << (8 * i);
+	return value;
+}
+
+// Is [at, at + words) in the segment?
+static bool within(struct reader *r, int64_t at, uint64_t words)
+{
+	if (at < 0 || (uint64_t)at + words > r->count)
+		r->bad = true;
+	return !r->bad;
+}
+
+// Where the pointer at `word` points to. What is 0 is null.
+static int64_t target(const struct reader *r, uint32_t word)
+{
+	int32_t offset = (int32_t)(uint32_t)get(r, word, 0, 4) >> 2;
+
+	return (int64_t)word + 1 + offset;
+}
+
+static struct found find_struct(struct reader *r, uint32_t word)
+{
+	struct found none = {0};
+	struct found found;
+
+	if (r->bad || word == NOWHERE || !within(r, word, 1) || get(r, word, 0, 8) == 0)
+		return none;
+	found.shape.data = (uint16_t)get(r, word, 4, 2);
+	found.shape.pointers = (uint16_t)get(r, word, 6, 2);
+	if ((get(r, word, 0, 1) & 3) != TAG_STRUCT ||
+		!within(r, target(r, word), (uint64_t)found.shape.data + found.shape.pointers)) {
+		r->bad = true;
+		return none;
+	}
+	found.at = (uint32_t)target(r, word);
+	return found;
+}
+
+static uint64_t field(
+	const struct reader *r, struct found found, uint32_t word, unsigned offset, unsigned octets)
+{
+	if (r->bad || word >= found.shape.data)
+		return 0;
+	return get(r, found.at + word, offset, octets);
+}
+
+// The word of the struct's pointer.
+static uint32_t pointer(const struct reader *r, struct found found, uint32_t index)
+{
+	if (r->bad || index >= found.shape.pointers)
+		return NOWHERE;
+	return found.at + found.shape.data + index;
+}
+
+static const uint8_t *find_bytes(struct reader *r, uint32_t word, uint32_t *ret_length)
+{
+	uint32_t what;
+
+	*ret_length = 0;
+	if (r->bad || word == NOWHERE || get(r, word, 0, 8) == 0)
+		return NULL;
+	what = (uint32_t)get(r, word, 4, 4);
+	if ((get(r, word, 0, 1) & 3) != TAG_LIST || (what & 7) != LIST_BYTES ||
+		!within(r, target(r, word), ((uint64_t)(what >> 3) + WORD - 1) / WORD)) {
+		r->bad = true;
+		return NULL;
+	}
+	*ret_length = what >> 3;
+	return r->words + (size_t)target(r, word) * WORD;
+}
+
+static void read_text(struct reader *r, uint32_t word, char text[CHANNEL_NAME_MAX + 1])
+{
+	uint32_t length;
+	const uint8_t *bytes = find_bytes(r, word, &length);
+
+	if (bytes == NULL)
+		return;
+	if (length == 0 || length > CHANNEL_NAME_MAX + 1 || bytes[length - 1] != 0 ||
+		memchr(bytes, 0, length) != bytes + length - 1) {
+		r->bad = true;
+		return;
+	}
+	memcpy(text, bytes, length);
+}
+
+static void read_endpoint(
+	struct reader *r, struct found found, struct channel_endpoint *ret_endpoint)
+{
+	uint32_t length;
+	const uint8_t *bytes = find_bytes(r, pointer(r, found, 0), &length);
+
+	ret_endpoint->port = (uint16_t)field(r, found, 0, 0, 2);
+	if (bytes == NULL || (length != 4 && length != 16)) {
+		r->bad = true;
+		return;
+	}
+	memcpy(ret_endpoint->address, bytes, length);
+	ret_endpoint->ipv6 = length == 16;
+}
+
+static void read_listens(struct reader *r, uint32_t word, struct channel_message *message)
+{
+	uint32_t what, count;
+	int64_t tag;
+	struct shape shape;
+
+	if (r->bad || word == NOWHERE || get(r, word, 0, 8) == 0)
+		return;
+	what = (uint32_t)get(r, word, 4, 4);
+	tag = target(r, word);
+	if ((get(r, word, 0, 1) & 3) != TAG_LIST || (what & 7) != LIST_COMPOSITE ||
+		!within(r, tag, (uint64_t)(what >> 3) + 1)) {
+		r->bad = true;
+		return;
+	}
+	count = (uint32_t)get(r, (uint32_t)tag, 0, 4) >> 2;
+	shape.data = (uint16_t)get(r, (uint32_t)tag, 4, 2);
+	shape.pointers = (uint16_t)get(r, (uint32_t)tag, 6, 2);
+	if (count > CHANNEL_LISTENS_MAX ||
+		count * ((uint64_t)shape.data + shape.pointers) > what >> 3) {
+		r->bad = true;
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = (uint32_t)tag + 1 + i * ((uint32_t)shape.data + shape.pointers);
+
+		read_endpoint(r, (struct found){at, shape}, &message->welcome.listens[i]);
+	}
+	message->welcome.listens_count = count;
+}
+
+static void read_welcome(struct reader *r, struct found found, struct channel_message *message)
+{
+	message->welcome.version = (uint16_t)field(r, found, 0, 0, 2);
+	message->welcome.lanes = (uint16_t)field(r, found, 0, 2, 2);
+	message->welcome.icmp = field(r, found, 0, 4, 1) & 1;
+	message->welcome.epoch = field(r, found, 1, 0, 8);
+	message->welcome.lane_bytes = field(r, found, 2, 0, 8);
+	read_listens(r, pointer(r, found, 0), message);
+}
+
+static void read_option(struct reader *r, struct found found, struct channel_message *message)
+{
+	message->option.slot = (uint32_t)field(r, found, 0, 0, 4);
+	message->option.option = (enum channel_option)field(r, found, 0, 4, 2);
+	message->option.value = (int32_t)(uint32_t)field(r, found, 1, 0, 4);
+	if (message->option.option >= CHANNEL_OPTIONS)
+		r->bad = true;
+}
+
+static void read_info(struct reader *r, struct found found, struct channel_message *message)
+{
+	message->info_is.state = (uint8_t)field(r, found, 0, 0, 1);
+	message->info_is.mss = (uint32_t)field(r, found, 0, 4, 4);
+	message->info_is.cwnd = (uint32_t)field(r, found, 1, 0, 4);
+	message->info_is.rtt_us = (uint32_t)field(r, found, 1, 4, 4);
+	message->info_is.rtt_var_us = (uint32_t)field(r, found, 2, 0, 4);
+	message->info_is.retransmits = (uint32_t)field(r, found, 2, 4, 4);
+	message->info_is.unacked = field(r, found, 3, 0, 8);
+}
+
+static void read_member(struct reader *r, struct found found, struct channel_message *message)
+{
+	switch (message->kind) {
+	case CHANNEL_HELLO:
+		message->hello.version = (uint16_t)field(r, found, 0, 0, 2);
+		message->hello.pid = (uint32_t)field(r, found, 0, 4, 4);
+		read_text(r, pointer(r, found, 0), message->hello.name);
+		break;
+	case CHANNEL_WELCOME:
+		read_welcome(r, found, message);
+		break;
+	case CHANNEL_REFUSED:
+		read_text(r, pointer(r, found, 0), message->refused.reason);
+		break;
+	case CHANNEL_LISTEN:
+		message->listen.listener = (uint32_t)field(r, found, 0, 0, 4);
+		message->listen.backlog = (uint32_t)field(r, found, 0, 4, 4);
+		message->listen.accepts = field(r, found, 1, 0, 1) & 1;
+		message->listen.ipv6_only = field(r, found, 1, 0, 1) >> 1 & 1;
+		read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->listen.endpoint);
+		break;
+	case CHANNEL_UNLISTEN:
+		message->unlisten.listener = (uint32_t)field(r, found, 0, 0, 4);
+		break;
+	case CHANNEL_OPTION:
+		read_option(r, found, message);
+		break;
+	case CHANNEL_INFO:
+		message->info.slot = (uint32_t)field(r, found, 0, 0, 4);
+		break;
+	case CHANNEL_INFO_IS:
+		read_info(r, found, message);
+		break;
+	case CHANNEL_DONE:
+		message->done.error = (uint16_t)field(r, found, 0, 0, 2);
+		break;
+	case CHANNEL_KINDS:
+		break;
+	}
+}
+
+int channel_message_decode(const uint8_t *bytes, size_t length, struct channel_message *ret_message)
+{
+	struct reader r = {.words = bytes + WORD};
+	struct channel_message message = {0};
+	struct found root;
+	uint64_t kind;
+
+	if (length < 2 * WORD || length % WORD != 0 || length > CHANNEL_MESSAGE_MAX)
+		return -EBADMSG;
+	r.count = (uint32_t)(length / WORD) - 1;
+	// One segment, which is all there is.
+	if (get(&(struct reader){.words = bytes}, 0, 0, 8) != (uint64_t)r.count << 32)
+		return -EBADMSG;
+	root = find_struct(&r, 0);
+	kind = field(&r, root, 0, 4, 2);
+	if (r.bad || root.shape.data == 0 || kind >= CHANNEL_KINDS)
+		return -EBADMSG;
+	message.call = (uint32_t)field(&r, root, 0, 0, 4);
+	message.kind = (enum channel_kind)kind;
+	read_member(&r, find_struct(&r, pointer(&r, root, 0)), &message);
+	if (r.bad)
+		return -EBADMSG;
+	*ret_message = message;
+	return 0;
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+
+#include "shim/addresses.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "channel/message.h"
+
+static socklen_t make_in6(const struct channel_endpoint *endpoint, struct sockaddr_in6 *ret_in6)
+{
+	*ret_in6 =
+		(struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(endpoint->port)};
+	if (endpoint->ipv6) {
+		memcpy(&ret_in6->sin6_addr, endpoint->address, 16);
+	} else {
+		ret_in6->sin6_addr.s6_addr[10] = ret_in6->sin6_addr.s6_addr[11] = 0xff;
+		memcpy(ret_in6->sin6_addr.s6_addr + 12, endpoint->address, 4);
+	}
+	return sizeof(*ret_in6);
+}
+
+static socklen_t make_in(const struct channel_endpoint *endpoint, struct sockaddr_in *ret_in)
+{
+	*ret_in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(endpoint->port)};
+	memcpy(&ret_in->sin_addr, endpoint->address, 4);
+	return sizeof(*ret_in);
+}
+
+void address_give(const struct channel_endpoint *endpoint, int family, struct sockaddr *ret_address,
+	socklen_t *length)
+{
+	struct sockaddr_storage address;
+	socklen_t whole;
+
+	if (ret_address == NULL || length == NULL)
+		return;
+	whole = family == AF_INET6 ? make_in6(endpoint, (struct sockaddr_in6 *)&address)
+				   : make_in(endpoint, (struct sockaddr_in *)&address);
+	memcpy(ret_address, &address, *length < whole ? *length : whole);
+	*length = whole;
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Sockets as such: bind, listen, accept, shutdown, close, their names; dup and its kin.
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "shim/addresses.h"
+#include "shim/answer.h"
+#include "shim/epolls.h"
+#include "shim/libc.h"
+#include "shim/listeners.h"
+#include "shim/options.h"
+#include "shim/state.h"
+#include "shim/streams.h"
+#include "shim/table.h"
+
+// --- listening -----------------------------------------------------------------------------------
+
+// An address of Offramp's need not be the kernel's.
+EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+	const struct libc *libc = libc_get();
+	int rc = libc->bind(fd, address, length), one = 1;
+
+	if (rc == 0 || errno != EADDRNOTAVAIL || !bind_is_ours(address, length))
+		return rc;
+	if (libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
+		return answer(-EADDRNOTAVAIL);
+	return libc->bind(fd, address, length);
+}
+
+EXPORT int listen(int fd, int backlog)
+{
+	struct object *object = object_get(fd);
+	int error = 0;
+	bool ours;
+
+	if (object != NULL) {
+		error = listener_of(object) != NULL ? listener_again(listener_of(object), backlog)
+						    : -EINVAL;
+		object_put(object);
+		return (int)answer(error);
+	}
+	if (!shim_lock())
+		return libc_get()->listen(fd, backlog);
+	ours = listener_listen(fd, backlog, &error);
+	shim_unlock();
+	return ours ? (int)answer(-error) : libc_get()->listen(fd, backlog);
+}
+
+// --- accepting -----------------------------------------------------------------------------------
+
+static int kernel_socket(const struct listener *listener, int flags)
+{
+	int fd =
+		socket(listener->family, SOCK_STREAM | (flags & (SOCK_CLOEXEC | SOCK_NONBLOCK)), 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+// The first of the queue becomes a descriptor.
+static int accept_first(
+	struct listener *listener, int flags, struct sockaddr *ret_address, socklen_t *length)
+{
+	struct arrival *arrival = listener_first(listener);
+	struct stream *stream;
+	int fd = kernel_socket(listener, flags);
+
+	if (fd < 0)
+		return fd;
+	stream = stream_create(shim_get(), arrival, listener->family);
+	if (stream == NULL || !object_bind(&stream->object, fd)) {
+		libc_get()->close(fd);
+		return -ENOMEM;
+	}
+	list_remove(&arrival->link);
+	free(arrival);
+	stream->object.nonblocking = (flags & SOCK_NONBLOCK) != 0;
+	options_inherit(listener, stream, fd);
+	address_give(&stream->remote, stream->family, ret_address, length);
+	return fd;
+}
+
+static int accept_ours(
+	struct listener *listener, int flags, struct sockaddr *ret_address, socklen_t *length)
+{
+	int64_t until_us = listener->timeout_us > 0 ? wait_now_us() + listener->timeout_us : -1;
+	struct shim *shim = shim_get();
+
+	listener_accepts(listener, true);
+	for (;;) {
+		int error;
+
+		news_drain(shim);
+		if (!listener->offloaded)
+			return -EOPNOTSUPP; // the kernel's turn
+		if (listener_first(listener) != NULL)
+			return accept_first(listener, flags, ret_address, length);
+		if (listener->object.nonblocking)
+			return -EAGAIN;
+		if (listener->closed)
+			return -EBADF;
+		error = wait_news(shim, until_us < 0 ? -1 : until_us - wait_now_us());
+		if (error == EINTR)
+			return -EINTR;
+		if (error == ETIMEDOUT || (until_us >= 0 && wait_now_us() >= until_us))
+			return -EAGAIN;
+	}
+}
+
+EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	struct object *object = object_get(fd);
+	struct listener *listener;
+	int rc;
+
+	if (object == NULL)
+		return libc_get()->accept4(fd, address, length, flags);
+	listener = listener_of(object);
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		rc = -EINVAL;
+	else
+		rc = listener != NULL ? accept_ours(listener, flags, address, length) : -EINVAL;
+	object_put(object);
+	if (rc == -EOPNOTSUPP)
+		return libc_get()->accept4(fd, address, length, flags);
+	return (int)answer(rc);
+}
+
+EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return accept4(fd, address, length, 0);
+}
+
+// --- names, ends ---------------------------------------------------------------------------------
+
+EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	struct object *object = object_get(fd);
+	bool connected;
+
+	if (object == NULL)
+		return libc_get()->connect(fd, address, length);
+	connected = stream_of(object) != NULL;
+	object_put(object);
+	return (int)answer(connected ? -EISCONN : -EINVAL);
+}
+
+EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+	struct object *object = object_get(fd);
+	struct stream *stream;
+
+	if (object == NULL)
+		return libc_get()->getpeername(fd, address, length);
+	stream = stream_of(object);
+	if (stream == NULL || (stream_events(stream) & EPOLLHUP)) {
+		object_put(object);
+		return (int)answer(-ENOTCONN);
+	}
+	address_give(&stream->remote, stream->family, address, length);
+	object_put(object);
+	return 0;
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+	struct object *object = object_get(fd);
+	struct stream *stream;
+
+	if (object == NULL)
+		return libc_get()->getsockname(fd, address, length);
+	stream = stream_of(object);
+	if (stream != NULL)
+		address_give(&stream->local, stream->family, address, length);
+	object_put(object);
+	return stream != NULL ? 0 : libc_get()->getsockname(fd, address, length);
+}
+
+EXPORT int shutdown(int fd, int how)
+{
+	struct object *object = object_get(fd);
+	struct listener *listener;
+	int rc = 0;
+
+	if (object == NULL)
+		return libc_get()->shutdown(fd, how);
+	listener = listener_of(object);
+	if (stream_of(object) != NULL)
+		rc = stream_shutdown(stream_of(object), how);
+	else if (listener != NULL && !listener->offloaded)
+		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
+	else if (listener != NULL && how == SHUT_WR)
+		rc = 0;
+	else if (listener != NULL)
+		listener_close(listener);
+	object_put(object);
+	return (int)answer(rc);
+}
+
+static void forget(int fd)
+{
+	struct object *object = object_get(fd);
+
+	if (object == NULL)
+		return;
+	object_unbind(object, fd);
+	object_put(object);
+}
+
+EXPORT int close(int fd)
+{
+	forget(fd);
+	return libc_get()->close(fd);
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	if (!(flags & CLOSE_RANGE_CLOEXEC))
+		for (int fd = table_next((int)first - 1); fd >= 0 && (unsigned)fd <= last;
+			fd = table_next(fd))
+			forget(fd);
+	if (libc_get()->close_range == NULL)
+		return (int)answer(-ENOSYS);
+	return libc_get()->close_range(first, last, flags);
+}
+
+EXPORT void closefrom(int first)
+{
+	close_range(first < 0 ? 0 : (unsigned)first, ~0u, 0);
+}
+
+// --- descriptors ---------------------------------------------------------------------------------
+
+// A second descriptor of the same object.
+static int duplicate(struct object *object, int fd)
+{
+	if (fd >= 0 && !object_bind(object, fd)) {
+		libc_get()->close(fd);
+		fd = -1;
+		errno = ENOMEM;
+	}
+	return fd;
+}
+
+EXPORT int dup(int fd)
+{
+	struct object *object = object_get(fd);
+	int copy = libc_get()->dup(fd);
+
+	if (object == NULL)
+		return copy;
+	copy = duplicate(object, copy);
+	object_put(object);
+	return copy;
+}
+
+static int dup_to(int fd, int to, int flags, bool three)
+{
+	const struct libc *libc = libc_get();
+	struct object *object;
+	int rc;
+
+	if (fd != to && libc->fcntl(fd, F_GETFD) >= 0)
+		forget(to);
+	object = object_get(fd);
+	rc = three ? libc->dup3(fd, to, flags) : libc->dup2(fd, to);
+	if (object == NULL)
+		return rc;
+	if (rc >= 0 && fd != to)
+		rc = duplicate(object, rc);
+	object_put(object);
+	return rc;
+}
+
+EXPORT int dup2(int fd, int to)
+{
+	return dup_to(fd, to, 0, false);
+}
+
+EXPORT int dup3(int fd, int to, int flags)
+{
+	return dup_to(fd, to, flags, true);
+}
+
+static int fcntl_ours(struct object *object, int fd, int command, void *argument)
+{
+	int rc = libc_get()->fcntl(fd, command, argument);
+
+	if (rc < 0)
+		return rc;
+	if (command == F_SETFL)
+		object->nonblocking = ((intptr_t)argument & O_NONBLOCK) != 0;
+	else if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
+		rc = duplicate(object, rc);
+	return rc;
+}
+
+static int fcntl_any(int fd, int command, void *argument)
+{
+	struct object *object = object_get(fd);
+	int rc;
+
+	if (object == NULL)
+		return libc_get()->fcntl(fd, command, argument);
+	rc = fcntl_ours(object, fd, command, argument);
+	object_put(object);
+	return rc;
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fcntl_any(fd, command, argument);
+}
+
+EXPORT int fcntl64(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fcntl_any(fd, command, argument);
+}
+
+static int ioctl_stream(struct stream *stream, int fd, unsigned long request, void *argument)
+{
+	switch (request) {
+	case FIONREAD:
+		*(int *)argument = (int)stream_readable(stream);
+		return 0;
+	case TIOCOUTQ:
+		*(int *)argument = (int)stream_unsent(stream);
+		return 0;
+	default:
+		return libc_get()->ioctl(fd, request, argument);
+	}
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	struct object *object = object_get(fd);
+	va_list arguments;
+	void *argument;
+	int rc;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (object == NULL)
+		return libc_get()->ioctl(fd, request, argument);
+	if (stream_of(object) != NULL)
+		news_drain(shim_get());
+	rc = stream_of(object) != NULL ? ioctl_stream(stream_of(object), fd, request, argument)
+				       : libc_get()->ioctl(fd, request, argument);
+	if (rc == 0 && request == FIONBIO)
+		object->nonblocking = *(int *)argument != 0;
+	object_put(object);
+	return rc;
+}
+
+// --- options -------------------------------------------------------------------------------------
+
+EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	struct object *object = object_get(fd);
+	int rc = libc_get()->setsockopt(fd, level, name, value, length);
+
+	if (object == NULL)
+		return rc;
+	if (rc == 0)
+		option_set(object, level, name, value, length);
+	object_put(object);
+	return rc;
+}
+
+EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+	struct object *object = object_get(fd);
+	bool known;
+
+	if (object == NULL)
+		return libc_get()->getsockopt(fd, level, name, value, length);
+	known = option_get(object, level, name, value, length);
+	object_put(object);
+	return known ? 0 : libc_get()->getsockopt(fd, level, name, value, length);
+}

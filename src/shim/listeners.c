@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// A listening socket is the kernel's until listen(): only then it is known what it is for, and
+// programs have changed their user and gone into the background by then.
+
+#include "shim/listeners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/epolls.h"
+#include "shim/libc.h"
+#include "shim/state.h"
+
+static bool endpoint_from(
+	const struct sockaddr_storage *from, struct channel_endpoint *ret_endpoint)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+
+	memset(ret_endpoint, 0, sizeof(*ret_endpoint));
+	if (from->ss_family == AF_INET) {
+		memcpy(ret_endpoint->address, &in->sin_addr, 4);
+		ret_endpoint->port = ntohs(in->sin_port);
+		return true;
+	}
+	if (from->ss_family != AF_INET6)
+		return false;
+	ret_endpoint->port = ntohs(in6->sin6_port);
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		memcpy(ret_endpoint->address, in6->sin6_addr.s6_addr + 12, 4);
+		return true;
+	}
+	memcpy(ret_endpoint->address, &in6->sin6_addr, 16);
+	ret_endpoint->ipv6 = true;
+	return true;
+}
+
+// Where a TCP socket is bound. False: it is something else.
+static bool bound_to(int fd, struct channel_endpoint *ret_endpoint, int *ret_family)
+{
+	const struct libc *libc = libc_get();
+	struct sockaddr_storage address = {0};
+	socklen_t length = sizeof(address);
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	if (libc->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
+		libc->getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+		return false;
+	*ret_family = address.ss_family;
+	return endpoint_from(&address, ret_endpoint) && ret_endpoint->port != 0;
+}
+
+static bool is_ipv6_only(int fd)
+{
+	int only = 0;
+	socklen_t size = sizeof(only);
+
+	libc_get()->getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size);
+	return only != 0;
+}
+
+// Tells the daemon. 0, or an errno.
+static int tell(struct shim *shim, struct listener *listener)
+{
+	struct channel_message message = {
+		.kind = CHANNEL_LISTEN,
+		.listen =
+			{
+				.listener = listener->number,
+				.backlog = (uint32_t)listener->backlog,
+				.accepts = listener->accepts,
+				.ipv6_only = listener->ipv6_only,
+				.endpoint = listener->endpoint,
+			},
+	};
+
+	return news_call(shim, &message, -1, NULL);
+}
+
+static struct listener *create(struct shim *shim, int fd, int backlog)
+{
+	const struct libc *libc = libc_get();
+	struct listener *listener = calloc(1, sizeof(*listener));
+	int flags;
+
+	if (listener == NULL)
+		return NULL;
+	listener->object.kind = OBJECT_LISTENER;
+	list_init(&listener->object.entries);
+	list_init(&listener->queue);
+	list_init(&listener->link);
+	listener->number = ++shim->numbers;
+	listener->backlog = backlog;
+	flags = libc->fcntl(fd, F_GETFL);
+	listener->object.nonblocking = flags >= 0 && (flags & O_NONBLOCK);
+	return listener;
+}
+
+static int bounded(int backlog)
+{
+	return backlog < 1 ? 1 : backlog > 4096 ? 4096 : backlog;
+}
+
+bool listener_listen(int fd, int backlog, int *ret_error)
+{
+	struct shim *shim = shim_get();
+	struct channel_endpoint endpoint;
+	struct listener *listener;
+	bool ipv6_only;
+	int family;
+
+	*ret_error = 0;
+	if (!bound_to(fd, &endpoint, &family))
+		return false;
+	ipv6_only = family == AF_INET6 && is_ipv6_only(fd);
+	// Without a daemon the kernel listens until there is one.
+	if (attach_try(shim) && !attach_wants(shim->attached, &endpoint, ipv6_only))
+		return false;
+	listener = create(shim, fd, bounded(backlog));
+	if (listener == NULL)
+		return false;
+	listener->family = family;
+	listener->ipv6_only = ipv6_only;
+	listener->endpoint = endpoint;
+	if (!object_bind(&listener->object, fd)) {
+		free(listener);
+		return false;
+	}
+	listener->offloaded = true;
+	list_append(&shim->listeners, &listener->link);
+	listener->object.refs++;
+	if (tell(shim, listener) != 0)
+		listener_fall(listener);
+	if (!listener->offloaded && libc_get()->listen(fd, backlog) < 0)
+		*ret_error = errno;
+	object_put_locked(&listener->object);
+	watcher_start(shim);
+	return true;
+}
+
+int listener_again(struct listener *listener, int backlog)
+{
+	listener->backlog = bounded(backlog);
+	if (!listener->offloaded)
+		return libc_get()->listen(listener->object.fd, backlog) < 0 ? -errno : 0;
+	tell(shim_get(), listener);
+	return 0;
+}
+
+void listener_accepts(struct listener *listener, bool accepts)
+{
+	struct shim *shim = shim_get();
+	struct channel_message message = {
+		.kind = CHANNEL_LISTEN,
+		.listen =
+			{
+				.listener = listener->number,
+				.backlog = (uint32_t)listener->backlog,
+				.accepts = accepts,
+				.ipv6_only = listener->ipv6_only,
+				.endpoint = listener->endpoint,
+			},
+	};
+
+	// In a child: its own attachment begins here.
+	if (accepts && listener->offloaded && shim->attached == NULL) {
+		if (!attach_try(shim) ||
+			!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only))
+			listener_fall(listener);
+		watcher_start(shim);
+	}
+	if (listener->accepts == accepts)
+		return;
+	listener->accepts = accepts;
+	if (listener->offloaded && shim->attached != NULL)
+		news_tell(shim, &message);
+}
+
+struct arrival *listener_first(struct listener *listener)
+{
+	return list_empty(&listener->queue)
+		       ? NULL
+		       : container_of(listener->queue.next, struct arrival, link);
+}
+
+uint32_t listener_events(struct listener *listener)
+{
+	return listener_first(listener) != NULL ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+// A connection that nobody will accept.
+static void turn_away(struct shim *shim, unsigned lane, uint32_t slot)
+{
+	lane_post(shim->attached->lanes[lane],
+		&(struct lane_item){.what = LANE_POST_CLOSE, .slot = slot, .error = ECONNRESET});
+}
+
+void listener_arrived(struct shim *shim, unsigned lane, uint32_t slot)
+{
+	struct arrival *arrival;
+	struct lane_slot state;
+
+	lane_slot(shim->attached->lanes[lane], slot, &state);
+	list_for_each (link, &shim->listeners) {
+		struct listener *listener = container_of(link, struct listener, link);
+
+		if (listener->number != state.opened.listener || listener->closed)
+			continue;
+		arrival = malloc(sizeof(*arrival));
+		if (arrival == NULL)
+			break;
+		*arrival = (struct arrival){
+			.lane = lane, .slot = slot, .generation = state.generation};
+		list_append(&listener->queue, &arrival->link);
+		wait_touch(shim, &listener->object);
+		return;
+	}
+	turn_away(shim, lane, slot);
+}
+
+static void forget_arrivals(struct listener *listener, bool turn)
+{
+	struct shim *shim = shim_get();
+	struct list *link;
+
+	while ((link = list_pop(&listener->queue)) != NULL) {
+		struct arrival *arrival = container_of(link, struct arrival, link);
+
+		if (turn && shim->attached != NULL)
+			turn_away(shim, arrival->lane, arrival->slot);
+		free(arrival);
+	}
+}
+
+void listener_fall(struct listener *listener)
+{
+	forget_arrivals(listener, false);
+	if (!listener->offloaded)
+		return;
+	listener->offloaded = false;
+	libc_get()->listen(listener->object.fd, listener->backlog);
+	entries_to_kernel(&listener->object, true);
+	wait_touch(shim_get(), &listener->object);
+}
+
+void listener_rise(struct shim *shim, struct listener *listener)
+{
+	bool taken;
+
+	listener->offered = shim->attached->number;
+	if (listener->offloaded ||
+		!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only))
+		return;
+	listener->object.refs++; // the lock is let go meanwhile
+	taken = tell(shim, listener) == 0 && !listener->closed && shim->attached != NULL;
+	object_put_locked(&listener->object);
+	if (!taken)
+		return;
+	listener->offloaded = true;
+	entries_to_kernel(&listener->object, false);
+	// Back to a bound socket that does not listen.
+	libc_get()->shutdown(listener->object.fd, SHUT_RD);
+	wait_touch(shim, &listener->object);
+}
+
+void listener_close(struct listener *listener)
+{
+	struct shim *shim = shim_get();
+	struct channel_message message = {
+		.kind = CHANNEL_UNLISTEN,
+		.unlisten.listener = listener->number,
+	};
+
+	listener->closed = true;
+	list_remove(&listener->link);
+	forget_arrivals(listener, true);
+	if (listener->offloaded && shim->attached != NULL)
+		news_tell(shim, &message);
+	wait_touch(shim, &listener->object);
+}
+
+void listener_destroy(struct listener *listener)
+{
+	free(listener);
+}
+
+void listener_inherit(struct listener *listener)
+{
+	forget_arrivals(listener, false);
+	listener->accepts = false;
+}

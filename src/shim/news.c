@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What the daemon has written, and calls to it. Under the shim's lock.
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "shim/libc.h"
+#include "shim/listeners.h"
+#include "shim/state.h"
+#include "shim/streams.h"
+
+// An answer comes within microseconds, unless the daemon hangs.
+#define ANSWER_US 2000000
+
+static void answered(struct attachment *attached, const struct channel_message *message)
+{
+	list_for_each (link, &attached->calls) {
+		struct call *call = container_of(link, struct call, link);
+
+		if (call->number != message->call)
+			continue;
+		call->awaited -= call->awaited > 0;
+		if (message->kind != CHANNEL_DONE || call->answer.kind != CHANNEL_DONE ||
+			call->answer.done.error == 0)
+			call->answer = *message;
+		return;
+	}
+}
+
+static void moved(struct shim *shim, unsigned lane, uint32_t slot)
+{
+	struct stream *stream = shim->attached->streams[lane][slot];
+
+	// Whose descriptor is closed: the look alone has given its memory back.
+	if (stream != NULL)
+		wait_touch(shim, &stream->object);
+}
+
+// False: there is nothing, or nothing any more.
+static bool take(struct shim *shim, unsigned lane)
+{
+	struct attachment *attached = shim->attached;
+	struct lane_news news;
+
+	lane_poll(attached->lanes[lane], &news);
+	switch (news.what) {
+	case LANE_NOTHING:
+		return false;
+	case LANE_MESSAGE:
+		answered(attached, &news.message);
+		return true;
+	case LANE_OPENED:
+		listener_arrived(shim, lane, news.slot);
+		return true;
+	case LANE_MOVED:
+		moved(shim, lane, news.slot);
+		return true;
+	case LANE_BROKEN:
+		break;
+	}
+	attach_lost(shim);
+	return false;
+}
+
+void news_drain(struct shim *shim)
+{
+	uint64_t rung;
+
+	for (unsigned i = 0; shim->attached != NULL && i < shim->attached->lanes_count; i++)
+		while (shim->attached != NULL && take(shim, i))
+			;
+	(void)rung;
+}
+
+bool news_arm(struct shim *shim)
+{
+	uint64_t rung;
+
+	if (shim->attached == NULL)
+		return true;
+	// What it was written for has been taken in, or is seen below.
+	if (libc_get()->read(shim->attached->wake, &rung, sizeof(rung)) < 0 && errno != EAGAIN)
+		return true;
+	for (unsigned i = 0; i < shim->attached->lanes_count; i++)
+		if (!lane_arm(shim->attached->lanes[i])) {
+			news_disarm(shim);
+			news_drain(shim);
+			return false;
+		}
+	return true;
+}
+
+void news_disarm(struct shim *shim)
+{
+	for (unsigned i = 0; shim->attached != NULL && i < shim->attached->lanes_count; i++)
+		lane_disarm(shim->attached->lanes[i]);
+}
+
+// --- calls ---------------------------------------------------------------------------------------
+
+static int post(struct lane *lane, const struct channel_message *message)
+{
+	return lane_post(lane, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = message});
+}
+
+void news_tell(struct shim *shim, struct channel_message *message)
+{
+	message->call = ++shim->calls;
+	for (unsigned i = 0; i < shim->attached->lanes_count; i++)
+		post(shim->attached->lanes[i], message);
+}
+
+int news_call(struct shim *shim, struct channel_message *message, int lane,
+	struct channel_message *ret_answer)
+{
+	struct call call = {.number = ++shim->calls, .answer.kind = CHANNEL_DONE};
+	int64_t until_us = wait_now_us() + ANSWER_US;
+	int error = 0;
+
+	if (shim->attached == NULL)
+		return ENOTCONN;
+	message->call = call.number;
+	list_init(&call.link);
+	list_append(&shim->attached->calls, &call.link);
+	for (unsigned i = 0; error == 0 && i < shim->attached->lanes_count; i++)
+		if (lane < 0 || (unsigned)lane == i) {
+			call.awaited++;
+			error = -post(shim->attached->lanes[i], message);
+		}
+	while (error == 0 && call.awaited > 0 && !call.failed) {
+		news_drain(shim);
+		if (call.awaited == 0 || call.failed)
+			break;
+		if (wait_now_us() >= until_us)
+			error = ETIMEDOUT;
+		else
+			wait_news(shim, 20000);
+	}
+	list_remove(&call.link);
+	if (error == 0 && call.failed)
+		error = ENOTCONN;
+	if (error == 0 && ret_answer != NULL)
+		*ret_answer = call.answer;
+	return error == 0 && call.answer.kind == CHANNEL_DONE ? call.answer.done.error : error;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// Lives of objects: as long as a descriptor or a call refers to them.
+
+#include "shim/object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "shim/epolls.h"
+#include "shim/listeners.h"
+#include "shim/state.h"
+#include "shim/streams.h"
+#include "shim/table.h"
+
+struct object *object_get(int fd)
+{
+	struct object *object = table_look(fd);
+
+	if (object == NULL || !shim_lock())
+		return NULL;
+	object = table_look(fd);
+	if (object == NULL)
+		shim_unlock();
+	else
+		object->refs++;
+	return object;
+}
+
+static void destroy(struct object *object)
+{
+	switch (object->kind) {
+	case OBJECT_LISTENER:
+		listener_destroy((struct listener *)object);
+		break;
+	case OBJECT_STREAM:
+		stream_destroy((struct stream *)object);
+		break;
+	case OBJECT_EPOLL:
+		epoll_destroy((struct epoll *)object);
+		break;
+	}
+}
+
+void object_put_locked(struct object *object)
+{
+	if (--object->refs == 0)
+		destroy(object);
+}
+
+void object_put(struct object *object)
+{
+	object_put_locked(object);
+	shim_unlock();
+}
+
+bool object_bind(struct object *object, int fd)
+{
+	if (!table_set(fd, object))
+		return false;
+	object->refs++;
+	object->fds++;
+	object->fd = fd;
+	return true;
+}
+
+void object_unbind(struct object *object, int fd)
+{
+	table_set(fd, NULL);
+	entries_forget(object, fd);
+	if (--object->fds == 0)
+		switch (object->kind) {
+		case OBJECT_LISTENER:
+			listener_close((struct listener *)object);
+			break;
+		case OBJECT_STREAM:
+			stream_close((struct stream *)object);
+			break;
+		case OBJECT_EPOLL:
+			break;
+		}
+	object_put_locked(object);
+}
+
+struct listener *listener_of(struct object *object)
+{
+	return object->kind == OBJECT_LISTENER ? (struct listener *)object : NULL;
+}
+
+struct stream *stream_of(struct object *object)
+{
+	return object->kind == OBJECT_STREAM ? (struct stream *)object : NULL;
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+
+#include "shim/options.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "shim/libc.h"
+#include "shim/object.h"
+#include "shim/state.h"
+#include "shim/streams.h"
+
+// --- to the daemon -------------------------------------------------------------------------------
+
+static void tell(const struct stream *stream, enum channel_option option, int value)
+{
+	const struct channel_message message = {
+		.kind = CHANNEL_OPTION,
+		.option = {.slot = stream->slot, .option = option, .value = value},
+	};
+
+	if (!stream->dead)
+		lane_post(shim_get()->attached->lanes[stream->lane],
+			&(struct lane_item){.what = LANE_POST_MESSAGE, .message = &message});
+}
+
+static int number(const void *value, socklen_t length)
+{
+	int n = 0;
+
+	memcpy(&n, value, length < sizeof(n) ? length : sizeof(n));
+	return n;
+}
+
+// 0: none is set; as the kernel.
+static int64_t duration_us(const void *value, socklen_t length)
+{
+	struct timeval time = {0};
+
+	if (length < sizeof(time))
+		return -1;
+	memcpy(&time, value, sizeof(time));
+	return time.tv_sec == 0 && time.tv_usec == 0 ? -1 : time.tv_sec * 1000000 + time.tv_usec;
+}
+
+static void linger(struct stream *stream, const void *value, socklen_t length)
+{
+	struct linger linger = {0};
+
+	memcpy(&linger, value, length < sizeof(linger) ? length : sizeof(linger));
+	stream->resets = linger.l_onoff && linger.l_linger == 0;
+	tell(stream, CHANNEL_LINGER, linger.l_onoff ? linger.l_linger : -1);
+}
+
+static void set_socket(struct stream *stream, int name, const void *value, socklen_t length)
+{
+	switch (name) {
+	case SO_RCVTIMEO:
+		stream->read_timeout_us = duration_us(value, length);
+		break;
+	case SO_SNDTIMEO:
+		stream->write_timeout_us = duration_us(value, length);
+		break;
+	case SO_RCVLOWAT:
+		stream->low_water = number(value, length) > 0 ? (uint32_t)number(value, length) : 1;
+		break;
+	case SO_KEEPALIVE:
+		tell(stream, CHANNEL_KEEP_ALIVE, number(value, length) != 0);
+		break;
+	case SO_LINGER:
+		linger(stream, value, length);
+		break;
+	}
+}
+
+static void set_tcp(struct stream *stream, int name, const void *value, socklen_t length)
+{
+	static const struct {
+		int name;
+		enum channel_option option;
+	} options[] = {
+		{TCP_NODELAY, CHANNEL_NO_DELAY},
+		{TCP_KEEPIDLE, CHANNEL_KEEP_IDLE},
+		{TCP_KEEPINTVL, CHANNEL_KEEP_INTERVAL},
+		{TCP_KEEPCNT, CHANNEL_KEEP_COUNT},
+	};
+
+	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].name == name)
+			tell(stream, options[i].option, number(value, length));
+}
+
+void option_set(struct object *object, int level, int name, const void *value, socklen_t length)
+{
+	struct listener *listener = listener_of(object);
+	struct stream *stream = stream_of(object);
+
+	if (listener != NULL && level == SOL_SOCKET && name == SO_RCVTIMEO)
+		listener->timeout_us = duration_us(value, length);
+	if (stream == NULL)
+		return;
+	if (level == SOL_SOCKET)
+		set_socket(stream, name, value, length);
+	else if (level == IPPROTO_TCP)
+		set_tcp(stream, name, value, length);
+}
+
+// --- from it -------------------------------------------------------------------------------------
+
+static bool give(const void *from, socklen_t size, void *value, socklen_t *length)
+{
+	if (value == NULL || length == NULL)
+		return false; // the kernel says EFAULT
+	*length = *length < size ? *length : size;
+	memcpy(value, from, *length);
+	return true;
+}
+
+static bool give_number(int number, void *value, socklen_t *length)
+{
+	return give(&number, sizeof(number), value, length);
+}
+
+static bool give_info(const struct stream *stream, void *value, socklen_t *length)
+{
+	struct channel_message message = {.kind = CHANNEL_INFO, .info.slot = stream->slot}, answer;
+	struct tcp_info info = {.tcpi_state = TCP_CLOSE};
+
+	if (!stream->dead && news_call(shim_get(), &message, (int)stream->lane, &answer) == 0 &&
+		answer.kind == CHANNEL_INFO_IS) {
+		info.tcpi_state = answer.info_is.state;
+		info.tcpi_snd_mss = info.tcpi_rcv_mss = answer.info_is.mss;
+		info.tcpi_snd_cwnd =
+			answer.info_is.cwnd / (answer.info_is.mss ? answer.info_is.mss : 1);
+		info.tcpi_rtt = answer.info_is.rtt_us;
+		info.tcpi_rttvar = answer.info_is.rtt_var_us;
+		info.tcpi_total_retrans = answer.info_is.retransmits;
+	}
+	return give(&info, sizeof(info), value, length);
+}
+
+bool option_get(struct object *object, int level, int name, void *value, socklen_t *length)
+{
+	struct listener *listener = listener_of(object);
+	struct stream *stream = stream_of(object);
+
+	if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
+		return give_number(listener != NULL && !listener->closed, value, length);
+	if (stream == NULL)
+		return false;
+	if (level == SOL_SOCKET && name == SO_ERROR)
+		return give_number(stream_take_error(stream), value, length);
+	if (level == IPPROTO_TCP && name == TCP_INFO)
+		return give_info(stream, value, length);
+	return false;
+}
+
+// --- accepted sockets ----------------------------------------------------------------------------
+
+void options_inherit(const struct listener *listener, struct stream *stream, int fd)
+{
+	static const struct {
+		int level, name;
+	} options[] = {
+		{SOL_SOCKET, SO_KEEPALIVE},
+		{SOL_SOCKET, SO_LINGER},
+		{SOL_SOCKET, SO_RCVTIMEO},
+		{SOL_SOCKET, SO_SNDTIMEO},
+		{SOL_SOCKET, SO_RCVLOWAT},
+		{SOL_SOCKET, SO_REUSEADDR},
+		{IPPROTO_TCP, TCP_NODELAY},
+		{IPPROTO_TCP, TCP_KEEPIDLE},
+		{IPPROTO_TCP, TCP_KEEPINTVL},
+		{IPPROTO_TCP, TCP_KEEPCNT},
+	};
+	const struct libc *libc = libc_get();
+	char mine[64], standard[64];
+
+	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		socklen_t length = sizeof(mine), usual = sizeof(standard);
+		int level = options[i].level, name = options[i].name;
+
+		if (libc->getsockopt(listener->object.fd, level, name, mine, &length) < 0 ||
+			libc->getsockopt(fd, level, name, standard, &usual) < 0 ||
+			(length == usual && memcmp(mine, standard, length) == 0))
+			continue;
+		libc->setsockopt(fd, level, name, mine, length);
+		option_set(&stream->object, level, name, mine, length);
+	}
+}
+
+bool bind_is_ours(const struct sockaddr *address, socklen_t length)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	struct channel_endpoint endpoint = {0};
+	struct shim *shim = shim_get();
+	bool ours;
+
+	if (length >= sizeof(*in) && in->sin_family == AF_INET) {
+		endpoint.port = ntohs(in->sin_port);
+		memcpy(endpoint.address, &in->sin_addr, 4);
+	} else if (length >= sizeof(*in6) && in6->sin6_family == AF_INET6) {
+		endpoint.port = ntohs(in6->sin6_port);
+		endpoint.ipv6 = true;
+		memcpy(endpoint.address, &in6->sin6_addr, 16);
+	} else {
+		return false;
+	}
+	if (!shim_lock())
+		return false;
+	ours = attach_try(shim) && attach_wants(shim->attached, &endpoint, true);
+	shim_unlock();
+	return ours;
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// The one state, its lock, and what a fork makes of it.
+
+#include "shim/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shim/libc.h"
+#include "shim/listeners.h"
+#include "shim/streams.h"
+#include "shim/table.h"
+
+#define PATH_DEFAULT "/run/offramp/channel.sock"
+
+static struct shim shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .watcher_bell = -1};
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&shim.lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&shim.lock);
+}
+
+// The lanes are the parent's. A child that uses what it has inherited gets its own attachment for
+// listeners; connections of the parent's it cannot use.
+static void after_fork_in_child(void)
+{
+	struct attachment *attached = shim.attached;
+
+	pthread_mutex_init(&shim.lock, NULL);
+	shim.held = false;
+	shim.pid = getpid();
+	shim.attached = NULL;
+	watcher_forget(&shim);
+	list_init(&shim.waiters);
+	if (attached == NULL)
+		return;
+	// The memory stays mapped and is not looked at: unmapping it here could take long.
+	libc_get()->close(attached->socket);
+	libc_get()->close(attached->wake);
+	list_for_each (link, &shim.listeners) {
+		listener_inherit(container_of(link, struct listener, link));
+	}
+	for (int fd = table_next(-1); fd >= 0; fd = table_next(fd)) {
+		struct stream *stream = stream_of(table_look(fd));
+
+		if (stream != NULL)
+			stream_die(stream, ECONNRESET);
+	}
+}
+
+static void prepare(void)
+{
+	const char *path = getenv("OFFRAMP_CHANNEL");
+
+	list_init(&shim.listeners);
+	list_init(&shim.waiters);
+	list_init(&shim.epolls);
+	shim.pid = getpid();
+	shim.path = path != NULL && path[0] == '/' ? path : PATH_DEFAULT;
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+struct shim *shim_get(void)
+{
+	return &shim;
+}
+
+bool shim_lock(void)
+{
+	pthread_once(&once, prepare);
+	if (atomic_load_explicit(&shim.held, memory_order_relaxed) &&
+		pthread_equal(shim.owner, pthread_self()))
+		return false;
+	pthread_mutex_lock(&shim.lock);
+	shim.owner = pthread_self();
+	atomic_store_explicit(&shim.held, true, memory_order_relaxed);
+	return true;
+}
+
+void shim_unlock(void)
+{
+	atomic_store_explicit(&shim.held, false, memory_order_relaxed);
+	pthread_mutex_unlock(&shim.lock);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// All that the shim knows in this process, under one lock. Where it is in doubt it leaves things to
+// the C library; it never exits, aborts or prints.
+
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "channel/lane.h"
+#include "shim/object.h"
+
+// What the daemon has given to this process.
+struct attachment {
+	int socket;
+	int wake; // readable: something is new in a lane
+	void *memory;
+	size_t bytes;
+	unsigned lanes_count;
+	struct lane **lanes;
+	struct stream ***streams; // [lane][slot]
+	uint64_t lane_bytes;
+	unsigned listens_count;
+	struct channel_endpoint listens[CHANNEL_LISTENS_MAX];
+	unsigned number; // of the attachments of this process
+	struct list calls;
+};
+
+// A call to the daemon whose answer is awaited, from each lane or from one.
+struct call {
+	struct list link;
+	uint32_t number;
+	unsigned awaited;	       // answers
+	bool failed;		       // the attachment ended meanwhile
+	struct channel_message answer; // the latest; of DONE the first error
+};
+
+struct shim {
+	pthread_mutex_t lock;
+	pthread_t owner; // meant while held
+	_Atomic bool held;
+	struct attachment *attached; // NULL: there is none
+	unsigned attachments;
+	uint32_t calls, numbers;
+	struct list listeners; // struct listener.link
+	struct list waiters;   // struct waiter.link: who sleeps in poll, select or a blocking call
+	struct list epolls;    // struct epoll.link
+	bool watched;	       // the watcher's thread runs
+	int watcher_bell;
+	pid_t pid;
+	const char *path; // where the daemon's door is
+};
+
+struct shim *shim_get(void);
+
+// False: this thread has it already, and is a signal handler now.
+bool shim_lock(void);
+void shim_unlock(void);
+
+// --- attaching (attach.c) ------------------------------------------------------------------------
+
+// Is there an attachment, or can there be one now?
+bool attach_try(struct shim *shim);
+// The daemon is gone: streams end, listeners fall back to the kernel.
+void attach_lost(struct shim *shim);
+// Is this one of the endpoints that the daemon listens on?
+bool attach_wants(
+	const struct attachment *attached, const struct channel_endpoint *endpoint, bool ipv6_only);
+// Starts the thread that notices the daemon's death, and its return.
+void watcher_start(struct shim *shim);
+void watcher_forget(struct shim *shim); // in a child
+
+// --- the lanes (news.c) --------------------------------------------------------------------------
+
+// Takes in everything that is new.
+void news_drain(struct shim *shim);
+// Before sleeping: true when nothing is new; the wake descriptor becomes readable when something
+// is.
+bool news_arm(struct shim *shim);
+void news_disarm(struct shim *shim);
+// Posts to every lane (or one) and waits for the answers. 0, or an errno.
+int news_call(struct shim *shim, struct channel_message *message, int lane,
+	struct channel_message *ret_answer);
+// To every lane; an answer is of no interest.
+void news_tell(struct shim *shim, struct channel_message *message);
+
+// --- sleeping (wait.c) ---------------------------------------------------------------------------
+
+// Something is new of the object: who waits for it is woken, but for the caller.
+void wait_touch(struct shim *shim, struct object *object);
+void wait_touch_all(struct shim *shim);
+// Sleeps until something is new, at most so long (-1: for ever). The lock is let go meanwhile.
+// 0, or EINTR, or ETIMEDOUT.
+int wait_news(struct shim *shim, int64_t timeout_us);
+int64_t wait_now_us(void);
