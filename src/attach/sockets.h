@@ -64,4 +64,4 @@ void sockets_drain(struct sockets *sockets);
 bool sockets_drained(const struct sockets *sockets);
 
 struct pool_usage sockets_usage(const struct sockets *sockets);
-struct counter_set sockets_counters(const struct sockets *sockets);
+struct counter_set sockets_counters(const struct sockets *sockets); // NULL: zeros

@@ -183,9 +183,11 @@ struct pool_usage stack_usage(const struct stack *stack)
 
 struct counter_set stack_counters(const struct stack *stack)
 {
+	static const struct stack_counters none;
+
 	return (struct counter_set){
 		.families = families,
 		.families_count = sizeof(families) / sizeof(families[0]),
-		.values = (const uint64_t *)&stack->counters,
+		.values = (const uint64_t *)(stack != NULL ? &stack->counters : &none),
 	};
 }

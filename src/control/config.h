@@ -80,7 +80,7 @@ struct config_memory { // all per worker
 	uint32_t send_pieces;	// entries in all send queues together
 };
 
-struct config_socket { // socket mode
+struct config_socket {	  // socket mode
 	const char *path; // where processes attach; absolute
 	uint32_t group;	  // that may; UINT32_MAX: the daemon's own
 	uint64_t memory;  // bytes for what is under way between the workers and one process

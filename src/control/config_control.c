@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Resolver of `control`: the control socket, and the endpoints beside it; and of `socket`. What can be
-// reached from another machine is open to nobody without a certificate.
+// Resolver of `control`: the control socket, and the endpoints beside it; and of `socket`. What can
+// be reached from another machine is open to nobody without a certificate.
 
 #include "control/config_resolve.h"
 

@@ -256,10 +256,8 @@ static void list_counters(struct worker *worker)
 	struct counter_set *set = worker->sets;
 
 	*set++ = offload_counters(worker->offload);
-	if (worker->stack != NULL)
-		*set++ = stack_counters(worker->stack);
-	else
-		*set++ = sockets_counters(worker->sockets);
+	*set++ = stack_counters(worker->stack);
+	*set++ = sockets_counters(worker->sockets);
 	*set++ = tcp_counters(worker->tcp);
 	*set++ = net_counters(worker->net);
 	*set++ = gauges_counters(worker->gauges);
