@@ -394,7 +394,7 @@ static const struct mistake mistakes[] = {
 		"2:6: not YAML: did not find expected ',' or ']', "
 		"while parsing a flow sequence\n"},
 	{"mode: stack", "mode: monitors",
-		"1:7: mode: 'monitors' is not known; valid choices: stack, monitor\n"},
+		"1:7: mode: 'monitors' is not known; valid choices: stack, monitor, socket\n"},
 	{"mode: stack\n", "", "1:1: mode: missing; it has no default\n"},
 	{"bridge: none", "bridge: learning",
 		"24:9: bridge: 'mode: stack' bridges nothing; valid choices: none\n"},
