@@ -103,7 +103,7 @@ static enum proof_reason fan_out(struct client *client, struct proof_route *rout
 	if (reason == PROOF_CAPTURE && publish->qos > 0)
 		reason = judge_kept(client, route);
 	if (reason == PROOF_CAPTURE && route->workers != 0) {
-		parcel = parcel_make(client, frame, publish);
+		parcel = parcel_make(client, route, frame, publish);
 		reason = parcel != NULL ? PROOF_CAPTURE : PROOF_NO_MEMORY;
 	}
 	if (reason == PROOF_CAPTURE) {
@@ -242,7 +242,10 @@ int capture_publish(struct client *client, const struct mqtt_frame *frame,
 		acknowledge(client, publish->packet_id, MQTT_PUBREC, 0);
 		return 1;
 	}
+	client->preparing = false;
 	*ret_reason = judge_publish(client, frame, publish, true, &route);
+	if (client->preparing)
+		return -EAGAIN;
 	if (*ret_reason != PROOF_CAPTURE)
 		return 0;
 	return publish->qos == 2 ? take(client, route, frame, publish, ret_reason)

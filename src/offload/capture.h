@@ -11,8 +11,8 @@
 #include "offload/state.h"
 
 // 1: captured, acknowledged, and delivered (QoS 2: to be delivered when it is released). 0: it must
-// pass, *ret_reason says why. -EAGAIN: it must wait (a fence, acknowledgements, slow subscribers);
-// nothing has happened and the client is run again.
+// pass, *ret_reason says why. -EAGAIN: it must wait (a fence, acknowledgements, slow subscribers,
+// other workers); nothing has happened and the client is run again.
 int capture_publish(struct client *client, const struct mqtt_frame *frame,
 	const struct mqtt_publish *publish, enum proof_reason *ret_reason);
 // A taken PUBLISH of QoS 2 has been released: the verdict again, and the fan-out. One of these, or

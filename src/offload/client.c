@@ -137,6 +137,8 @@ void client_bind(struct client *client, const struct mqtt_connack *connack, bool
 		return; // it has no identifier that could be followed
 	if (session_bind(client->broker->map, &bind, &client->session, &previous) < 0)
 		client_set_unknown(client);
+	else
+		evidence_bind(client);
 	if (previous != NULL) {
 		// The session has moved: what waited in the other connection's output comes along.
 		if (resumed)

@@ -89,8 +89,20 @@ void evidence_identity(struct client *client)
 	probes_end_client(client);
 	hooks_unlike(client);
 	// Routes with it as a target are to be looked at again.
-	if (client->session != NULL)
-		session_touch(client->broker->map, client->session, true);
+	if (client->session == NULL)
+		return;
+	evidence_bind(client);
+	client->session->changed_us = client->offload->now_us;
+	session_touch(client->broker->map, client->session, true);
+}
+
+void evidence_bind(struct client *client)
+{
+	struct session *session = client->session;
+
+	session->identity_before = session->identity;
+	session->identity = client->identity;
+	session->identity_us = client->offload->now_us;
 }
 
 // --- deliveries ----------------------------------------------------------------------------------
@@ -149,8 +161,11 @@ void evidence_delivered(struct client *client, const struct mqtt_publish *publis
 		return; // nobody publishes it here
 	grant = grants_get(broker->reads, read_key(client, hash), now_us);
 	// It may after all: whoever is left out of the fan-out is not any longer.
-	if (grant->state == GRANT_DENIED)
+	if (grant->state == GRANT_DENIED) {
 		route->standing.epoch = 0;
+		if (route->marks == PROOF_MARKS_ALL)
+			route->marks = PROOF_MARKS_OLD;
+	}
 	grant->state = GRANT_ALLOWED;
 	grant->mark_us = now_us;
 	grant->until_us = now_us + broker->config->proof.ttl_us;

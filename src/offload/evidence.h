@@ -23,6 +23,8 @@
 void evidence_delivered(struct client *client, const struct mqtt_publish *publish);
 // It has sent a part of one that could not be looked at.
 void evidence_unseen(struct client *client);
+// The session is this connection's from now on.
+void evidence_bind(struct client *client);
 // The client may be somebody else from now on (AUTH): what was shown is of who it was.
 void evidence_identity(struct client *client);
 

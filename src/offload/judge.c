@@ -17,8 +17,11 @@ static enum proof_reason judge_stream(const struct offload *offload, const struc
 {
 	if (!stream_wanted(broker))
 		return PROOF_CAPTURE;
-	if (offload->peers != NULL)
+	if (offload->peers != NULL && broker->stream.up && !broker->stream.told.markers)
 		return PROOF_WORKERS;
+	// Whom another worker could not tell of its clients.
+	if (offload->peers != NULL && !replica_whole(broker->map->replica))
+		return PROOF_MAP_INCOMPLETE;
 	return broker->stream.live ? PROOF_CAPTURE : PROOF_STREAM;
 }
 
@@ -185,9 +188,12 @@ enum proof_reason judge_publish(struct client *client, const struct mqtt_frame *
 				 : proving_judge(client, route, publish, may_ask);
 		if (reason != PROOF_CAPTURE)
 			return reason;
-		if (split_needed(client, route, publish->qos) &&
-			(publish->qos == 2 || !split_possible(client, route)))
-			return PROOF_UNKNOWN_READER;
+		if (split_needed(client, route, publish->qos)) {
+			if (route->workers != 0)
+				return PROOF_WORKERS;
+			if (publish->qos == 2 || !split_possible(client, route))
+				return PROOF_UNKNOWN_READER;
+		}
 	}
 	return judge_pending(route) ? PROOF_CAPTURE : PROOF_PENDING_FULL;
 }

@@ -6,12 +6,14 @@
 #include "offload/keep.h"
 
 #include "offload/owed.h"
+#include "offload/promise.h"
 #include "proof/away.h"
 
 struct keeping {
 	struct broker *broker;
 	struct message *message;
-	const struct session *only; // NULL: for all
+	const struct session *only; // NULL: for all who may get it
+	uint64_t topic_hash, since_us;
 };
 
 static bool session_has_room(const struct broker *broker, const struct session *session)
@@ -41,6 +43,9 @@ static void keep(void *ctx, struct session *session, uint8_t qos, uint32_t id)
 	struct offload *offload = keeping->message->offload;
 	struct delivery *delivery;
 
+	if (keeping->only == NULL &&
+		!promise_may_keep(keeping->broker, session, keeping->topic_hash, keeping->since_us))
+		return;
 	// At QoS 2 nobody has captured it for a subscription that was granted (decision 0016).
 	if ((qos > 1 && keeping->message->publish->qos > 1) ||
 		(keeping->only != NULL && keeping->only != session))
@@ -60,9 +65,15 @@ bool keep_has_room(const struct offload *offload, const struct proof_route *rout
 	       (free >= route->away + route->targets && owed_takes_late(offload));
 }
 
-void keep_for_away(struct broker *broker, struct message *message)
+void keep_for_away(
+	struct broker *broker, struct message *message, uint64_t topic_hash, uint64_t since_us)
 {
-	struct keeping keeping = {.broker = broker, .message = message};
+	struct keeping keeping = {
+		.broker = broker,
+		.message = message,
+		.topic_hash = topic_hash,
+		.since_us = since_us,
+	};
 
 	proof_away_match(
 		broker->map, broker->config->overlap, message->publish->topic, keep, &keeping);
@@ -70,7 +81,7 @@ void keep_for_away(struct broker *broker, struct message *message)
 
 void keep_held(struct client *client, struct session *session, struct message *message)
 {
-	struct keeping keeping = {client->broker, message, session};
+	struct keeping keeping = {.broker = client->broker, .message = message, .only = session};
 	void *owner = session->owner;
 
 	// As of one that is away, which it is about to be.

@@ -12,7 +12,9 @@
 
 // There is room for what the message is to be kept for.
 bool keep_has_room(const struct offload *offload, const struct proof_route *route);
-// Keeps it for everybody who is away.
-void keep_for_away(struct broker *broker, struct message *message);
+// Keeps it for everybody who is away and may get it, as was said at `since_us` at the earliest
+// (offload/promise.h).
+void keep_for_away(
+	struct broker *broker, struct message *message, uint64_t topic_hash, uint64_t since_us);
 // One that was held for the client until its connection ended (offload/pending.h).
 void keep_held(struct client *client, struct session *session, struct message *message);

@@ -95,6 +95,7 @@ void offload_stream_up(
 
 	if (stream->instance == 0 || stream->instance != b->stream.instance)
 		session_keys_forget(b->map);
+	b->stream.tide++;
 	b->stream.instance = stream->instance;
 	b->stream.serial++;
 	b->stream.heard = 0;
@@ -111,6 +112,7 @@ void offload_stream_down(struct offload *offload, unsigned broker, const char *w
 {
 	struct broker *b = &offload->brokers[broker];
 
+	b->stream.tide++;
 	b->stream.down = why;
 	if (!b->stream.up)
 		return;
@@ -206,5 +208,6 @@ void offload_notice_published(
 
 void offload_notice_revoked(struct offload *offload, unsigned broker)
 {
+	offload->brokers[broker].stream.tide++;
 	epoch_begin(offload, &offload->brokers[broker]);
 }

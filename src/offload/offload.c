@@ -22,6 +22,7 @@
 #include "offload/peers.h"
 #include "offload/probes.h"
 #include "offload/state.h"
+#include "offload/survey.h"
 
 // Deliveries that may wait, all clients together: a few for everyone, and never less than this.
 #define DELIVERIES_MIN 65536u
@@ -100,6 +101,8 @@ static int broker_create(struct offload *offload, struct broker *broker,
 	list_init(&broker->told);
 	stream_init(&broker->stream);
 	map.joins = config->overlap == PROOF_OVERLAP_ONE;
+	broker->config = config;
+	map.tells_all = !alone && stream_wanted(broker);
 	if (!alone)
 		map.replica = (struct replica_config){
 			.filters_max = limits->filters_max,
@@ -108,7 +111,6 @@ static int broker_create(struct offload *offload, struct broker *broker,
 			.seed = key[0] ^ key[1],
 		};
 
-	broker->config = config;
 	broker->capture = config->capture.enabled;
 	broker->reachable = true;
 	memcpy(map.hash_key, alone ? (const void *)key : limits->peers.hash_key,
@@ -238,6 +240,8 @@ uint32_t offload_gather_max(const struct offload *offload, const struct broker *
 void offload_advance(struct offload *offload, uint64_t now_us)
 {
 	offload->now_us = now_us;
+	for (unsigned i = 0; i < offload->config.brokers_count; i++)
+		offload->brokers[i].map->now_us = now_us;
 	offload->work = 0;
 	streams_advance(offload);
 	offload->share_bytes = offload->payload_bytes / 1000 *
@@ -262,6 +266,8 @@ static void expire(struct offload *offload)
 		session_map_expire(offload->brokers[i].map, offload->now_us);
 		proof_routes_sweep(offload->brokers[i].routes);
 	}
+	if (offload->peers != NULL)
+		surveys_expire(offload);
 }
 
 void offload_run(struct offload *offload)
@@ -269,8 +275,10 @@ void offload_run(struct offload *offload)
 	markers_poll(offload);
 	probes_poll(offload);
 	fencing_poll(offload);
-	if (offload->peers != NULL)
+	if (offload->peers != NULL) {
 		parcels_poll(offload);
+		surveys_poll(offload);
+	}
 	run_list(&offload->kicked);
 	run_list(&offload->paused);
 	if (offload->now_us >= offload->expiry_us)

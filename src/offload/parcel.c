@@ -14,6 +14,7 @@
 #include "offload/keep.h"
 #include "offload/pace.h"
 #include "offload/peers.h"
+#include "offload/promise.h"
 
 #define PARCELS 1024u
 // Kept for slow subscribers by one worker; the rest of the rings is for others.
@@ -44,6 +45,7 @@ struct parcel {
 	enum mqtt_version version;
 	bool expires;
 	uint32_t expiry_s;
+	uint64_t since_us; // of what was said of the receivers' subscribers, at the earliest
 	uint32_t length;
 	unsigned parts_count;
 	struct payload *parts[MQTT_FRAME_PARTS_MAX];
@@ -88,8 +90,8 @@ bool parcel_may(const struct client *client, uint32_t workers)
 	return true;
 }
 
-struct parcel *parcel_make(
-	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
+struct parcel *parcel_make(struct client *client, const struct proof_route *route,
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish)
 {
 	struct offload *offload = client->offload;
 	struct tcp_piece pieces[MQTT_FRAME_PARTS_MAX];
@@ -113,6 +115,7 @@ struct parcel *parcel_make(
 	parcel->version = client->version;
 	parcel->expires = publish->has_message_expiry;
 	parcel->expiry_s = publish->message_expiry;
+	parcel->since_us = route->standing.others_since_us;
 	return parcel;
 }
 
@@ -217,10 +220,11 @@ static enum crossing_run parcel_distribute(
 		message_fini(&message);
 		return CROSSING_LATER;
 	}
+	promise_arrived(broker, route, opened->publish.qos, copy->parcel->since_us);
 	capture_distribute_others(
 		offload, copy->parcel->version, route, &opened->frame, &message, &pace);
 	if (opened->publish.qos > 0 && route->away > 0)
-		keep_for_away(broker, &message);
+		keep_for_away(broker, &message, route->hash, copy->parcel->since_us);
 	message_fini(&message);
 	copy->matched = route->heard;
 	if (!pace_decide(&pace, offload, &copy->wait) || offload->parcels_kept >= KEPT_MAX)

@@ -27,8 +27,8 @@ void parcels_abandon(struct offload *offload);
 // The client may send one more to these workers now.
 bool parcel_may(const struct client *client, uint32_t workers);
 // NULL: no memory. `publish` as it is to be delivered: its expiry may have been aged.
-struct parcel *parcel_make(
-	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish);
+struct parcel *parcel_make(struct client *client, const struct proof_route *route,
+	const struct mqtt_frame *frame, const struct mqtt_publish *publish);
 void parcel_drop(struct client *client, struct parcel *parcel);
 // Sends it. With a `type`, the client's acknowledgement (which stands in its acks by then, but for
 // a PUBCOMP) goes out when all have it; `matched`: somebody here has got it.

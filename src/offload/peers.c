@@ -15,6 +15,7 @@
 #include "offload/move.h"
 #include "offload/owed.h"
 #include "offload/parcel.h"
+#include "offload/survey.h"
 
 #define NEWS	 1024u
 #define CHANGES	 256u // run in one turn
@@ -46,6 +47,8 @@ int peers_create(const struct offload_peers_config *config, struct peers **ret_p
 	peers->config = *config;
 	list_init(&peers->kept);
 	list_init(&peers->visiting);
+	list_init(&peers->asking);
+	list_init(&peers->surveyed);
 	list_init(&peers->asked);
 	list_init(&peers->moving);
 	rc = slab_create("news", NEWS, sizeof(struct news), &peers->news);
@@ -55,6 +58,8 @@ int peers_create(const struct offload_peers_config *config, struct peers **ret_p
 		rc = fencing_visits_create(&peers->visits);
 	if (rc == 0)
 		rc = moves_create(&peers->moves);
+	if (rc == 0)
+		rc = surveys_create(&peers->surveys);
 	if (rc < 0) {
 		peers_destroy(NULL, peers);
 		return rc;
@@ -85,11 +90,13 @@ void peers_destroy(struct offload *offload, struct peers *peers)
 		parcels_abandon(offload);
 		fencing_visits_abandon(offload);
 		moves_abandon(offload);
+		surveys_abandon(offload);
 	}
 	slab_destroy(peers->news);
 	slab_destroy(peers->parcels);
 	slab_destroy(peers->visits);
 	slab_destroy(peers->moves);
+	slab_destroy(peers->surveys);
 	rte_free(peers);
 }
 
@@ -219,7 +226,8 @@ bool peers_polled(const struct offload *offload)
 	const struct peers *peers = offload->peers;
 
 	if (!list_empty(&peers->kept) || !list_empty(&peers->visiting) ||
-		!list_empty(&peers->moving) || !list_empty(&peers->asked))
+		!list_empty(&peers->moving) || !list_empty(&peers->asked) ||
+		!list_empty(&peers->surveyed))
 		return true;
 	for (unsigned i = 0; i < offload->config.brokers_count; i++)
 		if (replica_due(offload->brokers[i].map->replica) != UINT64_MAX)

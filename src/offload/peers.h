@@ -24,6 +24,9 @@ struct peers {
 	struct slab *moves;   // struct move (offload/move.c)
 	struct list kept;     // struct parcel_copy of others: their senders are to wait
 	struct list visiting; // struct visit_copy of others
+	struct slab *surveys; // struct survey (offload/survey.h)
+	struct list asking;   // those of this worker
+	struct list surveyed; // struct survey_copy of others: not answered yet
 	struct list asked;    // struct move_copy of others: not answered yet
 	struct list moving;   // struct move of this worker's clients
 };

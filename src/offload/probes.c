@@ -10,7 +10,7 @@
 #include "offload/markers.h"
 #include "offload/pass.h"
 #include "offload/proving.h"
-#include "offload/readers.h"
+#include "offload/survey.h"
 
 // Of one worker, and of one publisher: nobody takes all.
 #define PROBES_MAX	  4096u
@@ -37,6 +37,8 @@ static void probe_end(struct probe *probe)
 	if (publisher->asking == probe)
 		publisher->asking = NULL;
 	publisher->probes_count--;
+	if (probe->survey != NULL)
+		survey_leave(publisher->offload, probe->survey);
 	list_remove(&probe->link);
 	list_remove(&probe->client);
 	payload_put(probe->topic);
@@ -144,13 +146,77 @@ static struct proof_route *probe_route(const struct probe *probe)
 		mqtt_bytes(probe->topic->data, probe->topic->length));
 }
 
+// The answer is complete: what it says of the readers, and what all subscribers have shown, stands.
+static void probe_decide(struct probe *probe, struct proof_route *route, enum readers readers)
+{
+	struct client *publisher = probe->publisher;
+
+	if (!proving_compared(publisher, route, readers)) {
+		probe_end(probe);
+		return;
+	}
+	probe->sighting.routed_us = publisher->offload->now_us;
+	probe->sighting.route_serial = route->serial;
+}
+
+// Who else's clients the readers are the other workers know. False: they cannot be asked.
+static bool probe_show(
+	struct probe *probe, struct proof_route *route, const struct offload_published *published)
+{
+	struct offload *offload = probe->publisher->offload;
+	struct survey *survey = probe->survey;
+
+	probe->survey = NULL;
+	// It has asked for its publisher only.
+	if (survey == NULL && route->workers != 0)
+		return false;
+	probe->survey = survey_show(offload, probe->publisher->broker, survey, route, published,
+		&probe->sighting, probe->deadline_us);
+	probe->sighting.routed_us = offload->now_us;
+	probe->sighting.route_serial = route->serial;
+	return probe->survey != NULL;
+}
+
+// Something is to be asked of them.
+static bool concerns_others(
+	const struct probe *probe, const struct proof_route *route, enum readers readers)
+{
+	if (probe->publisher->offload->peers == NULL || readers == READERS_OTHER)
+		return false;
+	// What cannot be compared says nothing where nothing is known.
+	if (!probe->sighting.compared && !route->standing.here)
+		return false;
+	return route->workers != 0 || readers == READERS_STRANGERS;
+}
+
+static void probe_compare(
+	struct probe *probe, struct proof_route *route, const struct offload_published *published)
+{
+	struct offload_published said = *published;
+	enum readers readers;
+
+	// That nobody was asked may mean that the message was dropped, unless there was no reason.
+	if (probe->alone && said.readers_count == 0)
+		said.cut = false;
+	readers = readers_compare(probe->publisher,
+		mqtt_bytes(probe->topic->data, probe->topic->length), &said, probe->version,
+		&probe->claimed);
+	probe->readers = readers;
+	probe->readers_count = said.readers_count;
+	probe->sighting.compared = readers == READERS_SAME || readers == READERS_STRANGERS;
+	if (readers == READERS_UNSURE)
+		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);
+	if (!concerns_others(probe, route, readers))
+		probe_decide(probe, route, readers);
+	else if (!probe_show(probe, route, &said))
+		probe_end(probe);
+}
+
 void probe_answered(
 	struct offload *offload, struct broker *broker, const struct offload_published *published)
 {
 	struct probe *probe = probe_find(offload, published->token);
-	struct offload_published said = *published;
 	struct proof_route *route;
-	enum readers readers;
 
 	if (probe == NULL || probe->publisher->broker != broker || probe->sighting.routed_us != 0)
 		return;
@@ -169,20 +235,7 @@ void probe_answered(
 		probe_end(probe);
 		return;
 	}
-	// That nobody was asked may mean that the message was dropped, unless there was no reason.
-	if (probe->alone && said.readers_count == 0)
-		said.cut = false;
-	readers = readers_compare(probe->publisher,
-		mqtt_bytes(probe->topic->data, probe->topic->length), &said, probe->version);
-	probe->sighting.compared = readers == READERS_SAME || readers == READERS_STRANGERS;
-	if (readers == READERS_UNSURE)
-		probe->publisher->unsure |= (uint8_t)(1u << probe->qos);
-	if (!proving_compared(probe->publisher, route, readers)) {
-		probe_end(probe);
-		return;
-	}
-	probe->sighting.routed_us = offload->now_us;
-	probe->sighting.route_serial = route->serial;
+	probe_compare(probe, route, published);
 }
 
 void probes_overtaken(
@@ -199,6 +252,28 @@ void probes_overtaken(
 }
 
 // --- a turn --------------------------------------------------------------------------------------
+
+// What all workers have said.
+static void probe_put_together(struct probe *probe, struct proof_route *route)
+{
+	struct client *publisher = probe->publisher;
+	enum readers readers = probe->readers;
+	struct survey_result others;
+
+	survey_result(probe->survey, route, &others);
+	if (probe->sighting.compared && others.moving)
+		readers = READERS_MOVING;
+	else if (!others.same)
+		readers = READERS_OTHER;
+	else if (probe->sighting.compared)
+		readers = probe->claimed + others.claimed == probe->readers_count
+				  ? READERS_SAME
+				  : READERS_STRANGERS;
+	if (!proving_compared(publisher, route, readers))
+		return;
+	proving_shown_elsewhere(route, others.until_us, others.since_us);
+	proving_shown(publisher, route, !probe->sighting.silent && !others.silent);
+}
 
 static void probe_poll(struct probe *probe)
 {
@@ -220,7 +295,12 @@ static void probe_poll(struct probe *probe)
 	}
 	if (!sighting_walk(&probe->sighting, publisher->offload, route, publisher))
 		return;
-	proving_shown(publisher, route, !probe->sighting.silent);
+	if (probe->survey == NULL)
+		proving_shown(publisher, route, !probe->sighting.silent);
+	else if (!survey_answered(probe->survey))
+		return;
+	else
+		probe_put_together(probe, route);
 	probe_end(probe);
 }
 

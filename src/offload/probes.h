@@ -16,6 +16,7 @@
 #pragma once
 
 #include "offload/notice.h"
+#include "offload/readers.h"
 #include "offload/sighting.h"
 #include "offload/state.h"
 
@@ -30,8 +31,11 @@ struct probe {
 	struct sighting sighting; // of this worker's subscribers; routed_us 0: not routed yet
 	uint16_t packet_id;	  // at QoS 2, until its PUBREL; 0: not any more
 	uint8_t qos;		  // of the message
-	bool alone;	// of its publisher's the broker had nothing that waits for a PUBREL
-	bool asked;	// the message has passed
+	bool alone;	       // of its publisher's the broker had nothing that waits for a PUBREL
+	bool asked;	       // the message has passed
+	struct survey *survey; // of the other workers' subscribers; NULL: they are not asked
+	enum readers readers;  // as far as this worker can tell; how many are its own, of how many
+	uint32_t claimed, readers_count;
 	bool overtaken; // a reader that only the broker knows has come or gone since
 };
 

@@ -10,6 +10,7 @@
 #include "offload/exact.h"
 #include "offload/markers.h"
 #include "offload/probes.h"
+#include "offload/survey.h"
 
 // An answer is awaited so long before another message asks.
 #define ANSWER_US US_IN_S
@@ -26,9 +27,14 @@
 // at the same time does not end at the same time.
 #define REFRESH_PART 8
 
+static bool rights_by_broker(const struct broker *broker)
+{
+	return broker->config->authorization == OFFLOAD_AUTHORIZATION_BROKER;
+}
+
 static bool by_broker(const struct client *client)
 {
-	return client->broker->config->authorization == OFFLOAD_AUTHORIZATION_BROKER;
+	return rights_by_broker(client->broker);
 }
 
 static uint64_t again_us(const struct client *client, uint8_t *failures)
@@ -138,11 +144,19 @@ void proving_ask_others(struct client *publisher, struct proof_route *route)
 		standing->ask_us = publisher->offload->now_us;
 }
 
-// What is known of all targets: until when it holds, 0: not of all. Marks those that may not read.
-static uint64_t targets_until(
-	const struct client *publisher, struct proof_route *route, uint64_t *ret_only)
+static void target_mark(struct proof_target *target, bool denied)
 {
-	uint64_t now_us = publisher->offload->now_us, until_us = UINT64_MAX;
+	target->flags &= (uint8_t)~ROUTE_DENIED;
+	if (denied)
+		target->flags |= ROUTE_DENIED;
+}
+
+// What is known of all targets: until when it holds, 0: not of all. Marks those that may not read.
+// `publisher`: NULL when it is another worker's.
+static uint64_t targets_until(const struct client *publisher, struct proof_route *route,
+	uint64_t now_us, uint64_t *ret_only)
+{
+	uint64_t until_us = UINT64_MAX;
 
 	*ret_only = 0;
 	for (uint32_t i = 0; i < route->targets; i++) {
@@ -150,9 +164,7 @@ static uint64_t targets_until(
 		const struct grant *grant = evidence_find(target->owner, route->hash);
 
 		if (grant_holds(grant, now_us)) {
-			target->flags &= (uint8_t)~ROUTE_DENIED;
-			if (grant->state == GRANT_DENIED)
-				target->flags |= ROUTE_DENIED;
+			target_mark(target, grant->state == GRANT_DENIED);
 			if (grant->until_us < until_us)
 				until_us = grant->until_us;
 		} else if ((target->flags & ROUTE_NO_LOCAL) && target->owner == publisher) {
@@ -162,6 +174,7 @@ static uint64_t targets_until(
 			return 0;
 		}
 	}
+	route->marks = PROOF_MARKS_ALL;
 	return until_us;
 }
 
@@ -174,8 +187,10 @@ static bool route_look(const struct client *publisher, struct proof_route *route
 	if (!standing->here)
 		return false;
 	if (by_broker(publisher))
-		until_us = targets_until(publisher, route, &only);
-	if (until_us == 0)
+		until_us = targets_until(publisher, route, publisher->offload->now_us, &only);
+	if (by_broker(publisher) && route->workers != 0 && standing->others_until_us < until_us)
+		until_us = standing->others_until_us;
+	if (until_us <= publisher->offload->now_us)
 		return false;
 	standing->shown = true;
 	standing->only = only;
@@ -184,6 +199,12 @@ static bool route_look(const struct client *publisher, struct proof_route *route
 	standing->ask_us =
 		until_us == UINT64_MAX ? UINT64_MAX : refresh_us(publisher, route->hash, until_us);
 	return true;
+}
+
+void proving_shown_elsewhere(struct proof_route *route, uint64_t until_us, uint64_t since_us)
+{
+	route->standing.others_until_us = until_us;
+	route->standing.others_since_us = since_us;
 }
 
 void proving_shown(struct client *publisher, struct proof_route *route, bool all)
@@ -209,11 +230,10 @@ void proving_unanswered(struct client *publisher, uint64_t hash, struct proof_ro
 
 // --- asking --------------------------------------------------------------------------------------
 
-// Is the broker's side ready to answer for all subscribers? Asks for what is missing.
-static enum proof_reason subscribers_ready(const struct client *client, struct proof_route *route)
+enum proof_reason proving_subscribers_ready(struct broker *broker, const struct proof_route *route)
 {
-	bool keys = client->broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER &&
-		    client->broker->stream.told.markers;
+	bool keys = broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER &&
+		    broker->stream.told.markers;
 	enum proof_reason reason = PROOF_CAPTURE;
 
 	for (uint32_t i = 0; i < route->targets; i++) {
@@ -223,12 +243,24 @@ static enum proof_reason subscribers_ready(const struct client *client, struct p
 			marker_join(subscriber);
 			reason = PROOF_UNJOINED;
 		}
-		if (by_broker(client) && !evidence_fresh(subscriber)) {
+		if (rights_by_broker(broker) && !evidence_fresh(subscriber)) {
 			evidence_freshen(subscriber);
 			reason = PROOF_UNREAD;
 		}
 	}
 	return reason;
+}
+
+// … and of other workers' subscribers.
+static enum survey_state others_ready(struct client *client, struct proof_route *route)
+{
+	enum survey_state state;
+
+	if (route->workers == 0 || !client->broker->stream.told.markers)
+		return SURVEY_READY;
+	state = survey_prepare(client->broker, client->offload, route);
+	client->preparing = state == SURVEY_SOON;
+	return state;
 }
 
 // Where subscribers come and go all the time, every change would ask, and every fence behind it
@@ -261,6 +293,8 @@ static bool ask(struct client *client, struct proof_route *route,
 		return false;
 	if (grant != NULL)
 		grant->mark_us = again;
+	if (for_route && client->asking != NULL)
+		client->asking->survey = survey_take(route);
 	if (for_route)
 		route->standing.ask_us = client->broker->stream.told.markers
 						 ? again
@@ -293,21 +327,30 @@ static enum proof_reason look_shown(struct client *client, struct proof_route *r
 
 	if (grant != NULL)
 		remember_written(client, route, grant);
-	return due && may_ask && ask(client, route, publish, grant, true) ? PROOF_REFRESH
-									  : PROOF_CAPTURE;
+	if (!due || !may_ask || others_ready(client, route) != SURVEY_READY)
+		return PROOF_CAPTURE;
+	return ask(client, route, publish, grant, true) ? PROOF_REFRESH : PROOF_CAPTURE;
 }
 
 // It is to ask for the route: can that be answered?
-static enum proof_reason look_ready(const struct client *client, struct proof_route *route)
+static enum proof_reason look_ready(struct client *client, struct proof_route *route)
 {
 	struct proof_standing *standing = &route->standing;
-	enum proof_reason reason = subscribers_ready(client, route);
+	enum proof_reason reason = proving_subscribers_ready(client->broker, route);
+	enum survey_state others;
 
+	if (reason == PROOF_CAPTURE && is_restless(client, standing))
+		return PROOF_UNPROVEN;
+	if (reason == PROOF_CAPTURE) {
+		others = others_ready(client, route);
+		if (others == SURVEY_SOON || others == SURVEY_LATER)
+			return PROOF_UNPROVEN;
+		if (others == SURVEY_NOT)
+			reason = PROOF_UNREAD;
+	}
 	if (reason != PROOF_CAPTURE) {
 		standing->reason = (uint8_t)reason;
 		standing->ask_us = client->offload->now_us + SOON_US;
-	} else if (is_restless(client, standing)) {
-		reason = PROOF_UNPROVEN;
 	}
 	return reason;
 }
@@ -354,4 +397,13 @@ enum proof_reason proving_look(struct client *client, struct proof_route *route,
 	if (!shown)
 		standing->reason = PROOF_UNPROVEN;
 	return PROOF_UNPROVEN;
+}
+
+uint64_t proving_subscribers_until(struct broker *broker, struct proof_route *route)
+{
+	uint64_t only;
+
+	if (!rights_by_broker(broker))
+		return UINT64_MAX;
+	return targets_until(NULL, route, broker->map->now_us, &only);
 }

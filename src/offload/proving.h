@@ -47,5 +47,15 @@ bool proving_compared(struct client *publisher, struct proof_route *route, enum 
 void proving_shown(struct client *publisher, struct proof_route *route, bool all);
 // The answer says nothing of the route: another publisher's message may ask for it at once.
 void proving_ask_others(struct client *publisher, struct proof_route *route);
+// … and of the subscribers of other workers, until then; said at `since_us` by their clocks.
+void proving_shown_elsewhere(struct proof_route *route, uint64_t until_us, uint64_t since_us);
 // No answer came; `route` may be NULL.
 void proving_unanswered(struct client *publisher, uint64_t hash, struct proof_route *route);
+
+// --- of this worker's subscribers, for whoever asks ---------------------------------------------
+
+// Is the broker's side ready to answer for all of them? PROOF_CAPTURE, or why not; asks for what is
+// missing.
+enum proof_reason proving_subscribers_ready(struct broker *broker, const struct proof_route *route);
+// What is known of the right to read of all of them: until when it holds, 0: not of all.
+uint64_t proving_subscribers_until(struct broker *broker, struct proof_route *route);

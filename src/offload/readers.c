@@ -34,42 +34,60 @@ static void count(void *ctx, struct mqtt_trie_entry *entry)
 	counting->total++;
 }
 
-// A stranger, or a difference; READERS_SAME otherwise. What the map has is counted.
-static enum readers count_down(const struct session_map *map, struct counting *counting,
-	const struct offload_published *published)
+// Counts down what is this worker's. False: more of somebody than is matched.
+static bool count_down(const struct session_map *map, struct counting *counting,
+	const struct readers_part *part, uint32_t *claimed)
 {
-	uint32_t strangers = 0;
+	for (uint32_t i = 0; i < part->count; i++) {
+		struct session *session = session_by_key(map, part->keys[i]);
 
-	for (uint32_t i = 0; i < published->readers_count; i++) {
-		struct session *session = session_by_key(map, published->readers[i]);
-
-		if (session == NULL || session->owner == NULL) {
-			strangers++;
+		if (session == NULL || session->owner == NULL)
 			continue;
-		}
+		(*claimed)++;
 		if (session->count_mark != counting->mark || session->count == 0)
-			return READERS_OTHER;
+			return false;
 		session->count--;
 		counting->total--;
 	}
-	if (counting->total > 0)
-		return READERS_OTHER;
-	return strangers > 0 ? READERS_STRANGERS : READERS_SAME;
+	return true;
+}
+
+void readers_tally(struct broker *broker, const struct session *publisher, struct mqtt_bytes topic,
+	uint64_t version, const struct readers_part *parts, unsigned parts_count,
+	struct readers_tally *ret_tally)
+{
+	struct counting counting = {
+		.publisher = publisher,
+		.mark = ++broker->counting,
+		.settled = !session_changes_touch(&broker->map->changes, version, topic),
+	};
+
+	*ret_tally = (struct readers_tally){.same = false};
+	if (mqtt_trie_match(broker->map->trie, topic, count, &counting) < 0)
+		return;
+	ret_tally->moving = !counting.settled;
+	for (unsigned i = 0; i < parts_count; i++)
+		if (!count_down(broker->map, &counting, &parts[i], &ret_tally->claimed))
+			return;
+	ret_tally->same = counting.total == 0;
 }
 
 enum readers readers_compare(const struct client *publisher, struct mqtt_bytes topic,
-	const struct offload_published *published, uint64_t version)
+	const struct offload_published *published, uint64_t version, uint32_t *ret_claimed)
 {
-	const struct session_map *map = publisher->broker->map;
-	struct counting counting = {
-		.publisher = publisher->session,
-		.mark = ++publisher->broker->counting,
-		.settled = !session_changes_touch(&map->changes, version, topic),
-	};
+	const struct readers_part all = {published->readers, published->readers_count};
+	struct readers_tally tally;
 
+	*ret_claimed = 0;
 	if (published->cut && published->readers_count == 0)
 		return READERS_UNSURE;
-	if (published->cut || mqtt_trie_match(map->trie, topic, count, &counting) < 0)
+	if (published->cut)
 		return READERS_OTHER;
-	return counting.settled ? count_down(map, &counting, published) : READERS_MOVING;
+	readers_tally(publisher->broker, publisher->session, topic, version, &all, 1, &tally);
+	*ret_claimed = tally.claimed;
+	if (tally.moving)
+		return READERS_MOVING;
+	if (!tally.same)
+		return READERS_OTHER;
+	return tally.claimed < published->readers_count ? READERS_STRANGERS : READERS_SAME;
 }

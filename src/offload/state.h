@@ -188,6 +188,7 @@ struct client {
 	uint32_t probes_count;
 	struct list probes;   // those under way for messages of its
 	struct probe *asking; // of the message that is judged; NULL: it does not ask
+	bool preparing;	      // it would ask, and other workers will be ready for that in a moment
 
 	// Likewise, of its own accord (offload/hooks.h).
 	struct roster_client *entry; // that the broker has for this connection; NULL: not known

@@ -19,11 +19,14 @@ struct broker_stream {
 	uint64_t instance; // of the latest one
 	uint64_t serial;   // how many there have been
 	bool up;
-	bool snapshot_over;  // with told.complete: all that the broker has is known
-	bool live;	     // up, in step, and the lease holds in this turn
-	const char *down;    // why it is not up
-	uint64_t heard;	     // the number of the latest event
-	uint64_t epoch;	     // from 1 on
+	bool snapshot_over; // with told.complete: all that the broker has is known
+	bool live;	    // up, in step, and the lease holds in this turn
+	const char *down;   // why it is not up
+	uint64_t heard;	    // the number of the latest event
+	uint64_t epoch;	    // from 1 on
+	// How often a notice has begun one. All workers run the same notices in the same order, so
+	// two that have come as far have heard the same of rights.
+	uint64_t tide;
 	uint64_t since_us;   // its beginning
 	uint64_t fresh_from; // fence epoch of its beginning
 	bool walking;	     // clients are being joined (offload/markers.h), from the cursor on

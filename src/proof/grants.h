@@ -53,8 +53,10 @@ struct grant *grants_find(struct grants *grants, uint64_t key);
 // The one of this key; when there was none, a new one (GRANT_UNKNOWN, all zero) in the place of an
 // entry that is over, or would be first.
 struct grant *grants_get(struct grants *grants, uint64_t key, uint64_t now_us);
-// When one that was still of use last had to make room; 0: never.
+// When one that was still of use last had to make room; 0: never. Denials are the last to go.
 uint64_t grants_evicted_us(const struct grants *grants);
+// Likewise a denial that held, or had held just before.
+uint64_t grants_forgot_us(const struct grants *grants);
 // Does the state hold?
 static inline bool grant_holds(const struct grant *grant, uint64_t now_us)
 {

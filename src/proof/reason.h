@@ -23,7 +23,7 @@ enum proof_reason {
 	PROOF_TOPIC_ALIAS,    // v5: the broker must learn the alias
 	PROOF_TOO_LARGE,      // above capture.max_size, or above what the broker said it takes
 	PROOF_STREAM,	      // the broker is to tell, and does not, or its lease has ended
-	PROOF_WORKERS,	      // the broker is to tell, which serves one worker
+	PROOF_WORKERS,	      // what it needs serves the subscribers of one worker only
 	PROOF_MAP_UNKNOWN,    // knowledge is not declared
 	PROOF_MAP_INCOMPLETE, // the broker serves clients that Offramp has not followed
 	PROOF_UNAUTHORIZED,   // authorization is not declared

@@ -356,13 +356,16 @@ static void route_shrink(struct proof_routes *table, struct proof_route *route)
 }
 
 // What the other workers have.
-static void route_look_elsewhere(
-	const struct proof_routes *table, struct proof_route *route, struct mqtt_bytes topic)
+static void route_look_elsewhere(struct collection *collection, struct mqtt_bytes topic)
 {
+	struct proof_route *route = collection->route;
 	struct replica_match match;
 
-	replica_match(table->map->replica, topic, &match);
+	replica_match(collection->table->map->replica, topic, &match);
 	route_stands(route, match.standings & ~STANDING_KEPT);
+	// Under which key the broker's side knows them that worker knows.
+	if (match.standings & (STANDING_OFFLINE | STANDING_PERSISTENT))
+		collection->whole = true;
 	route->workers = match.workers;
 	route->kept_elsewhere = match.kept;
 	// Whether copies would have to be joined only that worker could tell.
@@ -416,6 +419,7 @@ static void route_make(
 	route->reason = route->reason_qos1 = route->reason_qos2 = PROOF_CAPTURE;
 	route->heard = route->kept = false;
 	route->unused = 0;
+	route->marks = PROOF_MARKS_NONE;
 	standing_remake(table->map, route);
 	route->kept_elsewhere = route->away = 0;
 	route->serial = ++table->serial;
@@ -423,7 +427,7 @@ static void route_make(
 	if (mqtt_trie_match(table->map->trie, topic, collect, &collection) < 0)
 		route->reason = PROOF_LEVELS;
 	else if (table->map->replica != NULL)
-		route_look_elsewhere(table, route, topic);
+		route_look_elsewhere(&collection, topic);
 	if (route->reason != PROOF_NO_MEMORY && is_renamed(table, topic))
 		route->reason = PROOF_AMQP;
 	if (route->reason != PROOF_NO_MEMORY && operator_passes(table, topic))

@@ -34,23 +34,35 @@ struct proof_target {
 #define ROUTE_CHUNKS	 64
 #define ROUTE_ABSENT_MAX 64 // keys of clients that are away
 
+struct survey;
+
 // What the broker has shown of a topic. It is of the route as made: whatever remakes that ends it,
 // but for what is known of the readers where nothing has put that in doubt. The floor above fills
 // it in.
 struct proof_standing {
 	uint64_t epoch;	   // in which; another one than the broker's: nothing is shown
 	uint64_t until_us; // shown, until then
-	uint64_t ask_us;   // no message asks before that
-	uint64_t agreed;   // the version of the map's doubts up to which `known` holds
-	uint64_t only;	   // the publisher that it is shown for; 0: for all
-	uint8_t reason;	   // why it is not shown
-	uint8_t failures;  // in a row
-	bool known;	   // the broker considers the same readers
-	bool here;	   // … and, perhaps, strangers, who do not come through here
+	// Of the subscribers of other workers: shown until then; by those workers' clocks, when.
+	uint64_t others_until_us, others_since_us;
+	struct survey *survey; // asks them, or has; NULL: not
+	uint64_t ask_us;       // no message asks before that
+	uint64_t agreed;       // the version of the map's doubts up to which `known` holds
+	uint64_t only;	       // the publisher that it is shown for; 0: for all
+	uint8_t reason;	       // why it is not shown
+	uint8_t failures;      // in a row
+	bool known;	       // the broker considers the same readers
+	bool here;	       // … and, perhaps, strangers, who do not come through here
 	bool shown;
 	// Kept when it is made anew: when it was asked for, how often at short intervals.
 	uint8_t unrest;
 	uint64_t asked_us;
+};
+
+// How far the flags of a route's targets tell who may read.
+enum proof_marks {
+	PROOF_MARKS_NONE,
+	PROOF_MARKS_OLD, // they did; of some of them more is known by now
+	PROOF_MARKS_ALL,
 };
 
 struct proof_route {
@@ -62,8 +74,9 @@ struct proof_route {
 	struct payload *chunks[ROUTE_CHUNKS]; // targets, ROUTE_CHUNK in each but the last
 	uint32_t chunks_count;
 	uint32_t targets;
-	uint32_t pending;	       // how many of them are pending
-	uint32_t workers;	       // bit i: worker i has targets too
+	uint32_t pending; // how many of them are pending
+	uint32_t workers; // bit i: worker i has targets too
+	enum proof_marks marks;
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may
 	enum proof_reason reason_qos2; // why none at QoS 2 may

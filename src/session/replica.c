@@ -135,7 +135,7 @@ static void record_release(struct replica *replica, struct replica_filter *recor
 // The others know something else of the record, or soon will.
 static void record_due(struct replica *replica, struct replica_filter *record)
 {
-	bool news = standings_own(record) != record->told;
+	bool news = standings_own(record) != record->told || record->touched;
 
 	// What waits to be told stays in its place: it is told earlier than it need be.
 	if (news && !list_linked(&record->due_link)) {
@@ -154,6 +154,13 @@ void replica_count(
 		DASSERT(!(before >> i & 1) || record->own[i] > 0);
 		record->own[i] -= before >> i & 1;
 	}
+	record_due(replica, record);
+}
+
+void replica_touch(struct replica *replica, struct replica_filter *record)
+{
+	// Who has not been told of it remembers nothing that it matches.
+	record->touched = record->told != 0;
 	record_due(replica, record);
 }
 
@@ -214,6 +221,7 @@ void replica_told(struct replica *replica)
 		container_of(list_pop(&replica->due), struct replica_filter, due_link);
 
 	record->told = standings_own(record);
+	record->touched = false;
 	record_release(replica, record);
 }
 
@@ -267,6 +275,14 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 bool replica_complete(const struct replica *replica)
 {
 	return replica->lacking == 0;
+}
+
+bool replica_whole(const struct replica *replica)
+{
+	for (unsigned i = 0; i < replica->config.workers; i++)
+		if (replica->gaps[i] > 0)
+			return false;
+	return true;
 }
 
 uint32_t replica_full(const struct replica *replica)
@@ -329,7 +345,7 @@ void replica_check(const struct replica *replica)
 			container_of(link, struct replica_filter, due_link);
 
 		ASSERT(record->due > last && record->due <= replica->now);
-		ASSERT(standings_own(record) != record->told);
+		ASSERT(standings_own(record) != record->told || record->touched);
 		last = record->due;
 		due++;
 	}

@@ -54,6 +54,7 @@ struct replica_filter {
 	struct mqtt_trie_entry entry;
 	struct list due_link; // what the others do not know yet
 	uint64_t due;	      // when it became due
+	bool touched;	      // though what is told is the same
 	uint32_t holders;     // this worker's subscriptions with this filter
 	uint32_t own[STANDING_KINDS];
 	uint16_t told;	   // what the others were told last
@@ -75,6 +76,9 @@ void replica_put(struct replica *replica, struct replica_filter *filter);
 // What one of them means has changed.
 void replica_count(
 	struct replica *replica, struct replica_filter *filter, uint16_t before, uint16_t after);
+// Whom the filter reaches has changed, though perhaps not what that means to the others: they are
+// to look again at what it matches.
+void replica_touch(struct replica *replica, struct replica_filter *filter);
 // This worker's map has become complete or incomplete.
 void replica_complete_set(struct replica *replica, bool complete);
 // This worker keeps no more messages for persistent sessions, or does again.
@@ -109,6 +113,8 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 	struct mqtt_bytes filter);
 // All others' maps are complete, and there was room for all they told.
 bool replica_complete(const struct replica *replica);
+// There was room for all they told.
+bool replica_whole(const struct replica *replica);
 // Bit i: worker i keeps no more messages for persistent sessions.
 uint32_t replica_full(const struct replica *replica);
 

@@ -41,6 +41,8 @@ struct session_map_config {
 	uint8_t hash_key[16];
 	// Where there are several workers; their number is 0 or 1 otherwise.
 	struct replica_config replica;
+	// They are told of every change, also of what means the same to them.
+	bool tells_all;
 	bool joins; // several v5 subscriptions of a client that match are served by one copy
 };
 
@@ -70,6 +72,7 @@ struct session_map {
 	// the broker has said for certain (MQTT 5.0 3.9.3, 3.11.3).
 	struct session_changes doubts;
 	struct replica *replica; // what other workers have; NULL: this is the only one
+	uint64_t now_us;	 // of the turn; whoever turns sets it
 };
 
 struct session {
@@ -100,12 +103,15 @@ struct session {
 	bool doomed;		// it ends when nobody has borrowed it any more
 	uint32_t borrowed;	// by so many other workers, which read it
 	uint64_t bound_us;	// when its client connected
+	uint64_t changed_us;	// when it last came to a subscription
 	// Of the floor above, for the session's life: what the client has not acknowledged and,
 	// while it is away, what waits for it; where packet identifiers go on.
 	struct list owed;
 	uint32_t owed_count;
 	uint64_t owed_bytes;
 	uint16_t identifier_next, identifier_broker;
+	// Likewise: who its client is, and who it was until it came back.
+	uint64_t identity, identity_before, identity_us;
 };
 
 // The broker keeps it beyond its connection.

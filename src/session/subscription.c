@@ -67,7 +67,11 @@ static void standing_set(struct session_map *map, struct subscription *sub, uint
 {
 	uint16_t before = sub->standing;
 
-	if (map->replica == NULL || standing == before)
+	if (map->replica == NULL)
+		return;
+	if (map->config.tells_all)
+		replica_touch(map->replica, sub->shared);
+	if (standing == before)
 		return;
 	sub->standing = standing;
 	replica_count(map->replica, sub->shared, before, standing);
@@ -157,6 +161,7 @@ static struct subscription *subscription_make(
 		return NULL;
 	}
 	sub->session = session;
+	session->changed_us = map->now_us;
 	sub->state = SUBSCRIPTION_PENDING;
 	list_append(&session->subscriptions, &sub->link);
 	session->subscriptions_count++;

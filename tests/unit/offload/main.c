@@ -35,6 +35,7 @@ int main(void)
 	return test_alias() + test_announced() + test_capture() + test_exact() + test_fences() +
 		       test_filters() + test_handshakes() + test_hooks() + test_ledger() +
 		       test_moves() + test_output() + test_owed() + test_peers() + test_pending() +
-		       test_proofs() + test_routes() + test_threads() + test_upstream() !=
+		       test_proofs() + test_proofs_workers() + test_routes() + test_threads() +
+		       test_upstream() !=
 	       0;
 }

@@ -26,6 +26,7 @@ int test_owed(void);
 int test_peers(void);
 int test_pending(void);
 int test_proofs(void);
+int test_proofs_workers(void);
 int test_routes(void);
 int test_threads(void);
 int test_upstream(void);

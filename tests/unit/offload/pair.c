@@ -25,7 +25,8 @@ void pair_wait(struct pair *pair, uint64_t us)
 	pair_turn(pair);
 }
 
-int pair_setup(void **state)
+static int setup(
+	void **state, enum offload_knowledge knowledge, enum offload_authorization authorization)
 {
 	static const char *const names[2] = {"worker0", "worker1"};
 	struct pair *pair = malloc(sizeof(*pair));
@@ -38,6 +39,8 @@ int pair_setup(void **state)
 		bed_init(bed);
 		bed->name = names[i];
 		bed->broker.name = names[i];
+		bed->broker.knowledge = knowledge;
+		bed->broker.authorization = authorization;
 		bed->config.filters_max = 4096;
 		bed->config.peers = (struct offload_peers_config){
 			.changes = pair->changes,
@@ -51,6 +54,16 @@ int pair_setup(void **state)
 	pair_turn(pair);
 	*state = pair;
 	return 0;
+}
+
+int pair_setup(void **state)
+{
+	return setup(state, OFFLOAD_KNOWLEDGE_WIRE, OFFLOAD_AUTHORIZATION_OPEN);
+}
+
+int pair_setup_told(void **state)
+{
+	return setup(state, OFFLOAD_KNOWLEDGE_BROKER, OFFLOAD_AUTHORIZATION_BROKER);
 }
 
 int pair_teardown(void **state)

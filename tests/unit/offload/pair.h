@@ -15,8 +15,11 @@ struct pair {
 };
 
 int pair_setup(void **state);
+// The broker is to tell (twin.h).
+int pair_setup_told(void **state);
 int pair_teardown(void **state);
-#define pair_test(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+#define pair_test(name)	     cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+#define pair_test_told(name) cmocka_unit_test_setup_teardown(name, pair_setup_told, pair_teardown)
 
 // Both turn, several times; time passes for both.
 void pair_turn(struct pair *pair);

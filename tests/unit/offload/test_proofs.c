@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "offload/notice.h"
-#include "twin.h"
+#include "play.h"
 
 static struct twin *start_with(
 	void **state, enum offload_knowledge knowledge, enum offload_authorization authorization)
@@ -781,87 +781,15 @@ static void a_stranger_that_comes_on_the_way(void **state)
 
 // --- everything at random ------------------------------------------------------------------------
 
-#define PLAYERS 6
-#define TOPICS	4
-
-// Whatever happens: nobody writes or gets what he may not, and everybody gets the rest, once.
-static void play(struct twin *twin, struct random *rng, uint32_t *number)
-{
-	unsigned who = random_below(rng, PLAYERS), topic = random_below(rng, TOPICS);
-	char filter[3] = {'t', (char)('0' + topic), 0};
-	struct twin_leg *leg = &twin->legs[who];
-	uint8_t qos = (uint8_t)random_below(rng, 3);
-	char id[] = {'c', (char)('0' + who), 0};
-	bool due[PLAYERS] = {false};
-
-	switch (random_below(rng, 40)) {
-	case 0:
-		if (leg->subscriptions_count < TWIN_SUBSCRIPTIONS - 1)
-			twin_subscribe(twin, who, filter, qos);
-		return;
-	case 1:
-		twin_unsubscribe(twin, who, filter);
-		return;
-	case 2:
-		leg->may_write[topic] ^= true;
-		twin_revoke(twin);
-		return;
-	case 3:
-		leg->may_read[topic] ^= true;
-		twin_revoke(twin);
-		return;
-	case 4:
-		offload_stream_down(twin->bed->offload, 0, "for a test");
-		return;
-	case 5:
-		twin_stream_up(twin);
-		return;
-	case 6:
-		bed_close(twin->bed, who);
-		twin_connect(twin, who, random_below(rng, 2), id);
-		leg->may_read[topic] = random_below(rng, 2);
-		leg->may_write[topic] = random_below(rng, 2);
-		return;
-	case 7:
-		twin_wait(twin, random_below(rng, 60) * US_IN_S);
-		return;
-	default:
-		break;
-	}
-	for (unsigned i = 0; i < PLAYERS; i++)
-		for (unsigned s = 0; s < twin->legs[i].subscriptions_count; s++)
-			due[i] |= strcmp(twin->legs[i].subscriptions[s].filter, filter) == 0 &&
-				  leg->may_write[topic] && twin->legs[i].may_read[topic];
-	for (unsigned n = 0; n < 6; n++) {
-		twin_publish(twin, who, filter[1], qos, *number);
-		twin_wait(twin, random_below(rng, 20) * US_IN_MS);
-		for (unsigned i = 0; i < PLAYERS; i++) {
-			assert_int_equal(twin_got(twin, i, *number), due[i]);
-			twin->legs[i].got_count = 0;
-		}
-		(*number)++;
-	}
-}
-
 static void rights_hold_whatever_happens(void **state)
 {
 	uint64_t all = 0, captured = 0;
 
 	for (unsigned seed = 1; seed <= 10; seed++) {
 		struct twin *twin = start(state);
-		struct random rng;
-		uint32_t number = 1;
 
-		random_init(&rng, seed);
-		for (unsigned i = 0; i < PLAYERS; i++) {
-			char id[] = {'c', (char)('0' + i), 0};
-
-			twin_connect(twin, i, random_below(&rng, 2), id);
-		}
-		for (unsigned n = 0; n < 500; n++)
-			play(twin, &rng, &number);
+		all += play(twin, seed, 500);
 		captured += twin_captured(twin);
-		all += number;
 		twin_free(twin);
 		bed_end(state);
 	}

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "mqtt/topic.h"
 #include "offload/notice.h"
+#include "pair.h"
 
 // A PUBLISH, either way.
 struct incoming {
@@ -36,7 +37,7 @@ static struct twin_event *event_new(struct twin *twin, int kind)
 	return event;
 }
 
-static void event_tell(struct twin *twin, const struct twin_event *event)
+static void event_tell(struct bed *bed, const struct twin_event *event, unsigned number)
 {
 	const struct offload_published published = {
 		.token = event->token,
@@ -45,7 +46,7 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		.readers_count = event->count,
 		.cut = event->cut,
 	};
-	struct offload *offload = twin->bed->offload;
+	struct offload *offload = bed->offload;
 	struct mqtt_bytes none = {NULL, 0};
 	const struct offload_filter filter = {
 		.text = mqtt_bytes(event->filter, strlen(event->filter)),
@@ -65,7 +66,30 @@ static void event_tell(struct twin *twin, const struct twin_event *event)
 		offload_notice_subscribed(offload, 0, event->key, none, &filter);
 		break;
 	}
-	offload_notice_heard(offload, 0, twin->first);
+	offload_notice_heard(offload, 0, number);
+}
+
+// To each worker at its pace. True: something was told.
+static bool events_tell(struct twin *twin)
+{
+	unsigned first = twin->first, other = twin->other_told;
+
+	while (!twin->held && twin->first != twin->last) {
+		const struct twin_event *event = &twin->events[twin->first++ % 4096];
+
+		event_tell(twin->bed, event, twin->first);
+	}
+	while (twin->other != NULL && !twin->other_held && twin->other_told != twin->first) {
+		const struct twin_event *event = &twin->events[twin->other_told++ % 4096];
+
+		event_tell(twin->other, event, twin->other_told);
+	}
+	return twin->first != first || twin->other_told != other;
+}
+
+struct bed *twin_bed(const struct twin *twin, unsigned i)
+{
+	return twin->other != NULL && i % 2 == 1 ? twin->other : twin->bed;
 }
 
 // --- the broker ----------------------------------------------------------------------------------
@@ -360,7 +384,7 @@ static void client_got(struct twin *twin, unsigned i, const uint8_t *packet, siz
 	if (packet[0] >> 4 == MQTT_PUBREC || packet[0] >> 4 == MQTT_PUBREL) {
 		ack[0] = packet[0] >> 4 == MQTT_PUBREC ? 0x62 : 0x70;
 		memcpy(ack + 2, packet + 2, 2);
-		client_sends(twin->bed, i, ack, 4);
+		client_sends(twin_bed(twin, i), i, ack, 4);
 	}
 	if (packet[0] >> 4 != MQTT_PUBLISH)
 		return;
@@ -372,7 +396,7 @@ static void client_got(struct twin *twin, unsigned i, const uint8_t *packet, siz
 	ack[3] = (uint8_t)publish.packet_id;
 	ack[0] = publish.qos == 1 ? 0x40 : 0x50;
 	if (publish.qos > 0)
-		client_sends(twin->bed, i, ack, 4);
+		client_sends(twin_bed(twin, i), i, ack, 4);
 }
 
 // Calls for every whole packet of what has come; returns how much of it that was.
@@ -401,7 +425,7 @@ static bool leg_run(struct twin *twin, unsigned i)
 	const uint8_t *data;
 	uint8_t copy[65536];
 	bool any = false;
-	size_t length = got_take(&twin->bed->up[i], &data);
+	size_t length = got_take(&twin_bed(twin, i)->up[i], &data);
 
 	if (length > 0) {
 		memcpy(leg->in + leg->in_length, data, length);
@@ -415,10 +439,10 @@ static bool leg_run(struct twin *twin, unsigned i)
 		length = leg->out_length;
 		memcpy(copy, leg->out, length);
 		leg->out_length = 0;
-		broker_sends(twin->bed, i, copy, length);
+		broker_sends(twin_bed(twin, i), i, copy, length);
 		any = true;
 	}
-	length = got_take(&twin->bed->down[i], &data);
+	length = got_take(&twin_bed(twin, i)->down[i], &data);
 	if (length > 0) {
 		memcpy(copy, data, length);
 		assert_int_equal(packets(twin, i, copy, length, client_got), length);
@@ -434,13 +458,13 @@ void twin_run(struct twin *twin)
 	for (unsigned n = 0; any && n < 1000; n++) {
 		any = false;
 		for (unsigned i = 0; i < BED_CLIENTS; i++)
-			if (twin->bed->clients[i] != NULL && twin->legs[i].connected)
+			if (twin_bed(twin, i)->clients[i] != NULL && twin->legs[i].connected)
 				any |= leg_run(twin, i);
-		while (!twin->held && twin->first != twin->last) {
-			event_tell(twin, &twin->events[twin->first++ % 4096]);
-			any = true;
-		}
+		any |= events_tell(twin);
 		bed_turn(twin->bed);
+		// What crosses takes a turn there and one back, and may be answered then.
+		for (unsigned t = 0; twin->other != NULL && t < 6; t++)
+			bed_turn(t % 2 == 0 ? twin->other : twin->bed);
 	}
 	ASSERT(!any);
 }
@@ -457,7 +481,12 @@ void twin_wait(struct twin *twin, uint64_t us)
 		uint64_t left = until - twin->bed->tcp.now_us;
 
 		twin->lease_us = twin->bed->tcp.now_us + US_IN_S;
-		bed_wait(twin->bed, left < step ? left : step);
+		if (twin->other == NULL)
+			bed_wait(twin->bed, left < step ? left : step);
+		else
+			twin->bed->tcp.now_us += left < step ? left : step;
+		if (twin->other != NULL)
+			twin->other->tcp.now_us = twin->bed->tcp.now_us;
 		twin_run(twin);
 	}
 }
@@ -480,6 +509,15 @@ void twin_stream_up(struct twin *twin)
 	memcpy(stream.marker_key, twin->marker_key, sizeof(stream.marker_key));
 	twin->lease_us = twin->bed->tcp.now_us + US_IN_S;
 	offload_stream_up(twin->bed->offload, 0, &stream);
+	if (twin->other != NULL)
+		offload_stream_up(twin->other->offload, 0, &stream);
+}
+
+void twin_stream_down(struct twin *twin)
+{
+	offload_stream_down(twin->bed->offload, 0, "for a test");
+	if (twin->other != NULL)
+		offload_stream_down(twin->other->offload, 0, "for a test");
 }
 
 struct twin *twin_new(struct bed *bed)
@@ -487,6 +525,17 @@ struct twin *twin_new(struct bed *bed)
 	struct twin *twin = calloc(1, sizeof(*twin));
 
 	twin->bed = bed;
+	twin->instance = 7;
+	twin_stream_up(twin);
+	return twin;
+}
+
+struct twin *twin_new_pair(struct pair *pair)
+{
+	struct twin *twin = calloc(1, sizeof(*twin));
+
+	twin->bed = &pair->beds[0];
+	twin->other = &pair->beds[1];
 	twin->instance = 7;
 	twin_stream_up(twin);
 	return twin;
@@ -517,8 +566,8 @@ void twin_connect(struct twin *twin, unsigned i, bool v5, const char *id)
 	memcpy(packet + n, id, strlen(id));
 	n += (unsigned)strlen(id);
 	packet[1] = (uint8_t)(n - 2);
-	bed_open(twin->bed, i);
-	client_sends(twin->bed, i, packet, n);
+	bed_open(twin_bed(twin, i), i);
+	client_sends(twin_bed(twin, i), i, packet, n);
 	if (v5)
 		send(twin, i, "\x20\x03\x00\x00\x00", 5);
 	else
@@ -543,7 +592,7 @@ static void subscribe(
 	if (type == MQTT_SUBSCRIBE)
 		packet[n++] = options;
 	packet[1] = (uint8_t)(n - 2);
-	client_sends(twin->bed, i, packet, n);
+	client_sends(twin_bed(twin, i), i, packet, n);
 	twin_run(twin);
 }
 
@@ -576,7 +625,7 @@ void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32
 	memcpy(packet + n, &number, 4);
 	n += 4;
 	packet[1] = (uint8_t)(n - 2);
-	client_sends(twin->bed, i, packet, n);
+	client_sends(twin_bed(twin, i), i, packet, n);
 	twin_run(twin);
 }
 
@@ -597,9 +646,13 @@ unsigned twin_got(const struct twin *twin, unsigned i, uint32_t number)
 
 uint64_t twin_captured(const struct twin *twin)
 {
-	const struct offload_counters *counters = bed_counters(twin->bed);
+	const struct bed *beds[] = {twin->bed, twin->other};
+	uint64_t captured = 0;
 
-	return counters->captured[0] + counters->captured[1] + counters->captured[2];
+	for (unsigned b = 0; b < 2 && beds[b] != NULL; b++)
+		for (unsigned qos = 0; qos < 3; qos++)
+			captured += bed_counters(beds[b])->captured[qos];
+	return captured;
 }
 
 unsigned twin_until_captured(

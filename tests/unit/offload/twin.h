@@ -70,6 +70,10 @@ struct twin_event {
 
 struct twin {
 	struct bed *bed;
+	struct bed
+		*other; // a second worker, which has the legs of odd numbers; NULL: there is none
+	unsigned other_told; // so many events have been told to it
+	bool other_held;     // it is behind: it is told nothing more
 	uint64_t lease_us, instance, last_key;
 	uint8_t marker_key[16];
 	struct twin_leg legs[BED_CLIENTS];
@@ -88,8 +92,14 @@ struct twin {
 
 // For a bed that has been started; the stream comes up.
 struct twin *twin_new(struct bed *bed);
+// Likewise for two workers; the pair has been started.
+struct pair;
+struct twin *twin_new_pair(struct pair *pair);
 void twin_free(struct twin *twin);
+// Whose leg it is.
+struct bed *twin_bed(const struct twin *twin, unsigned i);
 void twin_stream_up(struct twin *twin);
+void twin_stream_down(struct twin *twin);
 // Everybody may do everything until a test says otherwise.
 void twin_connect(struct twin *twin, unsigned i, bool v5, const char *id);
 void twin_subscribe(struct twin *twin, unsigned i, const char *filter, uint8_t qos);
