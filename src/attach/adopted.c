@@ -7,6 +7,7 @@
 
 #include "attach/track.h"
 
+#include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
 // Is there a half that stands in the place of the end on the other side of `side`?
@@ -45,15 +46,16 @@ static void stray(struct monitor *monitor, struct track *track, struct passer *p
 {
 	struct net_delivery delivery;
 	struct net_path path;
+	bool way_back = follow_back(monitor, track, passer, &path) == 0;
 
 	counter_inc(&monitor->counters.strays);
-	if (!net_transit_deliver(passer->from, passer->m, &passer->transit, &delivery))
-		return;
-	if (track_path(monitor, track, passer->side, &path) == 0) {
-		tcp_stray_reset(monitor->stack->tcp, &path, &delivery);
-		net_path_close(&path);
+	if (net_transit_deliver(passer->from, passer->m, &passer->transit, &delivery)) {
+		if (way_back)
+			tcp_stray_reset(monitor->stack->tcp, &path, &delivery);
+		rte_pktmbuf_free(delivery.m);
 	}
-	rte_pktmbuf_free(delivery.m);
+	if (way_back)
+		net_path_close(&path);
 	track_touch(monitor, track);
 }
 
@@ -61,6 +63,8 @@ void adopted_segment(struct monitor *monitor, struct track *track, struct passer
 {
 	enum tcp_presence half = half_presence(monitor, track, passer->side);
 
+	if (unlikely(half != TCP_ABSENT && follow_is_elsewhere(track, passer)))
+		follow_adopted(monitor, track, passer);
 	if (half == TCP_OWNED) {
 		monitor_deliver(monitor, passer);
 		return;

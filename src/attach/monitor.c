@@ -37,6 +37,11 @@ static const char *const pass_names[PASSES] = {
 	[PASS_FULL] = "full",
 };
 
+static const char *const move_names[MOVES] = {
+	[MOVE_FOLLOWED] = "followed",
+	[MOVE_REFUSED] = "refused",
+};
+
 static const char *const drop_names[MONITOR_DROPS] = {
 	[MONITOR_DROP_EARLY] = "flow_early_text",
 	[MONITOR_DROP_FRAGMENT] = "flow_fragment",
@@ -50,6 +55,9 @@ static const struct counter_family families[] = {
 		"reason", pass_names, PASSES, COUNTER_MONOTONIC},
 	{"flow_strays_total", "segments of connections that had ended, which were reset", NULL,
 		NULL, 1, COUNTER_MONOTONIC},
+	{"flow_moves_total",
+		"ends of adopted connections that came from another port or Ethernet address",
+		"result", move_names, MOVES, COUNTER_MONOTONIC},
 	{"flow_packets_reassembled_total",
 		"packets of brokers' connections put together from fragments", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
@@ -58,7 +66,7 @@ static const struct counter_family families[] = {
 };
 
 static_assert(sizeof(struct monitor_counter_slots) ==
-		      sizeof(uint64_t) * (TRACK_STATES - 1 + PASSES + 2 + MONITOR_DROPS),
+		      sizeof(uint64_t) * (TRACK_STATES - 1 + PASSES + 2 + MOVES + MONITOR_DROPS),
 	"a family a field, in order");
 
 int monitor_create(const char *name, const struct monitor_config *config, struct stack *stack,

@@ -104,7 +104,7 @@ uint64_t monitor_next_deadline(const struct monitor *monitor);
 
 struct pool_usage monitor_usage(const struct monitor *monitor);
 
-// Families: flows{state}, flows_passed_total{reason}, flow_strays_total,
+// Families: flows{state}, flows_passed_total{reason}, flow_strays_total, flow_moves_total{result},
 // packets_dropped_total{reason}.
 struct counter_set monitor_counters(const struct monitor *monitor);
 

@@ -206,6 +206,8 @@ static void client_syn(struct monitor *monitor, struct track *track, struct pass
 	struct track_key key = track->key;
 
 	if (passer->segment.seq == track->ends[CLIENT].tcp.isn && passer->segment.length == 0) {
+		if (follow_is_elsewhere(track, passer))
+			follow_opening(monitor, track, passer);
 		remember_segment(track, passer);
 		track_touch(monitor, track);
 		monitor_forward(monitor, passer);
@@ -271,6 +273,13 @@ static void client_text(struct monitor *monitor, struct track *track, struct pas
 		monitor_forward(monitor, passer); // a keep-alive's octet
 }
 
+// Behind both SYNs, and nothing else.
+static bool is_exact(const struct track *track, const struct passer *passer)
+{
+	return passer->segment.seq == track->ends[passer->side].tcp.isn + 1 &&
+	       passer->segment.ack == track->ends[!passer->side].tcp.isn + 1;
+}
+
 void opening_segment(struct monitor *monitor, struct track *track, struct passer *passer)
 {
 	const struct tcp_segment *seg = &passer->segment;
@@ -292,6 +301,8 @@ void opening_segment(struct monitor *monitor, struct track *track, struct passer
 		monitor_forward(monitor, passer);
 		return;
 	}
+	if (unlikely(is_exact(track, passer) && follow_is_elsewhere(track, passer)))
+		follow_opening(monitor, track, passer);
 	remember_segment(track, passer);
 	track_touch(monitor, track);
 	if (passer->side == CLIENT &&

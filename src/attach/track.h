@@ -48,6 +48,13 @@ enum track_pass {
 	PASSES,
 };
 
+// An end that sends from another port of Offramp, or with other addresses of Ethernet.
+enum track_move {
+	MOVE_FOLLOWED,
+	MOVE_REFUSED, // what came from there is nothing that the end could have sent
+	MOVES,
+};
+
 enum monitor_drop {
 	MONITOR_DROP_EARLY,	 // text ahead of a connection's first octet, and no room to keep it
 	MONITOR_DROP_FRAGMENT,	 // overlaps, makes no packet, or there is no room to keep it
@@ -59,6 +66,7 @@ struct monitor_counter_slots {
 	uint64_t flows[TRACK_STATES - 1];
 	uint64_t passed[PASSES];
 	uint64_t strays;
+	uint64_t moves[MOVES];
 	uint64_t reassembled;
 	uint64_t dropped[MONITOR_DROPS];
 };
@@ -77,6 +85,7 @@ struct track_end {
 	struct tcp_adopted_end tcp;
 	struct net_observed seen; // how its frames look
 	struct net_if *netif;	  // where they come in
+	uint8_t left[6];	  // the address that it had before the latest
 	bool known;
 };
 
@@ -162,6 +171,18 @@ void adopted_segment(struct monitor *monitor, struct track *track, struct passer
 bool adopted_error(struct monitor *monitor, struct track *track, struct passer *passer);
 // Have both halves ended?
 bool adopted_over(const struct monitor *monitor, const struct track *track);
+
+// --- follow.c
+// Does the frame come from elsewhere than those before, or with other addresses?
+bool follow_is_elsewhere(const struct track *track, const struct passer *passer);
+// Of a track in ADOPTED: if the segment is one that the end could have sent, both halves go on with
+// where and how it was sent.
+void follow_adopted(struct monitor *monitor, struct track *track, const struct passer *passer);
+// Of a track in OPENING, for a segment that the end has sent.
+void follow_opening(struct monitor *monitor, struct track *track, const struct passer *passer);
+// The path back to where a segment came from. Negative errno.
+int follow_back(struct monitor *monitor, const struct track *track, const struct passer *passer,
+	struct net_path *ret_path);
 
 // --- pieces.c
 // A fragment between a broker's address and somebody. Consumes passer->m.

@@ -99,6 +99,41 @@ void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval)
 		pcb->ts_offset = seq_max(pcb->ts_offset, tsval);
 }
 
+// --- where the peer is ---------------------------------------------------------------------------
+
+bool tcp_plausible(const struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote, const struct tcp_segment *segment)
+{
+	const struct tcp_pcb *pcb = tcp_table_find(stack, local, remote);
+	uint32_t behind;
+
+	if (!pcb || (segment->flags & (TCP_FLAG_SYN | TCP_FLAG_RST | TCP_FLAG_ACK)) != TCP_FLAG_ACK)
+		return false;
+	if ((pcb->flags & TCP_PCB_TIMESTAMPS) &&
+		(!(segment->options.present & TCP_OPTION_TIMESTAMPS) ||
+			seq_lt(segment->options.tsval, pcb->ts_recent)))
+		return false;
+	behind = tcp_receive_buffer(pcb) + pcb->recvq.held;
+	return seq_ge(segment->ack, pcb->snd_una) && seq_le(segment->ack, pcb->snd_max) &&
+	       seq_ge(segment->seq, pcb->rcv_nxt - behind) && seq_le(segment->seq, pcb->rcv_adv);
+}
+
+void tcp_reroute(struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote, const struct net_path *path)
+{
+	struct tcp_pcb *pcb = tcp_table_find(stack, local, remote);
+	struct net_path old = *path;
+
+	if (pcb) {
+		old = pcb->path;
+		pcb->path = *path;
+		if (old.mtu < pcb->path.mtu)
+			pcb->path.mtu = old.mtu;
+		tcp_mss_update(pcb);
+	}
+	net_path_close(&old);
+}
+
 // --- after the end -------------------------------------------------------------------------------
 
 enum tcp_presence tcp_presence(const struct tcp_stack *stack, const struct net_endpoint *local,

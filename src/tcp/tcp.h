@@ -36,6 +36,7 @@ struct payload;
 struct payload_pool;
 struct random;
 struct tcp_pcb;
+struct tcp_segment;
 struct tcp_stack;
 
 // RFC 1122 4.2.3.6: what asks a silent peer whether it is still there.
@@ -156,6 +157,17 @@ int tcp_adopt(struct tcp_stack *stack, const struct tcp_adoption *adoption,
 	const struct net_path *path, void *user, struct tcp_pcb **ret_pcb);
 // `self` was seen with this timestamp elsewhere.
 void tcp_adopted_clock(struct tcp_pcb *pcb, uint32_t tsval);
+
+// Could the peer have sent this segment just now, or a moment ago? For who has to decide whether
+// the peer is where the segment came from. Its ACK stands at the latest one or behind it, its text
+// within a window of what is expected, before it too (what is sent again; a keep-alive), and its
+// timestamp is not old: what whoever cannot see the connection would have to guess (RFC 5961 1.2).
+bool tcp_plausible(const struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote, const struct tcp_segment *segment);
+// From now on the connection's segments go down this path, which is the engine's from here on. What
+// was learned of the MTU holds if it is less than the path's.
+void tcp_reroute(struct tcp_stack *stack, const struct net_endpoint *local,
+	const struct net_endpoint *remote, const struct net_path *path);
 
 // For who decides which segments are tcp_input()'s: is there a connection between the two?
 enum tcp_presence {

@@ -25,7 +25,7 @@ const char *const world_dimension_names[DIMENSIONS] = {
 	[NO_TIMESTAMPS] = "no-timestamps",
 	[VLAN] = "vlan",
 	[HUB] = "hub",
-	[MOVES] = "moves",
+	[MOVING] = "moves",
 	[STOPS] = "stops",
 	[BREAKS] = "breaks",
 	[BROKER_BREAKS] = "broker-breaks",
@@ -127,7 +127,7 @@ static struct tcp_config tcp_draw(struct world *world)
 
 static void moves_draw(struct world *world, struct host *host)
 {
-	bool moves = one_in(world, MOVES, 6) && !world->clean;
+	bool moves = one_in(world, MOVING, 6) && !world->clean;
 	uint32_t count = 1 + draw(world, MOVES_MAX);
 	uint64_t at_us = world->now_us;
 

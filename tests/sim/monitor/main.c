@@ -60,7 +60,6 @@ int main(int argc, char **argv)
 		.run = run,
 		.end = end,
 		.ctx = &sum,
-		.without = 1ull << MOVES, // who moves is not followed (docs/decisions/0017)
 	};
 
 	return sim_campaign_main(&campaign, argc, argv);

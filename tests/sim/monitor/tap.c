@@ -138,7 +138,9 @@ static void half_check(
 	struct tap_half *half = &flow->halves[towards];
 	uint32_t edge = edge_of(flow, !towards, seg);
 
-	CHECK(world, !(seg->flags & TCP_FLAG_SYN) && seq_gt(seg->seq, self->isn));
+	// A keep-alive stands before what comes next.
+	CHECK(world,
+		!(seg->flags & TCP_FLAG_SYN) && seq_ge(seg->seq, self->isn + (seg->length > 0)));
 	CHECK(world, (seg->flags & TCP_FLAG_ACK) && seq_le(seg->ack, end->sent));
 	CHECK(world, seg->length == 0 || seq_le(seg->seq + seg->length, end->edge + 1));
 	CHECK(world, !half->edge_known || seq_ge(edge, half->edge));

@@ -66,7 +66,7 @@ enum dimension {
 	NO_TIMESTAMPS,
 	VLAN,
 	HUB,
-	MOVES,
+	MOVING,
 	STOPS,
 	BREAKS,	       // by clients
 	BROKER_BREAKS, // ... and the broker

@@ -16,5 +16,6 @@ int main(void)
 	if (rte_eal_init(sizeof(arguments) / sizeof(*arguments) - 1, arguments) < 0 ||
 		wire_pools_create() != 0)
 		return 1;
-	return test_opening() + test_adopted() + test_shared() + test_end_to_end() != 0;
+	return test_opening() + test_adopted() + test_moves() + test_shared() + test_end_to_end() !=
+	       0;
 }

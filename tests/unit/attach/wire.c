@@ -58,14 +58,14 @@ static void port_transmit(void *ctx, struct rte_mbuf *m)
 
 static void net_start(struct wire *w)
 {
-	struct net_interface_config interfaces[2] = {
-		{.netif = &w->netifs[0]}, {.netif = &w->netifs[1]}};
+	struct net_interface_config interfaces[PORTS] = {
+		{.netif = &w->netifs[0]}, {.netif = &w->netifs[1]}, {.netif = &w->netifs[2]}};
 	struct net_config config;
 	const char *error;
 
 	net_config_init(&config);
 	config.interfaces = interfaces;
-	config.interfaces_count = 2;
+	config.interfaces_count = PORTS;
 	config.neighbours_max = 64;
 	assert_int_equal(net_create(&config, &w->rng, w->now_us, &w->net, &error), 0);
 }
@@ -97,7 +97,7 @@ void wire_start(struct wire *w)
 		stack_create(&w->config, w->offload, w->tcp, false, NULL, w->now_us, &w->stack), 0);
 	bridge_config_init(&bridge);
 	bridge.netifs = w->list;
-	bridge.netifs_count = 2;
+	bridge.netifs_count = PORTS;
 	assert_int_equal(bridge_create("bridge", &bridge, &w->rng, &w->bridge), 0);
 	assert_int_equal(monitor_create("flows", &w->monitor_config, w->stack, w->net, w->bridge,
 				 w->now_us, &w->monitor),
@@ -128,10 +128,14 @@ static int setup(void **state, enum offload_ack ack)
 	w->pool = frame_pool;
 	w->reserve = reserve_pool;
 	w->now_us = 1000 * SECOND;
+	for (unsigned side = 0; side < ENDS; side++)
+		w->at[side] = side;
+	memcpy(w->macs, macs, sizeof(macs));
+	memcpy(w->heard, macs, sizeof(macs));
 	w->isn[CLIENT] = CLIENT_ISN;
 	w->isn[BROKER] = BROKER_ISN;
 	random_init(&w->rng, 1);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < PORTS; i++) {
 		w->ports[i].wire = w;
 		w->list[i] = &w->netifs[i];
 		w->netifs[i] = (struct net_if){.index = i,
@@ -156,7 +160,7 @@ static int setup(void **state, enum offload_ack ack)
 	w->config.subscriptions_max = 256;
 	w->monitor_config = (struct monitor_config){
 		.netifs = w->list,
-		.netifs_count = 2,
+		.netifs_count = PORTS,
 		.flows_max = FLOWS_MAX,
 	};
 	wire_start(w);
@@ -179,8 +183,8 @@ int wire_teardown(void **state)
 	struct wire *w = *state;
 
 	wire_stop(w);
-	for (unsigned side = 0; side < ENDS; side++)
-		wire_drop(w, side);
+	for (unsigned port = 0; port < PORTS; port++)
+		wire_drop_port(w, port);
 	assert_int_equal(rte_mempool_avail_count(w->pool), POOL_SIZE);
 	assert_int_equal(rte_mempool_avail_count(w->reserve), RESERVE_SIZE);
 	free(w);
@@ -272,8 +276,8 @@ static struct rte_mbuf *build_frame(struct wire *w, unsigned side, const struct 
 	bool whole = offset == 0 && !more;
 	struct rte_ipv4_hdr *ip;
 
-	memcpy(&ether->dst_addr, macs[!side], 6);
-	memcpy(&ether->src_addr, macs[side], 6);
+	memcpy(&ether->dst_addr, w->heard[!side], 6);
+	memcpy(&ether->src_addr, w->macs[side], 6);
 	ether->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
 	if (s->vlan) {
 		struct rte_vlan_hdr *tag = added(m, sizeof(*tag));
@@ -313,7 +317,7 @@ void wire_send(struct wire *w, unsigned side, const struct wire_segment *s)
 		uint32_t part = RTE_MIN(step, length - at);
 		struct rte_mbuf *m = build_frame(w, side, s, data, at, part, at + part < length);
 
-		monitor_input(w->monitor, &w->netifs[side], &m, 1, w->now_us);
+		monitor_input(w->monitor, &w->netifs[w->at[side]], &m, 1, w->now_us);
 	}
 	wire_turn(w);
 }
@@ -353,9 +357,8 @@ void wire_wait(struct wire *w, uint64_t us)
 
 // --- frames out ----------------------------------------------------------------------------------
 
-struct rte_mbuf *wire_take(struct wire *w, unsigned side)
+static struct rte_mbuf *port_take(struct wire_port *port)
 {
-	struct wire_port *port = &w->ports[side];
 	struct rte_mbuf *m;
 
 	if (port->taken == port->count)
@@ -366,14 +369,24 @@ struct rte_mbuf *wire_take(struct wire *w, unsigned side)
 	return m;
 }
 
-unsigned wire_drop(struct wire *w, unsigned side)
+struct rte_mbuf *wire_take(struct wire *w, unsigned side)
+{
+	return port_take(&w->ports[w->at[side]]);
+}
+
+unsigned wire_drop_port(struct wire *w, unsigned port)
 {
 	struct rte_mbuf *m;
 	unsigned count = 0;
 
-	for (; (m = wire_take(w, side)) != NULL; count++)
+	for (; (m = port_take(&w->ports[port])) != NULL; count++)
 		rte_pktmbuf_free(m);
 	return count;
+}
+
+unsigned wire_drop(struct wire *w, unsigned side)
+{
+	return wire_drop_port(w, w->at[side]);
 }
 
 void wire_expect_nothing(struct wire *w)
@@ -396,8 +409,8 @@ void wire_expect(struct wire *w, unsigned side, uint8_t flags, uint32_t seq, uin
 	assert_true(net_transit_intact(&w->netifs[side], m, &t));
 	net_transit_observe(m, &t, &w->netifs[side], &w->last_seen);
 	// It looks like the other end's.
-	assert_memory_equal(w->last_seen.source, macs[!side], 6);
-	assert_memory_equal(w->last_seen.destination, macs[side], 6);
+	assert_memory_equal(w->last_seen.source, w->macs[!side], 6);
+	assert_memory_equal(w->last_seen.destination, w->macs[side], 6);
 	assert_int_equal(w->last_seen.ttl, ttls[!side]);
 	assert_int_equal(w->last_seen.tos & 0xfc, 0xb8);
 	assert_true(tcp_segment_decode(rte_pktmbuf_mtod_offset(m, uint8_t *, t.l4),

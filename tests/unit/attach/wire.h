@@ -4,7 +4,9 @@
 // A bump in the wire between two ends that the test plays, frame by frame:
 //
 //   client 192.0.2.7:40000 ══ port 0 ─ monitor ─ port 1 ══ broker 203.0.113.9:1883
+//                                    port 2
 //
+// Ends may move to another port, and get another address.
 // Bridge, network layer, TCP and offload are the real ones. Segments are told by what is behind the
 // ISN of their sender, so sequence number 1 is the first octet. What comes out of a port is taken
 // off in order; after each test nothing is left, and every buffer is back.
@@ -62,18 +64,22 @@ struct wire_segment {
 	bool backwards;	    // the last of them first
 };
 
+#define PORTS	  3
 #define SENT_MAX  256
 #define FLOWS_MAX 32
 
 struct wire {
 	struct rte_mempool *pool, *reserve;
-	struct net_if netifs[2];
-	struct net_if *list[2];
+	struct net_if netifs[PORTS];
+	struct net_if *list[PORTS];
 	struct wire_port {
 		struct wire *wire;
 		struct rte_mbuf *sent[SENT_MAX];
 		unsigned count, taken;
-	} ports[2];
+	} ports[PORTS];
+	unsigned at[ENDS]; // the ports where the ends are
+	uint8_t macs[ENDS][6];
+	uint8_t heard[ENDS][6]; // as the other end believes
 	struct random rng;
 	struct payload_pool *payloads;
 	struct net *net;
@@ -117,6 +123,7 @@ void wire_expect(struct wire *w, unsigned side, uint8_t flags, uint32_t seq, uin
 void wire_expect_nothing(struct wire *w);
 // Of frames that are not looked at: how many have come out towards `side`.
 unsigned wire_drop(struct wire *w, unsigned side);
+unsigned wire_drop_port(struct wire *w, unsigned port);
 struct rte_mbuf *wire_take(struct wire *w, unsigned side); // NULL: none; the caller's
 
 // SYN, SYN-ACK, ACK, all of them forwarded.
@@ -128,5 +135,6 @@ enum track_state wire_state(const struct wire *w); // of the one flow from CLIEN
 
 int test_adopted(void);
 int test_end_to_end(void);
+int test_moves(void);
 int test_opening(void);
 int test_shared(void);
