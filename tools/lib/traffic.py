@@ -76,14 +76,19 @@ class Servers:
             SSHD_CONFIG.format(port=SSH_PORT, directory=self.directory), encoding="utf-8")
 
     def _serve(self, port, *command):
-        self.processes[port] = self.start("broker", *command)
+        # They say something of every request: a pipe that nobody reads would stop them.
+        self.processes[port] = self.start("broker", "sh", "-c", 'log=$1; shift; exec "$@" > "$log" 2>&1',
+                                          "sh", str(self._log(port)), *command)
+
+    def _log(self, port):
+        return self.directory / f"log.{port}"
 
     def _wait(self):
         deadline = time.monotonic() + STARTED_WITHIN_S
         for port, process in self.processes.items():
             while not self._listens(port):
                 if process.poll() is not None:
-                    raise TrafficError(f"{process.args}: {process.communicate()}")
+                    raise TrafficError(f"port {port}: {self._log(port).read_text()}")
                 if time.monotonic() > deadline:
                     raise TrafficError(f"nobody listens at port {port} in time")
                 time.sleep(0.05)
