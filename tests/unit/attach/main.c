@@ -16,6 +16,7 @@ int main(void)
 	if (rte_eal_init(sizeof(arguments) / sizeof(*arguments) - 1, arguments) < 0 ||
 		wire_pools_create() != 0)
 		return 1;
-	return test_opening() + test_adopted() + test_moves() + test_shared() + test_end_to_end() !=
+	return test_opening() + test_adopted() + test_pictures() + test_moves() + test_shared() +
+		       test_end_to_end() !=
 	       0;
 }

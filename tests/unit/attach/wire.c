@@ -232,7 +232,9 @@ static size_t build_tcp(
 		.seq = w->isn[side] + s->seq,
 		.ack = s->flags & ACK ? w->isn[!side] + s->ack : 0,
 		.flags = s->flags,
-		.wnd = s->wnd ? s->wnd : 50000,
+		.wnd = s->closed ? 0
+		       : s->wnd	 ? s->wnd
+				 : 50000,
 		.options = s->options,
 	};
 	size_t length = tcp_segment_encode(out, &header);

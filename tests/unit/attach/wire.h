@@ -57,6 +57,7 @@ struct wire_segment {
 	uint16_t client_port; // 0: CLIENT_PORT
 	uint16_t vlan;	      // 0: untagged
 	uint16_t wnd;	      // 0: 50000
+	bool closed;	      // a window of nothing
 	struct tcp_options options;
 	uint8_t raw_option; // kind of an option of four octets behind the others; 0: none
 	bool spoilt;	    // a wrong sum
@@ -137,4 +138,5 @@ int test_adopted(void);
 int test_end_to_end(void);
 int test_moves(void);
 int test_opening(void);
+int test_pictures(void);
 int test_shared(void);
