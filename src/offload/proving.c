@@ -19,6 +19,9 @@
 #define FAILURES_MAX 7 // … up to 6.4 s
 // What is missing is about to come, without a message that asks.
 #define SOON_US (2 * US_IN_MS)
+// Where others read too, a message asks again after this, twice as much …
+#define GONE_US	      US_IN_S
+#define STRANGERS_MAX 6 // … up to 64 s
 // A topic whose subscribers come and go is asked for so often within a second at once; then less.
 #define UNREST_FREE 3
 #define UNREST_MAX  8
@@ -95,6 +98,7 @@ static struct proof_standing *standing_of(const struct client *client, struct pr
 			.here = client->broker->config->knowledge != OFFLOAD_KNOWLEDGE_BROKER,
 			.unrest = standing->unrest,
 			.asked_us = standing->asked_us,
+			.strangers = standing->strangers,
 		};
 	return standing;
 }
@@ -105,6 +109,19 @@ static void route_failed(
 	standing->shown = false;
 	standing->reason = (uint8_t)reason;
 	standing->ask_us = again_us(client, &standing->failures);
+}
+
+// Some of them may just have been on their way out.
+static void strangers_count(
+	const struct client *publisher, struct proof_standing *standing, enum readers readers)
+{
+	if (readers != READERS_STRANGERS) {
+		standing->strangers = 0;
+		return;
+	}
+	standing->gone_us = publisher->offload->now_us + (GONE_US << standing->strangers);
+	if (standing->strangers < STRANGERS_MAX)
+		standing->strangers++;
 }
 
 bool proving_compared(struct client *publisher, struct proof_route *route, enum readers readers)
@@ -119,10 +136,11 @@ bool proving_compared(struct client *publisher, struct proof_route *route, enum 
 		return false;
 	}
 	if (broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER && !vague) {
+		strangers_count(publisher, standing, readers);
 		standing->known = readers == READERS_SAME;
-		// From now on both have the same: what the broker confirms on the wire both change
-		// likewise.
-		standing->agreed = standing->known ? broker->map->doubts.version : 0;
+		// From now on both have the same of ours: what the broker confirms on the wire both
+		// change likewise.
+		standing->agreed = broker->map->doubts.version;
 		standing->here = standing->known ||
 				 (readers == READERS_STRANGERS && broker->stream.told.split);
 		if (!standing->here) {
@@ -198,6 +216,8 @@ static bool route_look(const struct client *publisher, struct proof_route *route
 	standing->until_us = until_us;
 	standing->ask_us =
 		until_us == UINT64_MAX ? UINT64_MAX : refresh_us(publisher, route->hash, until_us);
+	if (!standing->known && standing->gone_us < standing->ask_us)
+		standing->ask_us = standing->gone_us;
 	return true;
 }
 
@@ -295,10 +315,12 @@ static bool ask(struct client *client, struct proof_route *route,
 		grant->mark_us = again;
 	if (for_route && client->asking != NULL)
 		client->asking->survey = survey_take(route);
-	if (for_route)
+	if (for_route) {
 		route->standing.ask_us = client->broker->stream.told.markers
 						 ? again
 						 : client->offload->now_us + SOON_US;
+		route->standing.gone_us = again;
+	}
 	return true;
 }
 

@@ -117,7 +117,7 @@ static bool route_confirm(struct proof_routes *table, struct proof_route *route)
 // The readers may be others than before, and still the broker's and the map's are the same.
 static bool standing_agrees(const struct session_map *map, const struct proof_route *route)
 {
-	return route->standing.known && map->replica == NULL &&
+	return route->standing.here && map->replica == NULL &&
 	       !session_changes_touch(&map->doubts, route->standing.agreed,
 		       mqtt_bytes(route->topic->data, route->topic->length));
 }
@@ -398,11 +398,14 @@ static void standing_remake(const struct session_map *map, struct proof_route *r
 	struct proof_standing remade = {
 		.unrest = standing->unrest,
 		.asked_us = standing->asked_us,
+		.strangers = standing->strangers,
 	};
 
 	if (standing_agrees(map, route)) {
 		remade.epoch = standing->epoch;
-		remade.known = remade.here = true;
+		remade.known = standing->known;
+		remade.here = true;
+		remade.gone_us = standing->gone_us;
 		remade.agreed = map->doubts.version;
 		remade.reason = PROOF_UNPROVEN;
 	}

@@ -46,15 +46,17 @@ struct proof_standing {
 	uint64_t others_until_us, others_since_us;
 	struct survey *survey; // asks them, or has; NULL: not
 	uint64_t ask_us;       // no message asks before that
-	uint64_t agreed;       // the version of the map's doubts up to which `known` holds
-	uint64_t only;	       // the publisher that it is shown for; 0: for all
-	uint8_t reason;	       // why it is not shown
-	uint8_t failures;      // in a row
-	bool known;	       // the broker considers the same readers
-	bool here;	       // … and, perhaps, strangers, who do not come through here
+	uint64_t agreed;  // the version of the map's doubts up to which `known` and `here` hold
+	uint64_t gone_us; // not known: by then strangers may have gone, and a message asks
+	uint64_t only;	  // the publisher that it is shown for; 0: for all
+	uint8_t reason;	  // why it is not shown
+	uint8_t failures; // in a row
+	bool known;	  // the broker considers the same readers
+	bool here;	  // … and, perhaps, strangers, who do not come through here
 	bool shown;
 	// Kept when it is made anew: when it was asked for, how often at short intervals.
 	uint8_t unrest;
+	uint8_t strangers; // how often in a row there were some
 	uint64_t asked_us;
 };
 

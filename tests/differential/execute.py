@@ -10,6 +10,7 @@ one. So a step's effects are over before the next begins, without a clock.
 import asyncio
 import random
 import socket
+import time
 
 import client as clients
 import program as programs
@@ -70,7 +71,8 @@ class Run:
                               for _, _, will in programs.wills(program)})
         self.payloads[None] = b""
         self.step = 0
-        self.counts = []  # {client identifier: (captured, passed)}, before and after what counts
+        # (when, {client identifier: (captured, passed)}) before and after what counts.
+        self.counts = []
         self.sessions, self.current, self.trace = {}, {}, {}
         for slot, made in enumerate(program["clients"]):
             name = "" if made.get("assigned") else f"{prefix}c{slot}"
@@ -109,7 +111,7 @@ class Run:
             return
         await asyncio.sleep(rights.STEADY_S)
         if self.endpoint.ask and step in (counted, len(self.program["steps"])):
-            self.counts.append(await self.endpoint.ask(self.prefix))
+            self.counts.append((time.monotonic(), await self.endpoint.ask(self.prefix)))
 
     async def _pulse(self):
         """Keeps those with a short keep alive while a step takes its time."""

@@ -122,6 +122,16 @@ def generate_program(seed):
     return Generator(seed).program()
 
 
+def steady_published(program):
+    """{client number: messages} of the rounds that are counted."""
+    found = collections.Counter()
+    if "steady" in program:
+        for step in program["steps"][program["steady"][1]:]:
+            for slot, script in step.items():
+                found[int(slot)] += len(script["ops"])
+    return found
+
+
 # What has been seen
 
 def violations(program, trace, prefix):

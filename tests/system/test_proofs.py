@@ -58,7 +58,7 @@ def test_what_is_forbidden_stays_forbidden_and_the_rest_is_captured(guarded):
                     assert reader.payloads(topic) == expected, (qos, topic, name, who)
                 count += len(wanted)
     captured = sum(bed.counters()["publish_captured_total"].values())
-    assert captured >= 0.8 * count, (captured, count)  # bursts of 40: the first of each ask
+    assert captured >= 0.95 * count, (captured, count)  # bursts of 40: the first of each ask
     for reader in readers.values():
         reader.stop()
 
@@ -83,8 +83,7 @@ def test_allowed_traffic_is_captured_after_a_second(guarded):
         time.sleep(0.02)
     after = bed.counters()["publish_captured_total"]
     captured = sum(after.values()) - sum(before.values())
-    # A round that a busy machine delays for longer than the lease is asked about again, whole.
-    assert captured >= 0.8 * 40 * len(topics), (captured, bed.counters()["publish_passed_total"])
+    assert captured >= 0.95 * 40 * len(topics), (captured, bed.counters()["publish_passed_total"])
     for topic in topics:
         for who, reader in (("bob", bob), ("carol", carol)):
             expected = [] if who == "bob" and topic == "open/secret" else \

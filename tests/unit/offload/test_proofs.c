@@ -511,6 +511,36 @@ static void strangers_are_left_to_the_broker(void **state)
 	twin_free(twin);
 }
 
+// The broker has not noticed yet that a client is gone.
+static void a_stranger_on_its_way_out(void **state)
+{
+	struct twin *twin = start(state);
+	uint32_t number = 1;
+
+	twin_connect(twin, 0, false, "s");
+	twin_connect(twin, 1, false, "p");
+	twin_connect(twin, 2, true, "r");
+	twin_subscribe(twin, 0, "t1", 1);
+	twin->strangers[twin->strangers_count++] = 4711;
+	for (unsigned i = 0; i < 10; i++) {
+		twin_publish(twin, 1, '1', 1, number++);
+		twin_wait(twin, 20 * US_IN_MS);
+	}
+	assert_true(bed_counters(twin->bed)->split > 5);
+	twin->strangers_count = 0;
+	// One of ours comes and goes: all of ours are known all the same.
+	twin_subscribe(twin, 2, "t1", 1);
+	twin_unsubscribe(twin, 2, "t1");
+	twin_publish(twin, 1, '1', 1, number++);
+	assert_true(bed_counters(twin->bed)->split > 6);
+	assert_int_equal(twin_captured(twin), 0);
+	twin_wait(twin, US_IN_S);
+	assert_true(twin_until_captured(twin, 1, '1', 1, &number) <= 2);
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 0, i), 1);
+	twin_free(twin);
+}
+
 // The same client counted twice, another one not at all.
 static void a_share_hides_behind_its_number(void **state)
 {
@@ -842,6 +872,7 @@ int test_proofs(void)
 		cmocka_unit_test_teardown(a_stream_that_comes_and_goes, bed_end),
 		cmocka_unit_test_teardown(readers_that_nobody_knows, bed_end),
 		cmocka_unit_test_teardown(strangers_are_left_to_the_broker, bed_end),
+		cmocka_unit_test_teardown(a_stranger_on_its_way_out, bed_end),
 		cmocka_unit_test_teardown(a_share_hides_behind_its_number, bed_end),
 		cmocka_unit_test_teardown(late_answers, bed_end),
 		cmocka_unit_test_teardown(a_map_that_changes_on_the_way, bed_end),
