@@ -137,11 +137,16 @@ static bool port_has_ipv6(const struct config_port *port)
 	return false;
 }
 
-static int resolve_filter(
-	const struct raw_port *raw, const struct config *config, struct config_port *port)
+static int resolve_filter(struct config_document *document, const struct raw_port *raw,
+	const char *path, const struct config *config, struct config_port *port)
 {
 	struct port_address *own = calloc(port->addresses_count + 1, sizeof(*own));
 
+	if (raw->filter == CONFIG_FILTER_AUTO && config->mode != CONFIG_MODE_MONITOR &&
+		config->bridge != CONFIG_BRIDGE_NONE)
+		config_document_error(document, path,
+			"what stays with the host is not bridged; valid choices: none, or "
+			"'bridge: none'");
 	if (!own)
 		return -ENOMEM;
 	for (unsigned j = 0; j < port->addresses_count; j++)
@@ -188,7 +193,8 @@ static int resolve_port(struct config_document *document, const struct raw_port 
 			    &port->addresses[port->addresses_count]))
 			port->addresses_count++;
 	}
-	if (resolve_filter(raw, config, port) < 0)
+	config_path(path, "ports[%u].filter", i);
+	if (resolve_filter(document, raw, path, config, port) < 0)
 		return -ENOMEM;
 	if (port->port.mtu != 0 && port->port.mtu < IPV6_MTU_MIN && port_has_ipv6(port))
 		config_document_error(document, config_path(path, "ports[%u].mtu", i),
@@ -308,26 +314,30 @@ static void resolve_station(struct config_document *document, const struct raw_s
 				"'%s' is stations[%u] already", raw->mac, j);
 }
 
-// What a bump in the wire has no use for.
-static void check_monitor(
+static void check_stations(
 	struct config_document *document, const struct raw_config *raw, const struct config *config)
 {
-	if (config->mode != CONFIG_MODE_MONITOR) {
-		if (raw->stations_count > 0)
-			config_document_error(
-				document, "stations", "nothing is bridged; valid choices: none");
-		return;
-	}
-	if (raw->ports_count < 2 || raw->ports_count > BRIDGE_PORTS_MAX)
-		config_document_error(document, "ports",
-			"%u given; valid choices: 2 to %u ports with 'mode: monitor'",
-			raw->ports_count, BRIDGE_PORTS_MAX);
+	if (raw->stations_count > 0 && config->bridge == CONFIG_BRIDGE_NONE)
+		config_document_error(
+			document, "stations", "nothing is bridged; valid choices: none");
 	if (raw->stations_count > CONFIG_STATIONS_MAX)
 		config_document_error(document, "stations", "%u given; valid choices: up to %u",
 			raw->stations_count, CONFIG_STATIONS_MAX);
 	if (config->bridge == CONFIG_BRIDGE_STATIC && raw->stations_count == 0)
 		config_document_error(document, "stations",
 			"with 'bridge: static' only these are known: at least one is needed");
+}
+
+// What a bump in the wire has no use for.
+static void check_monitor(
+	struct config_document *document, const struct raw_config *raw, const struct config *config)
+{
+	if (config->mode != CONFIG_MODE_MONITOR)
+		return;
+	if (raw->ports_count < 2 || raw->ports_count > BRIDGE_PORTS_MAX)
+		config_document_error(document, "ports",
+			"%u given; valid choices: 2 to %u ports with 'mode: monitor'",
+			raw->ports_count, BRIDGE_PORTS_MAX);
 	if (raw->routes_count > 0)
 		config_document_error(document, "routes",
 			"with 'mode: monitor' Offramp sends nothing of its own; valid choices: none");
@@ -345,6 +355,7 @@ int config_resolve_network(
 	config->stations = calloc(raw->stations_count + 1, sizeof(*config->stations));
 	if (!config->ports || !config->routes || !config->neighbours || !config->stations)
 		return -ENOMEM;
+	check_stations(document, raw, config);
 	check_monitor(document, raw, config);
 	for (unsigned i = 0; i < raw->ports_count; i++) {
 		config->ports_count = i + 1;

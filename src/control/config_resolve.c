@@ -165,7 +165,7 @@ static void resolve_tcp(
 			"must lie between tcp.rto_min and tcp.rto_max");
 }
 
-// What is not Offramp's own has to go on in monitor mode, and goes nowhere in the other.
+// What is not Offramp's own has to go on in monitor mode, and may with two ports in the other.
 static void resolve_bridge(
 	struct config_document *document, const struct raw_config *raw, struct config *config)
 {
@@ -178,10 +178,11 @@ static void resolve_bridge(
 		config_document_error(document, "bridge",
 			"with 'mode: monitor' everything goes through the bridge; valid choices: "
 			"learning, static, hub");
-	else if (!monitor && config->bridge != CONFIG_BRIDGE_NONE)
+	else if (!monitor && config->bridge != CONFIG_BRIDGE_NONE &&
+		 (raw->ports_count < 2 || raw->ports_count > BRIDGE_PORTS_MAX))
 		config_document_error(document, "bridge",
-			"'mode: %s' bridges nothing; valid choices: none",
-			config_mode_name(raw->mode));
+			"there are 2 to %u ports to a bridge; valid choices: none",
+			BRIDGE_PORTS_MAX);
 }
 
 static void resolve_files(

@@ -35,9 +35,8 @@ struct steering_counters {
 struct lane {
 	struct rte_ring *frames;  // to be sent; of mbufs
 	struct rte_ring *packets; // received; of struct net_delivery
-	// Monitor mode, instead of packets:
-	struct rte_ring *handed; // of struct monitor_frame
-	struct rte_ring *news;	 // of struct bridge_news
+	struct rte_ring *handed;  // monitor mode, instead of packets; of struct monitor_frame
+	struct rte_ring *news;	  // where there is a bridge; of struct bridge_news
 };
 
 struct station { // a worker's own
@@ -83,16 +82,22 @@ static struct rte_ring *ring_create(
 		name, (unsigned)element_size, count, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 }
 
-static int lane_create(struct lane *lane, unsigned i, bool monitors)
+static int lane_create(struct lane *lane, unsigned i, const struct config *config)
 {
+	bool monitors = config->mode == CONFIG_MODE_MONITOR;
+	bool bridges = config->bridge != CONFIG_BRIDGE_NONE;
+
 	lane->frames = ring_create("frames", i, sizeof(struct rte_mbuf *), FRAMES);
-	if (!monitors) {
+	if (monitors)
+		lane->handed = ring_create("handed", i, sizeof(struct monitor_frame), PACKETS);
+	else
 		lane->packets = ring_create("packets", i, sizeof(struct net_delivery), PACKETS);
-		return lane->frames != NULL && lane->packets != NULL ? 0 : -ENOMEM;
-	}
-	lane->handed = ring_create("handed", i, sizeof(struct monitor_frame), PACKETS);
-	lane->news = ring_create("news", i, sizeof(struct bridge_news), NEWS);
-	return lane->frames != NULL && lane->handed != NULL && lane->news != NULL ? 0 : -ENOMEM;
+	if (bridges)
+		lane->news = ring_create("news", i, sizeof(struct bridge_news), NEWS);
+	return lane->frames != NULL && (lane->handed != NULL || lane->packets != NULL) &&
+			       (lane->news != NULL || !bridges)
+		       ? 0
+		       : -ENOMEM;
 }
 
 static void lane_destroy(struct lane *lane)
@@ -117,7 +122,6 @@ static void lane_destroy(struct lane *lane)
 
 int steering_create(const struct config *config, uint64_t seed, struct steering **ret_steering)
 {
-	bool monitors = config->mode == CONFIG_MODE_MONITOR;
 	unsigned workers = config->workers;
 	struct steering *steering = rte_zmalloc(
 		"steering", sizeof(*steering) + workers * workers * sizeof(steering->lanes[0]), 64);
@@ -132,7 +136,7 @@ int steering_create(const struct config *config, uint64_t seed, struct steering 
 	if (steering->stations == NULL)
 		goto err;
 	for (unsigned i = 0; i < workers * workers; i++)
-		if (i / workers != i % workers && lane_create(&steering->lanes[i], i, monitors) < 0)
+		if (i / workers != i % workers && lane_create(&steering->lanes[i], i, config) < 0)
 			goto err;
 	*ret_steering = steering;
 	return 0;

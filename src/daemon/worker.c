@@ -26,6 +26,7 @@
 #include "daemon/steering.h"
 #include "daemon/worker_state.h"
 #include "net/bridge.h"
+#include "net/bridged.h"
 #include "net/net.h"
 #include "offload/inspect.h"
 #include "offload/offload.h"
@@ -149,7 +150,8 @@ static int create_bridge(struct worker *worker)
 	char name[16];
 
 	bridge_config_init(&bridge);
-	config_to_bridge(worker->config, worker->netifs, &bridge);
+	config_to_bridge(worker->config,
+		worker->bridged != NULL ? bridged_wires(worker->bridged) : worker->netifs, &bridge);
 	if (worker->steering != NULL)
 		bridge.sharing = (struct bridge_sharing){
 			.tell = tell_bridges,
@@ -163,6 +165,15 @@ static int create_bridge(struct worker *worker)
 		bridge.mode = BRIDGE_HUB;
 	snprintf(name, sizeof(name), "bridge%u", worker->index);
 	return bridge_create(name, &bridge, &worker->rng, &worker->bridge);
+}
+
+// In stack mode Offramp's ports are hosts on its bridge, like all others.
+static int create_bridged(struct worker *worker)
+{
+	if (worker->config->mode == CONFIG_MODE_MONITOR ||
+		worker->config->bridge == CONFIG_BRIDGE_NONE)
+		return 0;
+	return bridged_create(worker->netifs, worker->ports_count, &worker->bridged);
 }
 
 static unsigned owner_of(
@@ -214,6 +225,8 @@ static int create_attach(struct worker *worker, const struct worker_setup *setup
 
 	if (rc == 0 && worker->config->bridge != CONFIG_BRIDGE_NONE)
 		rc = create_bridge(worker);
+	if (rc == 0 && worker->bridged != NULL)
+		bridged_join(worker->bridged, worker->net, worker->bridge);
 	if (rc == 0 && monitors)
 		rc = create_monitor(worker, setup);
 	return rc;
@@ -228,6 +241,9 @@ static int create_floors(struct worker *worker, const struct worker_setup *setup
 	config_to_payloads(worker->config, &payloads);
 	snprintf(name, sizeof(name), "payload%u", worker->index);
 	rc = payload_pool_create(name, &payloads, &worker->payloads);
+	if (rc < 0)
+		return rc;
+	rc = create_bridged(worker);
 	if (rc < 0)
 		return rc;
 	rc = create_net(worker);
@@ -322,16 +338,18 @@ void worker_end(struct worker *worker)
 	stack_destroy(worker->stack);
 	sockets_destroy(worker->sockets);
 	monitor_destroy(worker->monitor);
-	bridge_destroy(worker->bridge);
 	offload_destroy(worker->offload);
 	tcp_stack_destroy(worker->tcp);
 	net_destroy(worker->net);
+	bridge_destroy(worker->bridge); // the last words went through it
+	bridged_destroy(worker->bridged);
 	worker->mailbox = NULL;
 	worker->gauges = NULL;
 	worker->stack = NULL;
 	worker->sockets = NULL;
 	worker->monitor = NULL;
 	worker->bridge = NULL;
+	worker->bridged = NULL;
 	worker->offload = NULL;
 	worker->tcp = NULL;
 	worker->net = NULL;

@@ -18,11 +18,12 @@
 #include "daemon/gauges.h"
 #include "daemon/steering.h"
 #include "net/bridge.h"
+#include "net/bridged.h"
 #include "offload/offload.h"
 #include "port/port.h"
 #include "tcp/tcp.h"
 
-#define BURST	      64
+#define BURST	      BRIDGED_BURST
 #define TURN_FRAMES   2048 // taken from one port or worker in one turn at most
 #define MAILBOX_BURST 8
 // After the last connection has ended its FINs still need to be answered.
@@ -50,7 +51,11 @@ static unsigned poll_burst(struct worker *worker, struct worker_port *wp, uint64
 		monitor_input(worker->monitor, &wp->netif, frames, count, now_us);
 		return count;
 	}
-	delivered = net_input(worker->net, &wp->netif, frames, count, now_us, deliveries);
+	if (worker->bridged != NULL)
+		delivered = bridged_input(
+			worker->bridged, wp->netif.index, frames, count, now_us, deliveries);
+	else
+		delivered = net_input(worker->net, &wp->netif, frames, count, now_us, deliveries);
 	if (worker->steering != NULL)
 		delivered = steering_sort(worker->steering, worker->index, deliveries, delivered);
 	tcp_input_burst(worker->tcp, deliveries, delivered);

@@ -38,6 +38,7 @@ struct worker {
 	struct stack *stack;	 // NULL: socket mode
 	struct sockets *sockets; // NULL: not this mode
 	struct bridge *bridge;	 // NULL: nothing is bridged
+	struct bridged *bridged; // NULL: the net has the ports to itself, or is not asked
 	struct monitor *monitor; // NULL: not this mode
 	struct net_if **netifs;	 // the ports', for those two
 	struct gauges *gauges;

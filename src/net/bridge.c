@@ -43,7 +43,8 @@ struct bridge_counter_slots {
 
 struct bridge {
 	enum bridge_mode mode;
-	uint32_t all; // a bit a port
+	uint64_t now_us; // of the turn
+	uint32_t all;	 // a bit a port
 	struct net_if *netifs[BRIDGE_PORTS_MAX];
 	struct stations *stations;
 	struct bridge_counter_slots counters;
@@ -155,19 +156,41 @@ static uint32_t everywhere_else(struct bridge *bridge, const struct net_if *from
 	return bridge->all & ~(1u << from->index);
 }
 
-uint32_t bridge_route(
+bool bridge_learn(
 	struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m, uint64_t now_us)
 {
 	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	struct station_key key;
-	uint32_t port;
 
 	if (m->data_len < sizeof(*ether) || rte_is_multicast_ether_addr(&ether->src_addr))
-		return nowhere(bridge, BRIDGE_DROP_MALFORMED);
+		return false;
+	if (bridge->mode != BRIDGE_LEARNING)
+		return true;
 	key.vlan = frame_vlan(m);
 	memcpy(key.mac, &ether->src_addr, sizeof(key.mac));
-	if (bridge->mode == BRIDGE_LEARNING)
-		stations_learn(bridge->stations, &key, from->index, now_us);
+	stations_learn(bridge->stations, &key, from->index, now_us);
+	return true;
+}
+
+// Where the station is that the frame is for; false: not known.
+static bool destination_find(
+	const struct bridge *bridge, const struct rte_mbuf *m, uint64_t now_us, uint32_t *ret_port)
+{
+	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	struct station_key key = {.vlan = frame_vlan(m)};
+
+	memcpy(key.mac, &ether->dst_addr, sizeof(key.mac));
+	return stations_find(bridge->stations, &key, now_us, ret_port);
+}
+
+uint32_t bridge_route(
+	struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m, uint64_t now_us)
+{
+	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	uint32_t port;
+
+	if (!bridge_learn(bridge, from, m, now_us))
+		return nowhere(bridge, BRIDGE_DROP_MALFORMED);
 	if (rte_is_multicast_ether_addr(&ether->dst_addr)) {
 		if (rte_is_same_ether_addr(&ether->dst_addr, &pause_address))
 			return nowhere(bridge, BRIDGE_DROP_PAUSE);
@@ -175,8 +198,7 @@ uint32_t bridge_route(
 	}
 	if (bridge->mode == BRIDGE_HUB)
 		return everywhere_else(bridge, from);
-	memcpy(key.mac, &ether->dst_addr, sizeof(key.mac));
-	if (!stations_find(bridge->stations, &key, now_us, &port))
+	if (!destination_find(bridge, m, now_us, &port))
 		return bridge->mode == BRIDGE_STATIC ? nowhere(bridge, BRIDGE_DROP_UNKNOWN)
 						     : everywhere_else(bridge, from);
 	if (port == from->index)
@@ -186,6 +208,7 @@ uint32_t bridge_route(
 
 void bridge_listen(struct bridge *bridge, uint64_t now_us)
 {
+	bridge->now_us = now_us;
 	stations_exchange(bridge->stations, now_us);
 }
 
@@ -223,7 +246,8 @@ static struct rte_mbuf *flattened(struct bridge *bridge, struct net_if *netif, s
 
 static void send_out(struct bridge *bridge, struct net_if *netif, struct rte_mbuf *m)
 {
-	if (unlikely(packet_length(m) > netif->mtu)) {
+	// What a device is to cut may be longer.
+	if (unlikely(packet_length(m) > netif->mtu) && !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)) {
 		nowhere(bridge, BRIDGE_DROP_TOO_BIG);
 		rte_pktmbuf_free(m);
 		return;
@@ -231,6 +255,22 @@ static void send_out(struct bridge *bridge, struct net_if *netif, struct rte_mbu
 	m = flattened(bridge, netif, m);
 	if (m != NULL)
 		netif->tx(netif->ctx, m);
+}
+
+// `ports` is not empty.
+static void copies_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports)
+{
+	while ((ports & (ports - 1)) != 0) {
+		struct net_if *netif = bridge->netifs[__builtin_ctz(ports)];
+		struct rte_mbuf *copy = rte_pktmbuf_copy(m, netif->tx_pool, 0, UINT32_MAX);
+
+		ports &= ports - 1;
+		if (copy != NULL)
+			send_out(bridge, netif, copy);
+		else
+			nowhere(bridge, BRIDGE_DROP_NO_MBUF);
+	}
+	send_out(bridge, bridge->netifs[__builtin_ctz(ports)], m);
 }
 
 void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports)
@@ -246,17 +286,21 @@ void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports)
 	}
 	counter_inc(&bridge->counters.frames);
 	net_sums_complete(m);
-	while ((ports & (ports - 1)) != 0) {
-		struct net_if *netif = bridge->netifs[__builtin_ctz(ports)];
-		struct rte_mbuf *copy = rte_pktmbuf_copy(m, netif->tx_pool, 0, UINT32_MAX);
+	copies_send(bridge, m, ports);
+}
 
-		ports &= ports - 1;
-		if (copy != NULL)
-			send_out(bridge, netif, copy);
-		else
-			nowhere(bridge, BRIDGE_DROP_NO_MBUF);
+void bridge_send_own(struct bridge *bridge, const struct net_if *from, struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	uint32_t ports = bridge->all, port;
+
+	if (!rte_is_multicast_ether_addr(&ether->dst_addr) && bridge->mode != BRIDGE_HUB) {
+		if (destination_find(bridge, m, bridge->now_us, &port))
+			ports = 1u << port;
+		else if (bridge->mode == BRIDGE_STATIC)
+			ports = 1u << from->index;
 	}
-	send_out(bridge, bridge->netifs[__builtin_ctz(ports)], m);
+	copies_send(bridge, m, ports);
 }
 
 // --- looking in ----------------------------------------------------------------------------------

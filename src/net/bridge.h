@@ -84,11 +84,21 @@ void bridge_destroy(struct bridge *bridge);
 uint32_t bridge_route(struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m,
 	uint64_t now_us);
 
-// Hears what other bridges have learned by now. Once a turn, before frames are received.
+// What bridge_route() does for a frame that goes no further: learns who has sent it. False: nobody
+// has.
+bool bridge_learn(struct bridge *bridge, const struct net_if *from, const struct rte_mbuf *m,
+	uint64_t now_us);
+
+// Hears what other bridges have learned by now. Once a turn, before frames are received or sent.
 void bridge_listen(struct bridge *bridge, uint64_t now_us);
 
 // Consumes m: sends it, as it is, out of the ports of the set, which may be empty.
 void bridge_send(struct bridge *bridge, struct rte_mbuf *m, uint32_t ports);
+
+// Consumes m, a frame that Offramp has made: sends it where its station is, at the latest
+// bridge_listen(). One for many goes everywhere, one for a station that is not known too, with
+// BRIDGE_STATIC out of `from`.
+void bridge_send_own(struct bridge *bridge, const struct net_if *from, struct rte_mbuf *m);
 
 // Families: bridge_frames_total, bridge_flooded_total, bridge_stations{kind},
 // bridge_stations_refused_total, packets_dropped_total{reason}.

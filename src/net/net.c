@@ -185,6 +185,12 @@ static bool ethernet_group_ours(
 	return mac[0] == 0x33 && mac[1] == 0x33 && nd_group_mac_is_ours(net, netif, to);
 }
 
+bool net_listens(const struct net *net, const struct net_if *netif, const struct rte_ether_addr *to)
+{
+	return memcmp(to->addr_bytes, netif->mac, RTE_ETHER_ADDR_LEN) == 0 ||
+	       ethernet_group_ours(net, netif, to);
+}
+
 // NET_DROPS: to us, by a host.
 static enum net_drop ethernet_check(
 	const struct net *net, const struct net_if *netif, const struct rte_mbuf *m)
@@ -193,8 +199,7 @@ static enum net_drop ethernet_check(
 
 	if (m->data_len < sizeof(*ether))
 		return NET_DROP_FRAME_SHORT;
-	if (memcmp(ether->dst_addr.addr_bytes, netif->mac, RTE_ETHER_ADDR_LEN) != 0 &&
-		!ethernet_group_ours(net, netif, &ether->dst_addr))
+	if (!net_listens(net, netif, &ether->dst_addr))
 		return NET_DROP_MAC_DESTINATION;
 	if (rte_is_multicast_ether_addr(&ether->src_addr))
 		return NET_DROP_MAC_SOURCE;

@@ -200,6 +200,10 @@ struct net {
 	struct net_counter_slots counters;
 };
 
+// Is a frame to that address, of one host or of many, for the netif?
+bool net_listens(
+	const struct net *net, const struct net_if *netif, const struct rte_ether_addr *to);
+
 static inline void net_drop_count(struct net *net, enum net_drop reason)
 {
 	if (net->hearing) // whoever received it counts it

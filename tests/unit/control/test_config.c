@@ -305,6 +305,47 @@ static void a_bump_in_the_wire_can_leave_acknowledging_to_the_ends(void **state)
 	free(text);
 }
 
+static void a_host_of_its_own_may_bridge_too(void **state)
+{
+	struct bridge_config bridge;
+	struct config *config;
+	char *text = replaced("bridge: none", "bridge: hub"), *errors;
+
+	(void)state;
+	assert_int_equal(load(text, &config, &errors), 0);
+	assert_true(config->ports[0].port.promiscuous);
+	config_to_bridge(config, NULL, &bridge);
+	assert_int_equal(bridge.mode, BRIDGE_HUB);
+	config_free(config);
+	free(errors);
+	free(text);
+}
+
+static void what_a_host_bridges_must_come_to_it(void **state)
+{
+	static const struct {
+		const char *port, *says;
+	} cases[] = {
+		{"", "bridge: there are 2 to 32 ports to a bridge; valid choices: none"},
+		{"  - {name: b, device: net_af_xdp1, addresses: [198.19.0.1/16], filter: auto}\n",
+			"ports[1].filter: what stays with the host is not bridged"},
+	};
+	char text[1024], *errors;
+	struct config *config;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text),
+			"mode: stack\nbridge: learning\nports:\n"
+			"  - {name: a, device: net_af_xdp0, addresses: [198.18.0.1/16]}\n%s"
+			"brokers: [{name: m, listen: 198.18.0.1:1883, address: 198.18.0.9:1883}]\n",
+			cases[i].port);
+		assert_int_equal(load(text, &config, &errors), -EINVAL);
+		assert_non_null(strstr(errors, cases[i].says));
+		free(errors);
+	}
+}
+
 static void a_bump_in_the_wire_has_no_use_for_the_rest(void **state)
 {
 	static const struct {
@@ -396,8 +437,6 @@ static const struct mistake mistakes[] = {
 	{"mode: stack", "mode: monitors",
 		"1:7: mode: 'monitors' is not known; valid choices: stack, monitor, socket\n"},
 	{"mode: stack\n", "", "1:1: mode: missing; it has no default\n"},
-	{"bridge: none", "bridge: learning",
-		"24:9: bridge: 'mode: stack' bridges nothing; valid choices: none\n"},
 	{"bridge: none", "bridge: none\nstations: [{mac: '02:00:00:00:00:09', port: inside}]",
 		"25:11: stations: nothing is bridged; valid choices: none\n"},
 	{"    listen: 198.18.0.1:1883\n", "",
@@ -699,6 +738,8 @@ int test_config(const char *root)
 		cmocka_unit_test(the_families_stand_side_by_side),
 		cmocka_unit_test(a_bump_in_the_wire_needs_little),
 		cmocka_unit_test(a_bump_in_the_wire_can_leave_acknowledging_to_the_ends),
+		cmocka_unit_test(a_host_of_its_own_may_bridge_too),
+		cmocka_unit_test(what_a_host_bridges_must_come_to_it),
 		cmocka_unit_test(a_bump_in_the_wire_has_no_use_for_the_rest),
 		cmocka_unit_test(what_a_bump_in_the_wire_is_told_must_fit),
 		cmocka_unit_test(the_example_loads),

@@ -26,6 +26,7 @@ int main(void)
 	failed += test_net_input();
 	failed += test_net_arp();
 	failed += test_net_bridge();
+	failed += test_net_bridged();
 	failed += test_net_bridges();
 	failed += test_net_neighbours();
 	failed += test_net_output();

@@ -140,6 +140,7 @@ void send_bytes(struct fixture *f, struct net_path *path, size_t length);
 int test_net_address(void);
 int test_net_arp(void);
 int test_net_bridge(void);
+int test_net_bridged(void);
 int test_net_bridges(void);
 int test_net_config(void);
 int test_net_fragments(void);
