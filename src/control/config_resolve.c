@@ -178,6 +178,9 @@ static void resolve_bridge(
 		config_document_error(document, "bridge",
 			"with 'mode: monitor' everything goes through the bridge; valid choices: "
 			"learning, static, hub");
+	else if (raw->mode == CONFIG_MODE_SOCKET && config->bridge != CONFIG_BRIDGE_NONE)
+		config_document_error(
+			document, "bridge", "'mode: socket' bridges nothing; valid choices: none");
 	else if (!monitor && config->bridge != CONFIG_BRIDGE_NONE &&
 		 (raw->ports_count < 2 || raw->ports_count > BRIDGE_PORTS_MAX))
 		config_document_error(document, "bridge",
