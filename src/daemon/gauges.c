@@ -30,6 +30,9 @@ enum {
 	GAUGE_SUBSCRIPTIONS,
 	GAUGE_TOPIC_LEVELS,
 	GAUGE_FILTERS,
+	GAUGE_TOLD_CLIENTS,
+	GAUGE_TOLD_SUBSCRIPTIONS,
+	GAUGE_TOLD_LEVELS,
 	GAUGE_DELIVERIES,
 	GAUGES,
 };
@@ -64,6 +67,9 @@ static const char *const pool_names[GAUGES] = {
 	"subscriptions",
 	"topic_levels",
 	"filters",
+	"told_clients",
+	"told_subscriptions",
+	"told_levels",
 	"deliveries",
 };
 
@@ -147,6 +153,9 @@ void gauges_update(struct gauges *gauges)
 	gauge_set(gauges, GAUGE_SUBSCRIPTIONS, offload.subscriptions);
 	gauge_set(gauges, GAUGE_TOPIC_LEVELS, offload.topic_levels);
 	gauge_set(gauges, GAUGE_FILTERS, offload.filters);
+	gauge_set(gauges, GAUGE_TOLD_CLIENTS, offload.told_clients);
+	gauge_set(gauges, GAUGE_TOLD_SUBSCRIPTIONS, offload.told_subscriptions);
+	gauge_set(gauges, GAUGE_TOLD_LEVELS, offload.told_levels);
 	gauge_set(gauges, GAUGE_DELIVERIES, offload.deliveries);
 }
 

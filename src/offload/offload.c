@@ -376,6 +376,18 @@ static void usage_add_trie(struct pool_usage *sum, const struct mqtt_trie_usage 
 	usage_add(sum, (struct pool_usage){trie->nodes, trie->nodes_max, trie->node_bytes});
 }
 
+static void usage_add_roster(struct offload_usage *usage, const struct roster *roster)
+{
+	struct mqtt_trie_usage trie;
+
+	if (roster == NULL)
+		return;
+	mqtt_trie_usage(roster->trie, &trie);
+	usage_add(&usage->told_clients, slab_usage(roster->clients));
+	usage_add(&usage->told_subscriptions, slab_usage(roster->subscriptions));
+	usage_add_trie(&usage->told_levels, &trie);
+}
+
 void offload_usage(const struct offload *offload, struct offload_usage *ret_usage)
 {
 	*ret_usage = (struct offload_usage){
@@ -391,6 +403,7 @@ void offload_usage(const struct offload *offload, struct offload_usage *ret_usag
 		usage_add(&ret_usage->sessions, slab_usage(map->sessions));
 		usage_add(&ret_usage->subscriptions, slab_usage(map->subscriptions));
 		usage_add_trie(&ret_usage->topic_levels, &trie);
+		usage_add_roster(ret_usage, offload->brokers[i].roster);
 		if (map->replica == NULL)
 			continue;
 		replica_usage(map->replica, &replica);

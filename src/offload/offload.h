@@ -146,6 +146,8 @@ void offload_bequeath(struct offload *offload, struct ledger_writer *writer);
 // What is in use of the offload's pools, all brokers together.
 struct offload_usage {
 	struct pool_usage clients, deliveries, sessions, subscriptions, topic_levels, filters;
+	// Where a broker tells all that it has.
+	struct pool_usage told_clients, told_subscriptions, told_levels;
 };
 void offload_usage(const struct offload *offload, struct offload_usage *ret_usage);
 
