@@ -541,8 +541,10 @@ struct twin *twin_new_pair(struct pair *pair)
 	return twin;
 }
 
+// The lease is the twin's: nobody looks at it any more.
 void twin_free(struct twin *twin)
 {
+	twin_stream_down(twin);
 	free(twin);
 }
 
