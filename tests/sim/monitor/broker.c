@@ -35,6 +35,7 @@ static void give_up(struct conn *conn, bool hard)
 		conn->life->broken = true;
 	conn->connected = false;
 	conn->gone = true;
+	conn->reset = hard;
 	if (hard)
 		talker_abort(&conn->talker);
 	else
@@ -314,6 +315,7 @@ static void eof(struct talker *talker)
 {
 	struct conn *conn = (struct conn *)talker;
 
+	CHECK(conn->world, !conn->life || !conn->life->reset); // a reset is a reset
 	conn->connected = false;
 	talker_close(talker);
 }

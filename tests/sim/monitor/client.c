@@ -247,6 +247,7 @@ static void leave(struct life *life)
 		talker_close(&life->talker);
 		break;
 	default:
+		life->reset = true;
 		talker_abort(&life->talker);
 		break;
 	}

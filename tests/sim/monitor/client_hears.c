@@ -190,6 +190,7 @@ static void eof(struct talker *talker)
 {
 	struct life *life = (struct life *)talker;
 
+	CHECK(life->world, !life->conn || !life->conn->reset); // a reset is a reset
 	talker_close(talker);
 	life_over(life);
 }

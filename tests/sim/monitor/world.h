@@ -259,6 +259,7 @@ struct life {
 	enum life_state state;
 	bool last;   // stays until everybody leaves
 	bool broken; // ended by other than its own orderly leave
+	bool reset;  // ... by its own reset
 	bool listens;
 	bool barrier; // it has said something behind its last message that passes
 	// Drawn:
@@ -309,7 +310,7 @@ struct flight { // QoS > 0 to a client
 struct conn {
 	struct talker talker; // first
 	struct world *world;
-	bool used, connected, gone;
+	bool used, connected, gone, reset; // reset: by the broker
 	struct life *life;
 	bool subscribed[TOPICS];
 	uint8_t qos[TOPICS];
