@@ -75,10 +75,13 @@ uint16_t config_frame_room(const struct config *config)
 static uint64_t memory_estimate(const struct config *config)
 {
 	const struct config_memory *m = &config->memory;
-	uint64_t pools = m->payloads + m->payloads / 2 +
-			 m->frames * (config_frame_room(config) + FRAME_OVERHEAD) +
-			 m->connections * 4096ull + m->sessions * 512ull +
-			 m->subscriptions * 256ull + m->send_pieces * 32ull;
+	uint64_t frames = m->frames, pools;
+
+	for (unsigned i = 0; i < config->ports_count; i++)
+		frames += port_impair_frames(&config->ports[i].port);
+	pools = m->payloads + m->payloads / 2 +
+		frames * (config_frame_room(config) + FRAME_OVERHEAD) + m->connections * 4096ull +
+		m->sessions * 512ull + m->subscriptions * 256ull + m->send_pieces * 32ull;
 
 	for (unsigned i = 0; i < config->brokers_count; i++)
 		if (config->brokers[i].hooks)

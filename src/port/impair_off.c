@@ -13,6 +13,11 @@ bool port_impair_built_in(void)
 	return false;
 }
 
+uint32_t port_impair_frames(const struct port_config *config)
+{
+	return 0;
+}
+
 int port_impair_open(
 	struct port *port, const struct port_config *config, const struct rte_mempool *rx_pool)
 {

@@ -89,6 +89,8 @@ bool port_filter_is_possible(const char *device);
 
 // Is this the test build, whose ports can be made bad wires? (meson -Dimpair=true)
 bool port_impair_built_in(void);
+// How many frames, of the size of those that it receives, a port sets aside for being a bad wire.
+uint32_t port_impair_frames(const struct port_config *config);
 
 // `rx_pools[i]` and queue i belong to worker i. A device with fewer queue pairs than workers serves
 // the first ones (port_queues()). An MTU that device, interface and pools do not carry: -EINVAL; no

@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define COPIES (2 * IMPAIR_HELD - 1)
-
 struct port_impair {
 	struct rte_mempool *copies;
 	struct port_impair_queue {
@@ -107,9 +105,10 @@ int port_impair_open(
 	struct port *port, const struct port_config *config, const struct rte_mempool *rx_pool)
 {
 	struct port_caps *caps = &port->caps;
+	uint32_t frames = port_impair_frames(config);
 	char name[RTE_MEMPOOL_NAMESIZE];
 
-	if (!impair_wanted(&config->impair_rx) && !impair_wanted(&config->impair_tx))
+	if (frames == 0)
 		return 0;
 	port->impair = rte_zmalloc("port impair",
 		sizeof(*port->impair) + port->pairs * sizeof(port->impair->queues[0]), 0);
@@ -117,7 +116,7 @@ int port_impair_open(
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "impair%u", port->id);
 	port->impair->copies = port_frame_pool_create(
-		name, COPIES, rte_pktmbuf_data_room_size((struct rte_mempool *)rx_pool));
+		name, frames, rte_pktmbuf_data_room_size((struct rte_mempool *)rx_pool));
 	if (port->impair->copies == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < port->pairs; i++)
