@@ -83,6 +83,9 @@ static uint64_t memory_estimate(const struct config *config)
 		frames * (config_frame_room(config) + FRAME_OVERHEAD) + m->connections * 4096ull +
 		m->sessions * 512ull + m->subscriptions * 256ull + m->send_pieces * 32ull;
 
+	// Each has a map of its own, tables of what was shown, and routes.
+	pools += (config->brokers_count - 1) *
+		 ((m->connections + m->sessions) * 512ull + m->subscriptions * 480ull + 32 * MIB);
 	for (unsigned i = 0; i < config->brokers_count; i++)
 		if (config->brokers[i].hooks)
 			pools +=
