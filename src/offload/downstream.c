@@ -284,7 +284,18 @@ static const struct reader_ops reader_ops = {
 	.wait = client_pause,
 };
 
+// A server that speaks first is no MQTT broker.
+static bool begins(const struct client *client)
+{
+	struct tcp_span first;
+
+	return client->state == CLIENT_NEW && mqtt_framer_idle(&client->down.framer) &&
+	       client->link->peek((struct client *)client, &first, 1) > 0;
+}
+
 void downstream_run(struct client *client)
 {
+	if (begins(client))
+		client_set_raw(client);
 	reader_run(client, &client->down, &reader_ops);
 }

@@ -326,8 +326,25 @@ static const struct reader_ops reader_ops = {
 	.wait = wait,
 };
 
+// Who does not begin with CONNECT is no MQTT client (3.1.0), and what it says is not to wait for
+// what MQTT would make of it.
+static bool begins_otherwise(const struct client *client)
+{
+	struct tcp_span first;
+
+	return client->state == CLIENT_NEW && mqtt_framer_idle(&client->up.framer) &&
+	       tcp_recv_peek(client->pcb, &first, 1) > 0 && first.data[0] >> 4 != MQTT_CONNECT;
+}
+
 void upstream_run(struct client *client)
 {
+	if (begins_otherwise(client)) {
+		if (!peers_caught_up(client)) {
+			client_pause(client);
+			return;
+		}
+		client_set_raw(client);
+	}
 	client->offload->work_before = client->offload->work;
 	reader_run(client, &client->up, &reader_ops);
 }

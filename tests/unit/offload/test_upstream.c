@@ -228,6 +228,21 @@ static void no_mqtt_passes_both_ways_and_stops_capture(void **state)
 	broker_gets(bed, 1, BYTES(""));
 }
 
+// 'P' and 'I' are the head of a PUBREC of 73 bytes; a banner of the server's could be one, too.
+static void what_only_looks_like_mqtt_is_not_waited_for(void **state)
+{
+	struct bed *bed = bed_new(state);
+
+	bed_open(bed, 0);
+	client_sends(bed, 0, BYTES("PING\r\n"));
+	broker_gets(bed, 0, BYTES("PING\r\n"));
+	broker_sends(bed, 0, BYTES("+PONG\r\n"));
+	client_gets(bed, 0, BYTES("+PONG\r\n"));
+	bed_open(bed, 1);
+	broker_sends(bed, 1, BYTES("220 ready"));
+	client_gets(bed, 1, BYTES("220 ready"));
+}
+
 // Who is refused is not served, in however many pieces the broker says so; anything else may be the
 // beginning of a session.
 static void a_refusal_does_not_stop_capture(void **state)
@@ -542,6 +557,7 @@ int test_upstream(void)
 		cmocka_unit_test_teardown(a_quiet_client_has_its_turn, bed_end),
 		cmocka_unit_test_teardown(malformed_packets_pass_verbatim, bed_end),
 		cmocka_unit_test_teardown(no_mqtt_passes_both_ways_and_stops_capture, bed_end),
+		cmocka_unit_test_teardown(what_only_looks_like_mqtt_is_not_waited_for, bed_end),
 		cmocka_unit_test_teardown(a_refusal_does_not_stop_capture, bed_end),
 		cmocka_unit_test_teardown(bytes_held_as_a_packet_go_on_when_it_is_none, bed_end),
 		cmocka_unit_test_teardown(
