@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -50,7 +51,8 @@ static bool hello(int fd)
 	uint8_t bytes[CHANNEL_MESSAGE_MAX];
 	size_t length;
 
-	strncpy(message.hello.name, program_invocation_short_name, CHANNEL_NAME_MAX);
+	// What the program calls itself may be a whole command line by now.
+	prctl(PR_GET_NAME, message.hello.name);
 	length = channel_message_encode(&message, bytes);
 	return libc_get()->send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
 }

@@ -233,6 +233,7 @@ static void what_only_looks_like_mqtt_is_not_waited_for(void **state)
 {
 	struct bed *bed = bed_new(state);
 
+	bed_start(bed);
 	bed_open(bed, 0);
 	client_sends(bed, 0, BYTES("PING\r\n"));
 	broker_gets(bed, 0, BYTES("PING\r\n"));
