@@ -20,9 +20,11 @@ static const char *type_of(const struct mqtt_header *header)
 	return mqtt_type_name(header->type);
 }
 
-// Of an acknowledgement.
+// Of an acknowledgement; of what has no room for one, 0.
 static uint16_t id_of(const struct mqtt_header *header, const uint8_t *packet)
 {
+	if (header->remaining < 2)
+		return 0;
 	return (uint16_t)(packet[header->size] << 8 | packet[header->size + 1]);
 }
 
