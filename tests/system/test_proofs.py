@@ -31,6 +31,7 @@ def guarded(open_bed, rules):
 
 def test_what_is_forbidden_stays_forbidden_and_the_rest_is_captured(guarded):
     bed = guarded
+    assert eventually(lambda: bed.counters()["broker_streams"] == 1)  # nothing is told before
     readers = {name: Listener(login(bed, user, name, version), "#") for name, user, version in
                (("a", "alice", 4), ("b", "bob", 5), ("c", "carol", 4), ("b2", "bob", 4))}
     writers = {name: login(bed, user, name, version) for name, user, version in
@@ -58,7 +59,8 @@ def test_what_is_forbidden_stays_forbidden_and_the_rest_is_captured(guarded):
                     assert reader.payloads(topic) == expected, (qos, topic, name, who)
                 count += len(wanted)
     captured = sum(bed.counters()["publish_captured_total"].values())
-    assert captured >= 0.95 * count, (captured, count)  # bursts of 40: the first of each ask
+    # Of each burst of 40 the first asks, and what comes while the answer is awaited passes, too.
+    assert captured >= 0.9 * count, (captured, count)
     for reader in readers.values():
         reader.stop()
 

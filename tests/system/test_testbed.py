@@ -265,7 +265,7 @@ def test_any_broker_can_be_used(own, open_bed):
 
 
 def test_modes_that_are_not_there_are_refused_with_the_choices():
-    done = tool("up", "--mode", "socket", check=False)
+    done = tool("up", "--mode", "sideways", check=False)
     assert done.returncode == 2 and "'direct', 'monitor', 'stack', 'socket'" in done.stderr
 
 

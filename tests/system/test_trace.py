@@ -95,16 +95,18 @@ def test_each_port_shows_whole_conversations(bed, converse, tmp_path):
     seen = collections.Counter()
     for packet in packets(path, "tcp.flags.syn == 1 && tcp.flags.ack == 0"):
         seen[packet["frame.interface_name"], packet["frame.packet_flags_direction"]] += 1
-    # Clients' connections come in there and go out here.
-    assert {key: count >= 2 for key, count in seen.items()} == {
-        ("clients", IN): True, ("broker", OUT): True}
+    # Clients' connections come in there and go out here, if there is a wire to the broker at all.
+    crossed = {("clients", IN): True, ("broker", OUT): True}
+    if bed.mode.startswith("socket"):
+        del crossed["broker", OUT]
+    assert {key: count >= 2 for key, count in seen.items()} == crossed
     if bed.is_impaired:  # what the bad wire took from what is sent was never on the real one
         assert packets(path, "tcp.analysis.retransmission")
     else:
         assert not packets(path, "tcp.analysis.lost_segment")
     done = subprocess.run(["capinfos", "-M", str(path)], capture_output=True, text=True,
                           timeout=60, check=True)
-    assert "Number of interfaces in file: 2" in done.stdout
+    assert f"Number of interfaces in file: {len(crossed)}" in done.stdout
     assert "nanoseconds (9)" in done.stdout
 
 
