@@ -168,7 +168,7 @@ uint16_t config_frame_room(const struct config *config);
 void config_to_eal(const struct config *config, struct port_eal_device *devices,
 	struct port_eal_config *ret_eal);
 // Port i's structure is config->ports[i].port: nothing to convert.
-// Are the ports two that the kernel may bridge?
+// Are the ports two that the kernel, or a card, may bridge?
 bool config_wants_shortcut(const struct config *config);
 // Sets every field. There is room for as many stations and brokers as the configuration has.
 void config_to_shortcut(const struct config *config, struct port_station *stations,

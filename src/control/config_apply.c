@@ -102,8 +102,8 @@ bool config_wants_shortcut(const struct config *config)
 {
 	return config->ports_count == 2 && config->ports[0].port.filter == PORT_FILTER_BRIDGE &&
 	       config->ports[1].port.filter == PORT_FILTER_BRIDGE &&
-	       port_filter_is_possible(config->ports[0].port.device) &&
-	       port_filter_is_possible(config->ports[1].port.device);
+	       port_shortcut_is_possible(
+		       config->ports[0].port.device, config->ports[1].port.device);
 }
 
 // What is possible of what the port's key says.

@@ -189,7 +189,8 @@ static int start_pools(struct daemon *daemon)
 	return rc;
 }
 
-// What need not come to Offramp crosses in the kernel, where that is possible and asked for.
+// What need not come to Offramp crosses in the kernel or the card, where that is possible and asked
+// for.
 static int start_shortcut(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -215,9 +216,9 @@ static int start_filters(struct daemon *daemon)
 		return start_shortcut(daemon);
 	for (unsigned i = 0; i < config->ports_count; i++)
 		if (config->ports[i].port.filter == PORT_FILTER_BRIDGE)
-			log_info("port",
-				"%s: nothing can cross in the kernel, that takes two ports of "
-				"af_xdp, both with 'filter: auto': everything comes",
+			log_warning("port",
+				"%s: nothing can cross without Offramp, that takes two ports, both "
+				"of af_xdp or both cards, with 'filter: auto': everything comes",
 				config->ports[i].port.name);
 	return 0;
 }

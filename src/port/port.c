@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "port/eal_arguments.h"
 #include "port/filter.h"
+#include "port/flow_rules.h"
 #include "port/port_state.h"
 #include "port/shortcut.h"
 
@@ -209,6 +210,7 @@ int port_open(const struct port_config *config, unsigned workers,
 	port->id = id;
 	port->pairs = (uint16_t)workers; // at most; see port_setup()
 	port->promiscuous = config->promiscuous;
+	port->physical = eal_device_is_physical(config->device);
 	snprintf(port->name, sizeof(port->name), "%s", config->name);
 	port_counters_init(port);
 	port->queues =
@@ -255,6 +257,7 @@ void port_close(struct port *port)
 {
 	if (port == NULL)
 		return;
+	flow_rules_close(port); // as long as the devices of both ports run
 	for (unsigned i = 0; i < port->pairs; i++)
 		rte_pktmbuf_free_bulk(port->queues[i].frames, port->queues[i].count);
 	rte_eth_dev_stop(port->id); // harmless when it is stopped

@@ -26,7 +26,7 @@ enum port_filter {
 	PORT_FILTER_NONE, // everything
 	PORT_FILTER_OWN,  // what is for its own addresses; the rest stays with the host
 	// With another such port, of a bridge: what concerns brokers; the rest goes to the
-	// other port, in the kernel (port_shortcut_open()).
+	// other port, in the kernel (port_shortcut_open()). Between two cards: in them.
 	PORT_FILTER_BRIDGE,
 	PORT_FILTERS,
 };
@@ -109,7 +109,7 @@ unsigned port_queues(const struct port *port); // pairs: those of worker 0, 1 â€
 // Link state is polled by control threads, once a second; true when up.
 bool port_link_up(struct port *port);
 
-// --- two ports, and the kernel between them ------------------------------------------------------
+// --- two ports, and the kernel or a card between them --------------------------------------------
 
 enum port_bridge { // the rules of a bridge
 	PORT_BRIDGE_LEARNING,
@@ -137,11 +137,14 @@ struct port_shortcut_config {
 	unsigned brokers_count;
 };
 
-// The two ports of a bridge, open, with PORT_FILTER_BRIDGE: from now on the programs on their
+// Two such devices: both of af_xdp, or both cards?
+bool port_shortcut_is_possible(const char *device, const char *other);
+// The two ports of a bridge, started, with PORT_FILTER_BRIDGE: from now on the programs on their
 // interfaces are the bridge. What they let come is to leave by the other port; other traffic
-// crosses in the kernel, where it takes frames for the other interface. Where the kernel has
-// refused the programs, nothing happens, and all comes (logged). Negative errno (logged): half of
-// it is done, the ports are to be closed.
+// crosses in the kernel, where it takes frames for the other interface. Of cards: other traffic
+// crosses in them, where they are one embedded switch that takes the rules, and the bridge is a
+// hub. Where kernel or card refuse, nothing happens, and all comes (logged). Negative errno
+// (logged): half of it is done, the ports are to be closed.
 int port_shortcut_open(struct port *const ports[2], const struct port_shortcut_config *config);
 // Is that so?
 bool port_has_shortcut(const struct port *port);
@@ -160,8 +163,8 @@ void port_flush(struct port *port, unsigned queue);
 // packets_dropped_total{reason}: tx_full, tx_invalid (an offload the device refuses), tx_error,
 // rx_missed (device), rx_error, rx_nombuf, and of what a shortcut drops (bridge_â€¦,
 // filter_unserved). shortcut_packets_total{port}, shortcut_bytes_total{port}: what has crossed in
-// the kernel. Of an impaired port also packets_impaired_total{kind}. port_counters_update()
-// (control thread) refreshes what comes from rte_eth_stats and the link.
+// the kernel (cards do not tell). Of an impaired port also packets_impaired_total{kind}.
+// port_counters_update() (control thread) refreshes what comes from rte_eth_stats and the link.
 struct counter_set port_counters(const struct port *port);
 void port_counters_update(struct port *port);
 

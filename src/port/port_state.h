@@ -56,11 +56,13 @@ struct port {
 	uint16_t burst;
 	bool tx_prepare; // checksums or TSO are left to the device
 	bool promiscuous;
+	bool physical; // a card
 	uint16_t mtu;
 	uint16_t pairs; // of queues
 	struct port_queue *queues;
 	struct port_impair *impair; // NULL: none
 	struct shortcut *shortcut;  // NULL: none; main and control threads
+	struct flow_rules *flows;   // NULL: none; the other port has the same; main thread
 	struct port_caps caps;
 	uint8_t mac[6];
 	unsigned if_index; // of the kernel's interface behind the port, 0: none

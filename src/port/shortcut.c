@@ -10,7 +10,9 @@
 #include "port/shortcut.h"
 
 #include "base/log.h"
+#include "port/eal_arguments.h"
 #include "port/filter.h"
+#include "port/flow_rules.h"
 #include "port/kernel_interface.h"
 #include "port/port_state.h"
 
@@ -269,8 +271,16 @@ static int both_fill(struct port *const ports[2], const struct port_shortcut_con
 	return r;
 }
 
+bool port_shortcut_is_possible(const char *device, const char *other)
+{
+	return (port_filter_is_possible(device) && port_filter_is_possible(other)) ||
+	       (eal_device_is_physical(device) && eal_device_is_physical(other));
+}
+
 int port_shortcut_open(struct port *const ports[2], const struct port_shortcut_config *config)
 {
+	if (ports[0]->physical && ports[1]->physical)
+		return flow_rules_open(&flow_driver_ethdev, ports, config);
 	ports[0]->shortcut = shortcut_create(ports[0], ports[1]);
 	ports[1]->shortcut = shortcut_create(ports[1], ports[0]);
 	if (ports[0]->shortcut != NULL && ports[1]->shortcut != NULL)
@@ -284,7 +294,7 @@ int port_shortcut_open(struct port *const ports[2], const struct port_shortcut_c
 
 bool port_has_shortcut(const struct port *port)
 {
-	return port->shortcut != NULL;
+	return port->shortcut != NULL || port->flows != NULL;
 }
 
 // --- counters ------------------------------------------------------------------------------------

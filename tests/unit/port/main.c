@@ -44,8 +44,8 @@ int main(void)
 
 	if (port_eal_init(&config) < 0)
 		return 1;
-	failed = test_port_arguments() + test_port_caps() + test_port_open() + test_port_burst() +
-		 test_port_impair() + test_port_tap();
+	failed = test_port_arguments() + test_port_caps() + test_port_flow_rules() +
+		 test_port_open() + test_port_burst() + test_port_impair() + test_port_tap();
 	failed += !rte_lcore_is_enabled(port_eal_worker_lcore(1));
 	port_eal_cleanup();
 	return failed != 0;

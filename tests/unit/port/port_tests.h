@@ -15,6 +15,7 @@
 int test_port_arguments(void);
 int test_port_burst(void);
 int test_port_caps(void);
+int test_port_flow_rules(void);
 int test_port_impair(void);
 int test_port_open(void);
 int test_port_tap(void);
