@@ -42,9 +42,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "full: the whole size of what else runs scaled down")
     config.addinivalue_line("markers", "needs(*traits): of the broker (brokers.py)")
     config.addinivalue_line("markers", "stack_only: says nothing about the broker alone")
+    config.addinivalue_line("markers", "in_modes(*modes): says nothing in others")
     config.addinivalue_line("markers", "endpoint: Offramp is a host of its own")
     config.addinivalue_line("markers", "monitor_only: Offramp is a bump in the wire")
-    config.addinivalue_line("markers", "socket_only: the broker's sockets live in Offramp")
     config.addinivalue_line("markers", "core: runs impaired every time, and with IPv6 too")
     config.addinivalue_line("markers", "every_time(*modes): runs in these without -m full, too")
     config.addinivalue_line("markers", "impaired_only: is about bad wires")
@@ -129,8 +129,9 @@ def is_socket(mode):
 
 
 def is_tested_in(mode, has):
-    if has("socket_only"):
-        return mode == "socket"
+    only = has("in_modes")
+    if only and mode not in only.args:
+        return False
     if has("endpoint" if is_monitor(mode) else "monitor_only"):
         return False
     if is_impaired(mode):

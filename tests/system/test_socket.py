@@ -22,7 +22,7 @@ import pytest
 import mqttraw as mqtt
 from bed import BUILD, eventually
 
-pytestmark = [pytest.mark.stack_only, pytest.mark.socket_only, pytest.mark.core]
+pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
 
 REDIS_PORT, WEB_PORT = 6379, 8080
 

@@ -6,6 +6,10 @@
 
 #include "offload_tests.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/clock.h"
 #include "pair.h"
 #include "play.h"
 
@@ -266,6 +270,113 @@ static void rights_hold_whatever_happens_at_two_workers(void **state)
 	assert_true(captured > all / 6);
 }
 
+// --- on threads ----------------------------------------------------------------------------------
+
+// Each worker turns on a thread of its own, as in the daemon; the broker serves one at a time.
+// Publishers are legs 0 and 1; 2 and 3 have subscribed, and 5, which may not read "t1", has, too;
+// 4 comes to it and goes. The order in which it happens is chance.
+struct turning {
+	struct twin *twin;
+	pthread_mutex_t *lock;
+	struct random rng;
+	unsigned worker;
+	uint64_t began_us;
+	uint32_t sent;
+};
+
+#define THREAD_STEPS	8000u
+#define THREAD_MESSAGES 600u
+#define COMES_AND_GOES	4u
+
+static void turning_acts(struct turning *t)
+{
+	unsigned what = random_below(&t->rng, 1000);
+	struct twin *twin = t->twin;
+
+	if (what < 150 && t->sent < THREAD_MESSAGES)
+		twin_send(twin, t->worker, (char)('1' + what % 3), 1, t->worker * 1000 + t->sent++);
+	else if (what < 152 && t->worker == 0)
+		twin_ask(twin, COMES_AND_GOES, "t1", MQTT_SUBSCRIBE);
+	else if (what < 154 && t->worker == 0)
+		twin_ask(twin, COMES_AND_GOES, "t1", MQTT_UNSUBSCRIBE);
+}
+
+static void turning_step(struct turning *t, bool acts)
+{
+	struct bed *bed = twin_bed(t->twin, t->worker);
+
+	bed->tcp.now_us = 1000 * US_IN_S + clock_now_us() - t->began_us;
+	pthread_mutex_lock(t->lock);
+	__atomic_store_n(&t->twin->lease_us, bed->tcp.now_us + US_IN_S, __ATOMIC_RELEASE);
+	if (acts)
+		turning_acts(t);
+	twin_serve(t->twin, t->worker);
+	pthread_mutex_unlock(t->lock);
+	bed_turn_once(bed);
+}
+
+static void *turning_run(void *arg)
+{
+	for (unsigned i = 0; i < THREAD_STEPS; i++) {
+		turning_step(arg, i < THREAD_STEPS - 1000);
+		if (i % 4 == 0)
+			usleep(20); // the other one's turn, where there is one core
+	}
+	return NULL;
+}
+
+static void threads_ran(struct twin *twin, const struct turning *threads)
+{
+	uint64_t captured = twin_captured(twin), lost = 0, forbidden = 0;
+
+	for (unsigned w = 0; w < 2; w++)
+		for (uint32_t n = 0; n < threads[w].sent; n++) {
+			lost += twin_got(twin, 2, w * 1000 + n) != 1;
+			lost += twin_got(twin, 3, w * 1000 + n) != 1;
+		}
+	for (unsigned n = 0; n < twin->legs[5].got_count; n++)
+		forbidden += twin->legs[5].got[n].topic == '1';
+	print_message("%u and %u published, %lu captured, %lu crossed\n", threads[0].sent,
+		threads[1].sent, (unsigned long)captured, (unsigned long)crossed(twin));
+	assert_int_equal(lost, 0);
+	assert_int_equal(forbidden, 0);
+	assert_true(captured > 0 && crossed(twin) > 0);
+}
+
+static void rights_hold_whatever_the_threads_do(void **state)
+{
+	struct twin *twin = twin_new_pair(*state);
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct turning threads[2];
+	pthread_t ids[2];
+
+	for (unsigned i = 0; i < 6; i++) {
+		char id[] = {'c', (char)('0' + i), 0};
+
+		twin_connect(twin, i, i % 2, id);
+	}
+	twin->legs[5].may_read[1] = false;
+	for (unsigned i = 2; i < 6; i++)
+		if (i != COMES_AND_GOES)
+			twin_subscribe(twin, i, "#", 1);
+	twin_wait(twin, 10 * US_IN_MS);
+	for (unsigned i = 0; i < 2; i++) {
+		threads[i] = (struct turning){
+			.twin = twin, .lock = &lock, .worker = i, .began_us = clock_now_us()};
+		random_init(&threads[i].rng, 70 + i);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&ids[i], NULL, turning_run, &threads[i]), 0);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(ids[i], NULL);
+	twin->bed->tcp.now_us = twin->other->tcp.now_us =
+		twin->bed->tcp.now_us > twin->other->tcp.now_us ? twin->bed->tcp.now_us
+								: twin->other->tcp.now_us;
+	twin_wait(twin, US_IN_S);
+	threads_ran(twin, threads);
+	twin_free(twin);
+}
+
 int test_proofs_workers(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +389,7 @@ int test_proofs_workers(void)
 		pair_test_told(rights_elsewhere_are_of_a_connection),
 		pair_test_told(rights_are_shown_again_in_time),
 		pair_test_told(rights_hold_whatever_happens_at_two_workers),
+		pair_test_told(rights_hold_whatever_the_threads_do),
 	};
 
 	return cmocka_run_group_tests_name("proofs_workers", tests, NULL, NULL);

@@ -69,21 +69,32 @@ static void event_tell(struct bed *bed, const struct twin_event *event, unsigned
 	offload_notice_heard(offload, 0, number);
 }
 
-// To each worker at its pace. True: something was told.
-static bool events_tell(struct twin *twin)
+// To each worker at its pace.
+static void events_tell_first(struct twin *twin)
 {
-	unsigned first = twin->first, other = twin->other_told;
-
 	while (!twin->held && twin->first != twin->last) {
 		const struct twin_event *event = &twin->events[twin->first++ % 4096];
 
 		event_tell(twin->bed, event, twin->first);
 	}
+}
+
+static void events_tell_other(struct twin *twin)
+{
 	while (twin->other != NULL && !twin->other_held && twin->other_told != twin->first) {
 		const struct twin_event *event = &twin->events[twin->other_told++ % 4096];
 
 		event_tell(twin->other, event, twin->other_told);
 	}
+}
+
+// True: something was told.
+static bool events_tell(struct twin *twin)
+{
+	unsigned first = twin->first, other = twin->other_told;
+
+	events_tell_first(twin);
+	events_tell_other(twin);
 	return twin->first != first || twin->other_told != other;
 }
 
@@ -469,6 +480,17 @@ void twin_run(struct twin *twin)
 	ASSERT(!any);
 }
 
+void twin_serve(struct twin *twin, unsigned worker)
+{
+	for (unsigned i = worker; i < BED_CLIENTS; i += 2)
+		if (twin_bed(twin, i)->clients[i] != NULL && twin->legs[i].connected)
+			leg_run(twin, i);
+	if (worker == 0)
+		events_tell_first(twin);
+	else
+		events_tell_other(twin);
+}
+
 void twin_wait(struct twin *twin, uint64_t us)
 {
 	uint64_t until = twin->bed->tcp.now_us + us;
@@ -577,7 +599,7 @@ void twin_connect(struct twin *twin, unsigned i, bool v5, const char *id)
 	twin_run(twin);
 }
 
-static void subscribe(
+static void request(
 	struct twin *twin, unsigned i, const char *filter, uint8_t options, uint8_t type)
 {
 	unsigned length = (unsigned)strlen(filter), n = 2;
@@ -595,6 +617,17 @@ static void subscribe(
 		packet[n++] = options;
 	packet[1] = (uint8_t)(n - 2);
 	client_sends(twin_bed(twin, i), i, packet, n);
+}
+
+void twin_ask(struct twin *twin, unsigned i, const char *filter, uint8_t type)
+{
+	request(twin, i, filter, 1, type);
+}
+
+static void subscribe(
+	struct twin *twin, unsigned i, const char *filter, uint8_t options, uint8_t type)
+{
+	request(twin, i, filter, options, type);
 	twin_run(twin);
 }
 
@@ -613,7 +646,7 @@ void twin_unsubscribe(struct twin *twin, unsigned i, const char *filter)
 	subscribe(twin, i, filter, 0, MQTT_UNSUBSCRIBE);
 }
 
-void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number)
+void twin_send(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number)
 {
 	uint8_t packet[32] = {(uint8_t)(0x30 | qos << 1), 0, 0, 2, 't', (uint8_t)topic};
 	unsigned n = 6;
@@ -628,6 +661,11 @@ void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32
 	n += 4;
 	packet[1] = (uint8_t)(n - 2);
 	client_sends(twin_bed(twin, i), i, packet, n);
+}
+
+void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number)
+{
+	twin_send(twin, i, topic, qos, number);
 	twin_run(twin);
 }
 

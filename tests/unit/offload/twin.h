@@ -105,12 +105,19 @@ void twin_connect(struct twin *twin, unsigned i, bool v5, const char *id);
 void twin_subscribe(struct twin *twin, unsigned i, const char *filter, uint8_t qos);
 void twin_subscribe_not_local(struct twin *twin, unsigned i, const char *filter, uint8_t qos);
 void twin_unsubscribe(struct twin *twin, unsigned i, const char *filter);
-// Message `number`, which is its payload.
+// SUBSCRIBE at QoS 1, or UNSUBSCRIBE, and nothing else happens.
+void twin_ask(struct twin *twin, unsigned i, const char *filter, uint8_t type);
+// Message `number`, which is its payload; nothing else happens.
+void twin_send(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number);
+// … and everything that can.
 void twin_publish(struct twin *twin, unsigned i, char topic, uint8_t qos, uint32_t number);
 // Rights have changed: the event is on its way.
 void twin_revoke(struct twin *twin);
 // Everything that can happen now does. Time stands still.
 void twin_run(struct twin *twin);
+// What one worker's legs have got is dealt with, and its worker is told what has happened: for two
+// threads, each of which turns its own worker. The twin is one at a time's.
+void twin_serve(struct twin *twin, unsigned worker);
 // Time passes, and the lease is prolonged.
 void twin_wait(struct twin *twin, uint64_t us);
 // How often the client got message `number`.
