@@ -332,8 +332,10 @@ static bool begins_otherwise(const struct client *client)
 {
 	struct tcp_span first;
 
-	return client->state == CLIENT_NEW && mqtt_framer_idle(&client->up.framer) &&
-	       tcp_recv_peek(client->pcb, &first, 1) > 0 && first.data[0] >> 4 != MQTT_CONNECT;
+	// A CONNECT that was gathered may wait, and its followers are not the beginning.
+	return client->state == CLIENT_NEW && !client->up.has_stuck &&
+	       mqtt_framer_idle(&client->up.framer) && tcp_recv_peek(client->pcb, &first, 1) > 0 &&
+	       first.data[0] >> 4 != MQTT_CONNECT;
 }
 
 void upstream_run(struct client *client)
