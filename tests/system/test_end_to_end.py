@@ -69,7 +69,8 @@ def test_the_broker_sees_that_a_client_does_not_read(bed):
     size = len(numbered(0))
     # Its kernel keeps as much as it may, as it would without Offramp.
     assert eventually(lambda: there.counts()["unacknowledged"] > 10 * size, bed.seconds(5))
-    assert there.acknowledged() <= here.received() + 1  # the SYN counts
+    # The SYN counts, and so may a beginning of a packet of which the rest had not come.
+    assert there.acknowledged() <= here.received() + 1 + size
     assert [int(payload[:6]) for payload in slow.payloads(200)] == list(range(200))
     assert eventually(lambda: there.counts()["unacknowledged"] == 0, bed.seconds(5))
     assert there.acknowledged() <= here.received() + 1

@@ -264,6 +264,31 @@ static void first_bytes_wait_for_the_other_worker(void **state)
 	broker_gets(later, 0, BYTES(CONNECT_KEPT));
 }
 
+// A CONNECT that came in parts and waits is one already: what follows it does not begin anything.
+static void what_follows_a_connect_that_waits_is_mqtt(void **state)
+{
+	struct pair *pair = *state;
+	struct bed *first = &pair->beds[0], *later = &pair->beds[1];
+
+	pair_turn(pair);
+	later->tcp.now_us += US_IN_MS;
+	bed_turn(later);
+	bed_open(later, 0);
+	client_dribbles(later, 0, BYTES(CONNECT_KEPT "\xc0\x00"));
+	broker_gets(later, 0, BYTES(""));
+	for (unsigned n = 0; n < 4; n++) {
+		first->tcp.now_us += US_IN_MS;
+		bed_turn(first);
+		later->tcp.now_us += US_IN_MS;
+		bed_turn(later);
+	}
+	broker_gets(later, 0, BYTES(CONNECT_KEPT));
+	assert_int_equal(later->clients[0]->state, CLIENT_CONNECT);
+	broker_sends(later, 0, BYTES("\x20\x02\x00\x00"));
+	pair_turn(pair);
+	broker_gets(later, 0, BYTES("\xc0\x00"));
+}
+
 static void a_pubcomp_waits_until_the_message_is_queued(void **state)
 {
 	struct pair *pair = *state;
@@ -511,6 +536,7 @@ int test_moves(void)
 		pair_test(two_that_change_places_do_not_wait_for_each_other),
 		pair_test(a_will_that_set_off_elsewhere_comes_first),
 		pair_test(first_bytes_wait_for_the_other_worker),
+		pair_test(what_follows_a_connect_that_waits_is_mqtt),
 		pair_test(a_pubcomp_waits_until_the_message_is_queued),
 		pair_test(every_message_arrives_in_order_wherever_the_client_goes),
 	};
