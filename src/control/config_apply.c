@@ -60,15 +60,15 @@ static uint32_t frame_bytes(const struct port_config *port)
 
 uint16_t config_frame_room(const struct config *config)
 {
-	uint32_t largest = RTE_MBUF_DEFAULT_DATAROOM;
+	uint16_t largest = port_frame_room("", RTE_MBUF_DEFAULT_DATAROOM);
 
 	for (unsigned i = 0; i < config->ports_count; i++) {
-		uint32_t bytes = frame_bytes(&config->ports[i].port);
+		const struct port_config *port = &config->ports[i].port;
+		uint16_t room = port_frame_room(port->device, frame_bytes(port));
 
-		largest = bytes > largest ? bytes : largest;
+		largest = room > largest ? room : largest;
 	}
-	largest = RTE_ALIGN_CEIL(largest + RTE_PKTMBUF_HEADROOM, RTE_CACHE_LINE_SIZE);
-	return largest > UINT16_MAX ? UINT16_MAX : (uint16_t)largest;
+	return largest;
 }
 
 // What the pools of all workers take, by generous bytes an object, and the EAL itself.
@@ -109,7 +109,7 @@ bool config_wants_shortcut(const struct config *config)
 // What is possible of what the port's key says.
 static enum port_filter filter_of(const struct config *config, const struct port_config *port)
 {
-	if (!port_filter_is_possible(port->device) ||
+	if (!port_is_af_xdp(port->device) ||
 		(port->filter == PORT_FILTER_BRIDGE && !config_wants_shortcut(config)))
 		return PORT_FILTER_NONE;
 	return port->filter;

@@ -125,7 +125,7 @@ static int interfaces_claim(const struct port_eal_config *config)
 
 		if (device->filter != PORT_FILTER_NONE)
 			r = filter_claim(device->name);
-		else if (port_filter_is_possible(device->name))
+		else if (port_is_af_xdp(device->name))
 			filter_clean(device->name);
 	}
 	return r;

@@ -43,7 +43,7 @@ static const struct program programs[PORT_FILTERS] = {
 	[PORT_FILTER_BRIDGE] = {SHORTCUT_PROGRAM, shortcut_object, &shortcut_object_length},
 };
 
-bool port_filter_is_possible(const char *device)
+bool port_is_af_xdp(const char *device)
 {
 	return strncmp(device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 }

@@ -16,6 +16,7 @@
 #include <rte_ethdev.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +26,11 @@
 #define RING_MIN	512u
 #define RING_MAX	2048u
 #define ETHERNET_TAGGED 18u
-#define FRAME_CACHE	256u
+// The driver of af_xdp registers a pool with the kernel as the number of its frames times their
+// size. No frame crosses a page, so this reaches the last one only if each fills a page: there must
+// be no gaps, and none are left to spread frames over memory channels.
+#define PAGE_ROOM   (4096u - RTE_MEMPOOL_ALIGN - (uint32_t)sizeof(struct rte_mbuf))
+#define FRAME_CACHE 256u
 
 // The ethdev that a device string made: the string up to its arguments; a PCI address may come
 // without its domain.
@@ -151,7 +156,7 @@ static void log_capabilities(const struct port *port, const struct port_config *
 
 static int port_filter(const struct port *port, const struct port_config *config)
 {
-	if (port_filter_is_possible(config->device))
+	if (port_is_af_xdp(config->device))
 		return filter_fill(port->name, port->if_index, config->own, config->own_count);
 	log_info(COMPONENT, "%s: '%s' cannot be told what is for Offramp: everything comes",
 		port->name, config->device);
@@ -311,11 +316,33 @@ uint16_t port_mtu(const struct port *port)
 	return port->mtu;
 }
 
+uint16_t port_frame_room(const char *device, uint32_t bytes)
+{
+	uint32_t room = RTE_ALIGN_CEIL(bytes + RTE_PKTMBUF_HEADROOM, RTE_CACHE_LINE_SIZE);
+
+	if (port_is_af_xdp(device))
+		room = RTE_MAX(room, PAGE_ROOM);
+	return (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX);
+}
+
 struct rte_mempool *port_frame_pool_create(const char *name, unsigned count, uint16_t data_room)
 {
+	struct rte_pktmbuf_pool_private private = {
+		.mbuf_data_room_size = data_room != 0 ? data_room : RTE_MBUF_DEFAULT_BUF_SIZE};
 	// Every core that frees such frames keeps some, and there must be enough for all.
-	unsigned cache = RTE_MIN(FRAME_CACHE, count / 8);
+	struct rte_mempool *pool = rte_mempool_create_empty(name, count,
+		sizeof(struct rte_mbuf) + private.mbuf_data_room_size,
+		RTE_MIN(FRAME_CACHE, count / 8), sizeof(private), SOCKET_ID_ANY,
+		data_room == PAGE_ROOM ? RTE_MEMPOOL_F_NO_SPREAD : 0);
 
-	return rte_pktmbuf_pool_create(name, count, cache, 0,
-		data_room != 0 ? data_room : RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (pool == NULL)
+		return NULL;
+	rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	rte_pktmbuf_pool_init(pool, &private);
+	if (rte_mempool_populate_default(pool) < 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
 }

@@ -33,7 +33,7 @@ enum port_filter {
 
 struct port_eal_device {
 	const char *name;	 // "0000:03:00.0" or "net_af_packet0,iface=veth0"
-	enum port_filter filter; // NONE unless port_filter_is_possible(name)
+	enum port_filter filter; // NONE unless port_is_af_xdp()
 };
 
 struct port_eal_config {
@@ -70,7 +70,7 @@ struct port_config {
 	uint16_t mtu;
 	unsigned rx_ring, tx_ring;	// descriptors; 0: driver default within 512..2048
 	bool promiscuous;		// take frames for other stations too (bridging)
-	enum port_filter filter;	// where it is possible: port_filter_is_possible()
+	enum port_filter filter;	// where it is possible: port_is_af_xdp()
 	const struct port_address *own; // PORT_FILTER_OWN: its addresses
 	unsigned own_count;
 	struct impair_config impair_rx, impair_tx; // all zero unless port_impair_built_in()
@@ -84,8 +84,8 @@ struct port_caps {
 
 struct port;
 
-// Can such a device be given a filter?
-bool port_filter_is_possible(const char *device);
+// A device whose interface the kernel has, too, and which can be given a filter there.
+bool port_is_af_xdp(const char *device);
 
 // Is this the test build, whose ports can be made bad wires? (meson -Dimpair=true)
 bool port_impair_built_in(void);
@@ -168,6 +168,8 @@ void port_flush(struct port *port, unsigned queue);
 struct counter_set port_counters(const struct port *port);
 void port_counters_update(struct port *port);
 
+// The data_room for frames of so many bytes, with the headers of their link, at such a device.
+uint16_t port_frame_room(const char *device, uint32_t bytes);
 // A pool of frames for one worker: `count` mbufs with a cache. data_room: bytes of an mbuf, its
 // headroom included; 0: the default, 2 KiB and headroom. An MTU above 2030 needs more where the
 // device cannot scatter; af_packet needs its framesz and headroom. NULL when memory is short or

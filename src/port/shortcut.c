@@ -273,7 +273,7 @@ static int both_fill(struct port *const ports[2], const struct port_shortcut_con
 
 bool port_shortcut_is_possible(const char *device, const char *other)
 {
-	return (port_filter_is_possible(device) && port_filter_is_possible(other)) ||
+	return (port_is_af_xdp(device) && port_is_af_xdp(other)) ||
 	       (eal_device_is_physical(device) && eal_device_is_physical(other));
 }
 

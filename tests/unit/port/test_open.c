@@ -7,6 +7,7 @@
 
 #include "port/port.h"
 
+#include <rte_mbuf.h>
 #include <rte_mempool.h>
 
 #include <errno.h>
@@ -108,6 +109,37 @@ static void test_pools_have_the_size_and_room_asked_for(void **state)
 	rte_mempool_free(large);
 }
 
+struct extent {
+	uintptr_t first, end;
+};
+
+static void widen(struct rte_mempool *frames, void *arg, void *object, unsigned index)
+{
+	uint32_t size = rte_mempool_calc_obj_size(frames->elt_size, frames->flags, NULL);
+	uintptr_t at = (uintptr_t)object - frames->header_size;
+	struct extent *extent = arg;
+
+	(void)index;
+	extent->first = at < extent->first ? at : extent->first;
+	extent->end = at + size > extent->end ? at + size : extent->end;
+}
+
+// What the driver of af_xdp registers is their number times their size, from the first one on.
+static void test_frames_of_af_xdp_have_no_gaps_between_them(void **state)
+{
+	uint16_t room = port_frame_room("net_af_xdp0,iface=eth1", 1518);
+	struct rte_mempool *frames = port_frame_pool_create("af_xdp", 3000, room);
+	struct extent extent = {UINTPTR_MAX, 0};
+
+	assert_non_null(frames);
+	rte_mempool_obj_iter(frames, widen, &extent);
+	assert_int_equal(extent.end - extent.first, 3000 * 4096);
+	assert_int_equal(rte_pktmbuf_data_room_size(frames), room);
+	rte_mempool_free(frames);
+	assert_true(port_frame_room("net_af_packet0,iface=eth1", 1518) < room);
+	assert_int_equal(port_frame_room("net_af_packet0,framesz=9216", 9216), 9344);
+}
+
 int test_port_open(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +147,7 @@ int test_port_open(void)
 		cmocka_unit_test(test_a_port_has_no_more_queues_than_its_device),
 		cmocka_unit_test(test_an_open_port_describes_itself),
 		cmocka_unit_test(test_pools_have_the_size_and_room_asked_for),
+		cmocka_unit_test(test_frames_of_af_xdp_have_no_gaps_between_them),
 	};
 
 	return cmocka_run_group_tests_name("open", tests, pool_setup, pool_teardown);

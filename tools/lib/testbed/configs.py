@@ -57,10 +57,9 @@ def ring(io, workers, mtu):
     """Arguments of a port's device."""
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
     frames = ",framesz=9216,blocksz=36864,framecnt=1024" if mtu > hosts.MTUS[0] else ",framecnt=4096"
-    arguments = frames if io == "af_packet" else ""
-    if workers > 1:  # a queue each
-        arguments += f",qpairs={workers}" if io == "af_packet" else f",queue_count={workers}"
-    return arguments
+    if io == "af_xdp":  # its driver sees one queue in a veth: workers hand over to each other
+        return ""
+    return frames + (f",qpairs={workers}" if workers > 1 else "")  # a queue each
 
 
 def channel_socket(directory):
