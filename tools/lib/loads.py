@@ -103,8 +103,8 @@ class Bed:
     def broker_publishes(self):
         """PUBLISH packets the broker says it received, of all that was sent until now."""
         time.sleep(SYS_PERIOD_S)
-        command = self._on_host("broker", "mosquitto_sub", "-h", self.status["broker_address"],
-                                "-p", self.port, "-t", SYS_COUNT, "-C", "1", "-W", "5")
+        command = self._on_host("clients", "mosquitto_sub", "-h", self.address, "-p", self.port,
+                                "-t", SYS_COUNT, "-C", "1", "-W", "5")
         done = subprocess.run(command, text=True, capture_output=True)
         if done.returncode or not done.stdout.strip().isdigit():
             raise LoadError(f"the broker does not tell {SYS_COUNT}: {done.stderr.strip()}")
