@@ -17,6 +17,7 @@ help:
 	@echo 'make bench-tcp  what the TCP engine costs, by number of connections'
 	@echo 'make bench-match  what a match costs, by number of subscriptions'
 	@echo 'make bench-forward  what other traffic loses by the editing of MQTT in monitor mode (as root)'
+	@echo 'make bench-slow  how long what the broker must answer takes, and what passes costs it, by mode (as root)'
 	@echo 'make bench-plugin  what the mosquitto plugin costs mosquitto (as root)'
 	@echo 'make install  install what was built (DESTDIR= is respected)'
 	@echo 'make clean    remove all build directories'
@@ -53,6 +54,9 @@ bench-match: deps
 bench-forward: build
 	@tools/bench-forward --check
 
+bench-slow: build
+	@tools/bench-slow --check
+
 bench-plugin: build
 	@tools/bench-plugin --check
 
@@ -76,5 +80,5 @@ install: build
 clean:
 	rm -rf build build-asan build-tsan
 
-.PHONY: help deps deps-brokers build demo bench bench-forward bench-match bench-plugin bench-tcp test test-all test-brokers \
+.PHONY: help deps deps-brokers build demo bench bench-forward bench-match bench-plugin bench-slow bench-tcp test test-all test-brokers \
 	test-differential install clean
