@@ -2,9 +2,10 @@
 // Copyright (c) The Offramp Authors
 //
 // The application's epoll descriptor stays the kernel's, with two descriptors of the shim's in it:
-// the daemon's wake descriptor and a bell, which whoever takes in the news rings for others. What
-// is Offramp's and may be ready stands in a list; an entry comes there when its object was touched,
-// and goes when it is looked at and is not ready (or is edge-triggered).
+// the daemon's wake descriptor, by its edges, so that nobody has to read it, and a bell, which
+// whoever takes in the news rings for others. What is Offramp's and may be ready stands in a list;
+// an entry comes there when its object was touched, and goes when it is looked at and is not ready
+// (or is edge-triggered).
 
 #include "shim/epolls.h"
 
@@ -77,7 +78,7 @@ static struct epoll *epoll_make(int epfd)
 // The daemon's wake descriptor is in the epoll, the latest attachment's.
 static void has_wake(struct epoll *epoll)
 {
-	struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &epoll->waker};
+	struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.ptr = &epoll->waker};
 	const struct attachment *attached = shim_get()->attached;
 
 	if (attached == NULL || epoll->waker == attached->number)
@@ -322,6 +323,9 @@ static int sleep_in(struct epoll *epoll, struct epoll_event *events, int max, in
 	if (!shim_lock())
 		return -EINTR;
 	epoll->waiting--;
+	news_disarm(shim_get());
+	// An edge may have been for another thread.
+	news_drain(shim_get());
 	return count;
 }
 
@@ -330,6 +334,7 @@ int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_
 {
 	int64_t until_us = timeout_us < 0 ? -1 : wait_now_us() + timeout_us, left_us = timeout_us;
 	struct shim *shim = shim_get();
+	bool asked = false; // the kernel, a moment ago: it had nothing
 
 	for (;;) {
 		int count, kernel = 0;
@@ -338,17 +343,19 @@ int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_
 		news_drain(shim);
 		count = epoll_collect(epoll, events, max);
 		if (count > 0 || left_us == 0) {
-			if (count < max && epoll->kernel_count > 0)
+			if (count < max && epoll->kernel_count > 0 && !asked) {
 				kernel = from_kernel(epoll, events + count, max - count, 0, mask);
+				news_drain(shim); // as after sleeping
+			}
 			return kernel < 0 && count == 0 ? kernel
 							: count + (kernel > 0 ? kernel : 0);
 		}
 		if (!news_arm(shim))
 			continue;
 		count = sleep_in(epoll, events, max, left_us, mask);
-		news_disarm(shim);
 		if (count != 0)
 			return count;
+		asked = true;
 		if (until_us >= 0) {
 			left_us = until_us - wait_now_us();
 			left_us = left_us < 0 ? 0 : left_us;

@@ -64,38 +64,50 @@ static bool take(struct shim *shim, unsigned lane)
 	return false;
 }
 
+static bool arm(struct attachment *attached)
+{
+	for (unsigned i = 0; i < attached->lanes_count; i++)
+		if (!lane_arm(attached->lanes[i]))
+			return false;
+	return true;
+}
+
 void news_drain(struct shim *shim)
 {
-	uint64_t rung;
-
-	for (unsigned i = 0; shim->attached != NULL && i < shim->attached->lanes_count; i++)
-		while (shim->attached != NULL && take(shim, i))
-			;
-	(void)rung;
+	do
+		for (unsigned i = 0; shim->attached != NULL && i < shim->attached->lanes_count; i++)
+			while (shim->attached != NULL && take(shim, i))
+				;
+	// The daemon wakes once: whoever is awake sees to it that it does so again.
+	while (shim->attached != NULL && shim->sleepers > 0 && !arm(shim->attached));
 }
 
 bool news_arm(struct shim *shim)
 {
-	uint64_t rung;
-
-	if (shim->attached == NULL)
+	shim->sleepers++;
+	if (shim->attached == NULL || arm(shim->attached))
 		return true;
-	// What it was written for has been taken in, or is seen below.
-	if (libc_get()->read(shim->attached->wake, &rung, sizeof(rung)) < 0 && errno != EAGAIN)
-		return true;
-	for (unsigned i = 0; i < shim->attached->lanes_count; i++)
-		if (!lane_arm(shim->attached->lanes[i])) {
-			news_disarm(shim);
-			news_drain(shim);
-			return false;
-		}
-	return true;
+	news_disarm(shim);
+	news_drain(shim);
+	return false;
 }
 
 void news_disarm(struct shim *shim)
 {
+	if (--shim->sleepers > 0)
+		return;
 	for (unsigned i = 0; shim->attached != NULL && i < shim->attached->lanes_count; i++)
 		lane_disarm(shim->attached->lanes[i]);
+}
+
+void news_heard(struct shim *shim, int wake)
+{
+	uint64_t rung;
+
+	// The attachment may be another one by now, or none.
+	if (shim->attached != NULL && shim->attached->wake == wake &&
+		libc_get()->read(wake, &rung, sizeof(rung)) < 0)
+		return; // another has heard
 }
 
 // --- calls ---------------------------------------------------------------------------------------

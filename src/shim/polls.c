@@ -96,7 +96,11 @@ static int sleep_with(struct pollfd *kernel, nfds_t count, int64_t timeout_us, c
 	rc = kernel_poll(kernel, count + 2, timeout_us, mask);
 	if (!shim_lock())
 		return -EINTR;
+	news_disarm(shim);
+	if (rc > 0 && kernel[count + 1].revents != 0)
+		news_heard(shim, kernel[count + 1].fd);
 	waiter_end(&waiter);
+	news_drain(shim);
 	return rc;
 }
 
@@ -120,7 +124,6 @@ static int await(struct pollfd *fds, nfds_t count, struct pollfd *kernel, int64_
 		if (!news_arm(shim))
 			continue;
 		rc = sleep_with(kernel, count, left_us, mask);
-		news_disarm(shim);
 		if (rc < 0)
 			return rc;
 		ready = merge(fds, count, kernel);

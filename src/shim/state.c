@@ -41,6 +41,7 @@ static void after_fork_in_child(void)
 	shim.attached = NULL;
 	watcher_forget(&shim);
 	list_init(&shim.waiters);
+	shim.sleepers = 0;
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.

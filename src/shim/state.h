@@ -51,6 +51,7 @@ struct shim {
 	struct list listeners; // struct listener.link
 	struct list waiters;   // struct waiter.link: who sleeps in poll, select or a blocking call
 	struct list epolls;    // struct epoll.link
+	unsigned sleepers;     // threads between news_arm() and news_disarm()
 	bool watched;	       // the watcher's thread runs
 	int watcher_bell;
 	pid_t pid;
@@ -78,12 +79,15 @@ void watcher_forget(struct shim *shim); // in a child
 
 // --- the lanes (news.c) --------------------------------------------------------------------------
 
-// Takes in everything that is new.
+// Takes in everything that is new. Who sleeps goes on hearing of what comes afterwards.
 void news_drain(struct shim *shim);
-// Before sleeping: true when nothing is new; the wake descriptor becomes readable when something
-// is.
+// Before sleeping: true when nothing is new; the wake descriptor is written to when something is.
 bool news_arm(struct shim *shim);
+// After it; news_drain() must follow.
 void news_disarm(struct shim *shim);
+// The wake descriptor was found to be readable: it is not, until it is written to again. Whose
+// sleep that may cut short is rung for by the news_drain() that must follow.
+void news_heard(struct shim *shim, int wake);
 // Posts to every lane (or one) and waits for the answers. 0, or an errno.
 int news_call(struct shim *shim, struct channel_message *message, int lane,
 	struct channel_message *ret_answer);

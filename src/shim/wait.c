@@ -136,6 +136,8 @@ int wait_news(struct shim *shim, int64_t timeout_us)
 		if (!shim_lock())
 			return EINTR;
 		news_disarm(shim);
+		if (n > 0 && fds[1].revents != 0)
+			news_heard(shim, fds[1].fd);
 	}
 	waiter_end(&waiter);
 	news_drain(shim);

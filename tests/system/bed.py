@@ -174,8 +174,8 @@ class Bed:
 
     # Sockets and clients on the clients' host
 
-    def connect(self, source=None, receive_buffer=None, timeout=20):
-        """A TCP connection to the broker. Nagle stays on, as with most clients."""
+    def connect(self, source=None, receive_buffer=None, timeout=20, port=None):
+        """A TCP connection to the broker, or to another server. Nagle stays on, as with most clients."""
         sock = hosts.open_socket(self.name, "clients", hosts.family(self.host),
                                  socket.SOCK_STREAM)
         try:
@@ -184,7 +184,7 @@ class Bed:
             if source:
                 sock.bind((source, 0))
             sock.settimeout(self.seconds(timeout))
-            sock.connect((self.host, self.port))
+            sock.connect((self.host, port or self.port))
         except BaseException:
             sock.close()
             raise

@@ -221,3 +221,37 @@ http {{ access_log off; sendfile on; server {{ listen {WEB_PORT}; root {tmp_path
         assert done.returncode == 0 and "requests in" in done.stdout
         assert "Socket errors" not in done.stdout, done.stdout
     assert eventually(lambda: bed.counters()["processes"] == 1)
+
+
+BUSY_S, BUSY = 10, 20  # longer than any answer takes; so many threads
+
+# A thread for each connection; each but the last answers once and then naps, and calls nothing meanwhile.
+THREADS = """
+import socket, sys, threading, time
+port, seconds, busy = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+listener = socket.create_server(("", port))
+def serve(sock, nap):
+    while data := sock.recv(100):
+        sock.sendall(data)
+        if nap:
+            time.sleep(seconds)
+            sock.sendall(b"late")
+for number in range(busy + 1):
+    threading.Thread(target=serve, args=(listener.accept()[0], number < busy), daemon=True).start()
+time.sleep(60)
+"""
+
+
+def test_threads_that_are_busy_keep_no_other_asleep(bed):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(server(bed, "/usr/bin/python3", "-c", THREADS, WEB_PORT, BUSY_S, BUSY))
+        assert eventually(lambda: bed.counters()["processes"] == 2)
+        socks = [stack.enter_context(bed.connect(port=WEB_PORT)) for _ in range(BUSY + 1)]
+        for sock in socks[:-1]:
+            for each in (sock, socks[-1]):
+                each.sendall(b"x")
+                assert each.recv(100) == b"x"
+        for sock in socks[:-1]:
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(100)
