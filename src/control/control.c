@@ -60,7 +60,7 @@ static const char *start_error(int err)
 // The control socket first, then control.listen in its order.
 struct endpoints {
 	unsigned count;
-	char addresses[RPC_ENDPOINTS_MAX][256];
+	char addresses[RPC_ENDPOINTS_MAX][RPC_ADDRESS_SIZE];
 	struct rpc_endpoint rpc[RPC_ENDPOINTS_MAX];
 	struct rpc_tls tls[RPC_ENDPOINTS_MAX]; // of control.listen
 };
@@ -77,25 +77,29 @@ static void endpoints_add(struct endpoints *e, const char *address, uint32_t wor
 	e->count++;
 }
 
+static struct rpc_tls tls_of(const struct config_tls *tls)
+{
+	return (struct rpc_tls){
+		.certificate = tls->certificate,
+		.key = tls->key,
+		.client_ca = tls->client_ca,
+	};
+}
+
 static void endpoints_init(struct endpoints *e, const struct config *config)
 {
-	char text[256];
+	char text[RPC_ADDRESS_SIZE];
 
 	e->count = 0;
 	snprintf(text, sizeof(text), "unix:%s", config->control_socket);
 	endpoints_add(e, text, UINT32_MAX);
 	for (unsigned i = 0; i < config->endpoints_count; i++) {
 		const struct config_endpoint *from = &config->endpoints[i];
-		const struct config_tls *tls = from->tls;
 
 		endpoints_add(e, from->address, from->services);
-		if (!tls)
+		if (!from->tls)
 			continue;
-		e->tls[i] = (struct rpc_tls){
-			.certificate = tls->certificate,
-			.key = tls->key,
-			.client_ca = tls->client_ca,
-		};
+		e->tls[i] = tls_of(from->tls);
 		e->rpc[e->count - 1].tls = &e->tls[i];
 	}
 }
@@ -226,6 +230,29 @@ int control_start(const struct control_source *source, struct control **ret_cont
 		log_endpoint(&config->endpoints[i]);
 	*ret_control = control;
 	return 0;
+}
+
+void control_reload(struct control *control, const struct config *config)
+{
+	for (unsigned i = 0; i < config->endpoints_count; i++) {
+		const struct config_endpoint *endpoint = &config->endpoints[i];
+		struct rpc_tls tls;
+		int err;
+
+		if (!endpoint->tls)
+			continue;
+		tls = tls_of(endpoint->tls);
+		err = rpc_server_renew(control->server, endpoint->address, &tls);
+		if (err == -ENOMEM)
+			log_error("control", "%s: no memory: the old certificate stays",
+				endpoint->address);
+		else if (err)
+			log_warning(
+				"control", "%s: takes effect at the next start", endpoint->address);
+		else
+			log_info("control", "%s: the certificate that is there now is shown",
+				endpoint->address);
+	}
 }
 
 void control_draining(struct control *control)

@@ -41,6 +41,9 @@ struct control_source {
 // Starts the server on config's control socket and endpoints. Threads it starts inherit the
 // caller's CPU affinity and signal mask: set both before. Negative errno after one logged line.
 int control_start(const struct control_source *source, struct control **ret_control);
+// The configuration was read again: endpoints show the certificates that are there now. What cannot
+// be taken over is logged. Any thread.
+void control_reload(struct control *control, const struct config *config);
 // An orderly stop has begun: who asks for the daemon's health is told so. Any thread.
 void control_draining(struct control *control);
 // Ends calls under way, joins threads, removes the sockets. Accepts NULL.

@@ -103,6 +103,7 @@ struct rpc_tls {
 	const char *client_ca; // who signs clients' certificates, which are demanded; NULL: none is
 };
 
+#define RPC_ADDRESS_SIZE 256
 struct rpc_endpoint {
 	const char *address;	   // "unix:/run/offramp/offramp.sock", "ipv4:127.0.0.1:7883"
 	const struct rpc_tls *tls; // NULL: none
@@ -124,6 +125,10 @@ struct rpc_server;
 // be bound or its TLS is not usable: *ret_endpoint says whose. -ENOMEM.
 int rpc_server_start(const struct rpc_server_config *config, struct rpc_server **ret_server,
 	unsigned *ret_endpoint);
+// The endpoint at that address shows another certificate from now on, and believes other
+// authorities. Any thread. -ENOENT: there is none; -EINVAL: it has no TLS, or whether clients need
+// a certificate would change; -ENOMEM.
+int rpc_server_renew(struct rpc_server *server, const char *address, const struct rpc_tls *tls);
 // Ends streams, lets other calls under way finish for a moment, cancels the rest, joins. Accepts
 // NULL.
 void rpc_server_stop(struct rpc_server *server);

@@ -6,9 +6,12 @@
 
 #include "control/rpc_listener.h"
 
+#include "control/rpc_credentials.h"
+
 #include <grpc/grpc_security.h>
 
 #include <errno.h>
+#include <stdio.h>
 
 #define STREAMS_MIN   128 // calls of one connection, however few a service takes: more are refused
 #define LOOKAHEAD     65536
@@ -59,33 +62,20 @@ static grpc_server *server_create(const struct rpc_limits *limits)
 	return server;
 }
 
-static grpc_server_credentials *credentials_create(const struct rpc_tls *tls)
-{
-	grpc_ssl_pem_key_cert_pair pair;
-
-	if (!tls)
-		return grpc_insecure_server_credentials_create();
-	pair = (grpc_ssl_pem_key_cert_pair){tls->key, tls->certificate};
-	return grpc_ssl_server_credentials_create_ex(tls->client_ca, &pair, 1,
-		tls->client_ca ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-			       : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-		NULL);
-}
-
 int rpc_listener_init(struct rpc_listener *listener, const struct rpc_endpoint *endpoint,
 	const struct rpc_limits *limits, grpc_completion_queue *queue)
 {
-	grpc_server_credentials *credentials;
 	int bound;
 
+	snprintf(listener->address, sizeof(listener->address), "%s", endpoint->address);
 	listener->services = endpoint->services;
 	listener->shutdown.kind = RPC_TAG_SHUTDOWN;
 	listener->grpc = server_create(limits);
 	grpc_server_register_completion_queue(listener->grpc, queue, NULL);
-	credentials = credentials_create(endpoint->tls);
-	if (!credentials)
+	listener->credentials = rpc_credentials_create(endpoint->tls);
+	if (!listener->credentials)
 		return -EADDRNOTAVAIL;
-	bound = grpc_server_add_http2_port(listener->grpc, endpoint->address, credentials);
-	grpc_server_credentials_release(credentials);
+	bound = grpc_server_add_http2_port(
+		listener->grpc, endpoint->address, rpc_credentials_of_core(listener->credentials));
 	return bound ? 0 : -EADDRNOTAVAIL;
 }

@@ -9,9 +9,13 @@
 #include "control/rpc.h"
 #include "control/rpc_call.h"
 
+struct rpc_credentials;
+
 struct rpc_listener {
 	struct rpc_server *server;
 	grpc_server *grpc;
+	struct rpc_credentials *credentials;
+	char address[RPC_ADDRESS_SIZE];
 	uint32_t services;
 	struct rpc_tag shutdown;
 	struct rpc_call *waiting; // asked the core for the next call; NULL: none is free

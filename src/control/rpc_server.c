@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "control/rpc_call.h"
+#include "control/rpc_credentials.h"
 #include "control/rpc_listener.h"
 
 #include <grpc/grpc.h>
@@ -293,6 +294,8 @@ static void server_free(struct rpc_server *server)
 		grpc_server_destroy(server->listeners[i].grpc);
 	if (server->queue)
 		grpc_completion_queue_destroy(server->queue);
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		rpc_credentials_destroy(server->listeners[i].credentials);
 	free(server->running);
 	free(server->ticks_us);
 	free(server);
@@ -424,4 +427,12 @@ void rpc_server_stop(struct rpc_server *server)
 		pthread_join(server->thread, NULL);
 	}
 	server_free(server);
+}
+
+int rpc_server_renew(struct rpc_server *server, const char *address, const struct rpc_tls *tls)
+{
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		if (strcmp(server->listeners[i].address, address) == 0)
+			return rpc_credentials_renew(server->listeners[i].credentials, tls);
+	return -ENOENT;
 }

@@ -413,7 +413,8 @@ static int daemon_start(struct daemon *daemon)
 
 // --- life ----------------------------------------------------------------------------------------
 
-// The log level changes at once; for the rest the process must start anew, and says so.
+// The log level and certificates change at once; for the rest the process must start anew, and says
+// so.
 static void reload(struct daemon *daemon)
 {
 	struct config *config;
@@ -423,8 +424,10 @@ static void reload(struct daemon *daemon)
 		log_error("daemon", "%s: not reloaded, the old configuration stays", daemon->file);
 	} else {
 		log_set_level(config->log_level);
+		control_reload(daemon->control, config);
 		log_info("daemon",
-			"%s: reloaded: log.level; every other change takes effect at the next start",
+			"%s: reloaded: log.level and certificates; every other change takes "
+			"effect at the next start",
 			daemon->file);
 		config_free(config);
 	}

@@ -8,8 +8,9 @@
 //   fake-daemon CONFIG CONNECTIONS SUBSCRIPTIONS
 //
 // Says "ready", then obeys lines on stdin: "hang" (workers stop answering), "go",
-// "drain" (an orderly stop has begun), end of file (the stop, says "stopped"). Says "drain" when
-// asked to drain. What workers are told goes to $OFFRAMP_TOLD.0 and .1.
+// "drain" (an orderly stop has begun), "reload" (the configuration is read again), end of file (the
+// stop, says "stopped"). Says "drain" when asked to drain. What workers are told goes to
+// $OFFRAMP_TOLD.0 and .1.
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -360,7 +361,17 @@ static void drain(void *ctx)
 	say("drain");
 }
 
-static void obey(struct control *control, atomic_int *state)
+static void reload(struct control *control, const char *file)
+{
+	struct config *config;
+
+	if (config_load(file, &config, stderr) == 0) {
+		control_reload(control, config);
+		config_free(config);
+	}
+}
+
+static void obey(struct control *control, const char *file, atomic_int *state)
 {
 	char line[32];
 
@@ -368,6 +379,8 @@ static void obey(struct control *control, atomic_int *state)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (line[0] == 'd')
 			control_draining(control);
+		else if (line[0] == 'r')
+			reload(control, file);
 		else
 			atomic_store(state, line[0]);
 		say("ok");
@@ -394,7 +407,7 @@ int main(int argc, char **argv)
 	int err = control_start(&source, &control);
 
 	if (!err) {
-		obey(control, &state);
+		obey(control, argv[1], &state);
 		control_stop(control);
 	}
 	atomic_store(&state, 's');

@@ -113,7 +113,7 @@ class Tls(unittest.TestCase):
             f'{{address: "127.0.0.1:{cls.ports["mutual"]}", services: [health],'
             f' {tls(client_ca="clients")}}},'
             f'{{address: "127.0.0.1:{cls.ports["server"]}", services: [health], {tls()}}}'))
-        assert cls.daemon.ready
+        assert cls.daemon.ready, cls.daemon.stop()
 
     @classmethod
     def tearDownClass(cls):
@@ -147,6 +147,57 @@ class Tls(unittest.TestCase):
     def test_without_client_ca_everybody_is(self):
         with self.channel("server") as channel:
             self.assertEqual(check(channel), SERVING)
+
+
+class Renewal(unittest.TestCase):
+    """Certificates that are replaced while the daemon serves."""
+
+    def setUp(self):
+        for authority, name in (("before", "shown"), ("after", "next")):
+            Authority(authority).sign(name)
+            Authority(f"{authority}-clients").sign(f"{authority}-client")
+        self.place("trusted.pem", "before-clients.pem")
+        self.port = free_port()
+        self.daemon = Daemon("renewal", listen=(
+            f'{{address: "127.0.0.1:{self.port}", services: [health],'
+            f' {tls("shown", client_ca="trusted")}}}'))
+        self.assertTrue(self.daemon.ready)
+
+    @staticmethod
+    def place(name, other):
+        with open(f"{FOLDER.name}/{name}", "wb") as out:
+            out.write(pem(other))
+
+    def channel(self, authority):
+        client = f"{authority}-client"
+        credentials = grpc.ssl_channel_credentials(
+            pem(f"{authority}.pem"), pem(f"{client}.key"), pem(f"{client}.pem"))
+        return grpc.secure_channel(f"127.0.0.1:{self.port}", credentials,
+                                   [("grpc.use_local_subchannel_pool", 1)])
+
+    def serves(self, authority):
+        with self.channel(authority) as channel:
+            try:
+                return check(channel, timeout=3) == SERVING
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                return False
+
+    def test_new_ones_are_shown_and_believed_from_the_next_connection_on(self):
+        with self.channel("before") as before:
+            self.assertEqual(check(before), SERVING)
+            self.place("shown.pem", "next.pem")
+            self.daemon.say("reload")  # it is not the key's: nothing changes
+            self.assertTrue(self.serves("before"))
+            self.place("shown.key", "next.key")
+            self.place("trusted.pem", "after-clients.pem")
+            self.daemon.say("reload")
+            self.assertTrue(self.serves("after"))
+            self.assertFalse(self.serves("before"))
+            self.assertEqual(check(before), SERVING)  # it was there before
+        _, err, code = self.daemon.stop()
+        self.assertEqual(code, 0)
+        self.assertIn("shown.key is not the key of", err)
 
 
 class Configuration(unittest.TestCase):
@@ -218,7 +269,7 @@ class Services(unittest.TestCase):
         cls.daemon = Daemon("services", listen=(
             f'{{address: "127.0.0.1:{cls.port}", services: [admin]}},'
             f"{{address: unix:{cls.path}, services: [health], group: daemon}}"))
-        assert cls.daemon.ready
+        assert cls.daemon.ready, cls.daemon.stop()
 
     @classmethod
     def tearDownClass(cls):
