@@ -217,7 +217,9 @@ static void unknown_segment(
 		opening_begin(monitor, passer, key);
 		return;
 	}
-	if (passer->side == BROKER && passer->segment.length > 0 && passer->ports != 0)
+	if (passer->side == BROKER && passer->segment.length > 0 && passer->ports != 0 &&
+		offload_broker_trusted(monitor->stack->offload, passer->broker) &&
+		net_transit_intact(passer->from, passer->m, &passer->transit))
 		offload_broker_distrust(monitor->stack->offload, passer->broker,
 			"the broker serves connections that pass untouched");
 	monitor_forward(monitor, passer);

@@ -382,6 +382,22 @@ static void test_a_tag_is_kept_by_both_halves(void **state)
 	assert_int_equal(w->last_seen.tag, tag);
 }
 
+// Unless it was spoilt on its way, and so may be of anybody.
+static void test_text_on_a_connection_that_nobody_saw_begin_ends_trust(void **state)
+{
+	struct wire *w = *state;
+	struct wire_segment segment = {
+		.flags = ACK, .seq = 1, .ack = 1, .text = "text", .length = 4, .spoilt = true};
+
+	wire_send(w, BROKER, &segment);
+	assert_int_equal(wire_drop(w, CLIENT), 1);
+	assert_true(offload_broker_trusted(w->offload, 0));
+	segment.spoilt = false;
+	wire_send(w, BROKER, &segment);
+	assert_int_equal(wire_drop(w, CLIENT), 1);
+	assert_false(offload_broker_trusted(w->offload, 0));
+}
+
 int test_opening(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +418,7 @@ int test_opening(void)
 		wire_test(test_the_answer_that_went_another_way),
 		wire_test(test_a_refusal_ends_it_and_a_forged_one_does_not),
 		wire_test(test_spoilt_segments_are_not_believed),
+		wire_test(test_text_on_a_connection_that_nobody_saw_begin_ends_trust),
 		wire_test(test_another_syn_from_the_same_port_begins_anew),
 		wire_test(test_a_flood_of_syns_gets_the_places_of_its_own),
 		wire_test(test_a_connect_in_fragments_is_adopted),
