@@ -2,8 +2,8 @@
 # Copyright (c) The Offramp Authors
 #
 # Control messages between offrampd and a process that lives on its TCP (src/channel). The first two
-# kinds cross the unix socket, the others the lanes. Calls have a number that their answer repeats.
-# src/channel/message.c encodes and decodes this by hand; the capnp tool checks it in the tests.
+# kinds and Join cross the door's socket, the others the lanes. Calls have a number that their answer
+# repeats. src/channel/message.c encodes and decodes this by hand; the capnp tool checks it in the tests.
 
 @0xd1b6c4a0f3e58e27;
 
@@ -16,6 +16,7 @@ struct Hello {           # a process that wants to attach
   version @0 :UInt16;
   pid @1 :UInt32;
   name @2 :Text;         # of the program, for listings
+  secret @3 :Data;       # where the daemon asks for one
 }
 
 struct Welcome {         # and what it is given: a memory with one region a lane
@@ -25,6 +26,10 @@ struct Welcome {         # and what it is given: a memory with one region a lane
   laneBytes @3 :UInt64;
   listens @4 :List(Endpoint);  # what is to be listened on here
   icmp @5 :Bool;         # raw sockets are served
+  ticket @6 :Data;       # over a stream: no memory, but a connection for each lane, which shows this
+  slots @7 :UInt32;      # and what such a lane has room for
+  chunks @8 :UInt32;
+  silenceMs @9 :UInt32;  # who says nothing for so long is gone
 }
 
 struct Refused {
@@ -76,6 +81,11 @@ struct Done {
   error @0 :UInt16;      # errno of the process's system; 0: none
 }
 
+struct Join {            # begins a connection that is a lane; when all are there: Done on the first one
+  ticket @0 :Data;
+  lane @1 :UInt16;
+}
+
 struct Message {
   call @0 :UInt32;
   union {
@@ -88,5 +98,6 @@ struct Message {
     info @7 :Info;
     infoIs @8 :InfoIs;
     done @9 :Done;
+    join @10 :Join;
   }
 }

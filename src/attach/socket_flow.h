@@ -54,6 +54,7 @@ struct socket_process {
 	void *wake_ctx;
 	bool wake_wanted;
 	bool broken; // read by control
+	bool gone;   // likewise
 	bool ended;  // and what it had is ended
 	struct socket_listener listeners[SOCKETS_LISTENERS_MAX];
 	struct socket_flow **flows; // by slot; NULL: free

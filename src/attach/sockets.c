@@ -402,6 +402,51 @@ static void take_message(struct socket_process *process, const struct channel_me
 	}
 }
 
+// --- news ----------------------------------------------------------------------------------------
+
+static void receive_slot(struct socket_process *process, uint32_t slot)
+{
+	struct socket_flow *flow = process->flows[slot];
+
+	if (flow == SOCKET_SLOT_LEFT) {
+		socket_slot_settle(process, slot);
+		return;
+	}
+	if (flow == NULL) // a notice of a life that is over
+		return;
+	socket_flow_take(flow);
+	if (!list_linked(&flow->link))
+		list_append(&process->sockets->ready, &flow->link);
+}
+
+static unsigned receive(struct socket_process *process)
+{
+	struct lane_news news;
+	unsigned count = 0;
+
+	for (; count < NEWS_MAX && !process->broken && !process->gone; count++) {
+		lane_poll(process->lane, &news);
+		switch (news.what) {
+		case LANE_NOTHING:
+			return count;
+		case LANE_MESSAGE:
+			take_message(process, &news.message);
+			break;
+		case LANE_MOVED:
+			receive_slot(process, news.slot);
+			break;
+		case LANE_GONE:
+			__atomic_store_n(&process->gone, true, __ATOMIC_RELAXED);
+			return count;
+		case LANE_OPENED:
+		case LANE_BROKEN:
+			__atomic_store_n(&process->broken, true, __ATOMIC_RELAXED);
+			break;
+		}
+	}
+	return count;
+}
+
 // --- processes -----------------------------------------------------------------------------------
 
 int sockets_attach(struct sockets *sockets, const struct sockets_process *from)
@@ -451,10 +496,18 @@ static void end_process(struct sockets *sockets, struct socket_process *process)
 	}
 }
 
+// What it wrote before it ended is its will, within reason.
+static void hear_out(struct socket_process *process)
+{
+	for (unsigned i = 0; i < 64 && !process->ended && receive(process) == NEWS_MAX; i++)
+		;
+}
+
 void sockets_detach(struct sockets *sockets, unsigned number)
 {
 	struct socket_process *process = &sockets->processes[number];
 
+	hear_out(process);
 	end_process(sockets, process);
 	free(process->flows);
 	free(process->free_slots);
@@ -467,52 +520,17 @@ bool sockets_is_broken(const struct sockets *sockets, unsigned number)
 	return __atomic_load_n(&sockets->processes[number].broken, __ATOMIC_RELAXED);
 }
 
+bool sockets_is_gone(const struct sockets *sockets, unsigned number)
+{
+	return __atomic_load_n(&sockets->processes[number].gone, __ATOMIC_RELAXED);
+}
+
 void sockets_wake(struct sockets *sockets, unsigned number)
 {
 	sockets->processes[number].wake_wanted = true;
 }
 
 // --- a turn --------------------------------------------------------------------------------------
-
-static void receive_slot(struct socket_process *process, uint32_t slot)
-{
-	struct socket_flow *flow = process->flows[slot];
-
-	if (flow == SOCKET_SLOT_LEFT) {
-		socket_slot_settle(process, slot);
-		return;
-	}
-	if (flow == NULL) // a notice of a life that is over
-		return;
-	socket_flow_take(flow);
-	if (!list_linked(&flow->link))
-		list_append(&process->sockets->ready, &flow->link);
-}
-
-static unsigned receive(struct socket_process *process)
-{
-	struct lane_news news;
-	unsigned count = 0;
-
-	for (; count < NEWS_MAX && !process->broken; count++) {
-		lane_poll(process->lane, &news);
-		switch (news.what) {
-		case LANE_NOTHING:
-			return count;
-		case LANE_MESSAGE:
-			take_message(process, &news.message);
-			break;
-		case LANE_MOVED:
-			receive_slot(process, news.slot);
-			break;
-		case LANE_OPENED:
-		case LANE_BROKEN:
-			__atomic_store_n(&process->broken, true, __ATOMIC_RELAXED);
-			break;
-		}
-	}
-	return count;
-}
 
 unsigned sockets_receive(struct sockets *sockets)
 {
@@ -524,11 +542,11 @@ unsigned sockets_receive(struct sockets *sockets)
 		if (process->lane == NULL || process->ended)
 			continue;
 		count += receive(process);
-		if (!process->broken)
+		if (!process->broken && !process->gone)
 			continue;
 		// Control takes the rest away.
 		process->ended = true;
-		counter_inc(&sockets->counters.broken);
+		counter_add(&sockets->counters.broken, process->broken);
 		end_process(sockets, process);
 	}
 	// What there was no room for the last time.

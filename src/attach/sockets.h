@@ -30,7 +30,8 @@ struct tcp_stack;
 
 struct sockets_process {
 	struct lane *lane; // this side; not owned
-	// Somebody sleeps over there, and there is news: at most once a turn.
+	// Somebody sleeps over there, and there is news, or it is to be written: at most once a
+	// turn.
 	void (*wake)(void *ctx);
 	void *wake_ctx;
 };
@@ -48,7 +49,9 @@ int sockets_attach(struct sockets *sockets, const struct sockets_process *proces
 void sockets_detach(struct sockets *sockets, unsigned process);
 // It has written what it never may. Any thread.
 bool sockets_is_broken(const struct sockets *sockets, unsigned process);
-// What lane_create()'s `wake` is to call.
+// Its lane has told so, behind all that came over it. Any thread.
+bool sockets_is_gone(const struct sockets *sockets, unsigned process);
+// What a lane's `wake` is to call.
 void sockets_wake(struct sockets *sockets, unsigned process);
 
 // Takes in what processes have written; before offload_hear(). Returns how much there was.

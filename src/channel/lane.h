@@ -31,7 +31,8 @@ enum lane_what {
 	LANE_MESSAGE, // a control message
 	LANE_OPENED,  // a new life of a slot; it may have moved already
 	LANE_MOVED,   // something is new in a slot: look
-	LANE_BROKEN,  // the other side has written what it never may, or is gone: the lane is over
+	LANE_GONE,    // the other side is gone, and everything it wrote was told of
+	LANE_BROKEN,  // the other side has written what it never may: the lane is over
 };
 
 struct lane_news {
@@ -91,8 +92,8 @@ struct lane_ops {
 	int (*post)(struct lane *lane, const struct lane_item *item);
 	// The next news. LANE_NOTHING: there is none.
 	void (*poll)(struct lane *lane, struct lane_news *ret_news);
-	// Before this side sleeps: true when nothing is new, and the descriptor that lane_wait_fd()
-	// names becomes readable once something is. False: poll again.
+	// Before this side sleeps: true when it may; what the transport wakes it with is readable,
+	// or becomes so, once something is new. False: poll again.
 	bool (*arm)(struct lane *lane);
 	void (*disarm)(struct lane *lane); // awake again
 	void (*slot)(struct lane *lane, uint32_t slot, struct lane_slot *ret_slot);

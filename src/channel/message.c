@@ -28,8 +28,8 @@ struct shape {
 };
 
 static const struct shape shapes[CHANNEL_KINDS] = {
-	[CHANNEL_HELLO] = {1, 1},
-	[CHANNEL_WELCOME] = {3, 1},
+	[CHANNEL_HELLO] = {1, 2},
+	[CHANNEL_WELCOME] = {5, 2},
 	[CHANNEL_REFUSED] = {0, 1},
 	[CHANNEL_LISTEN] = {2, 1},
 	[CHANNEL_UNLISTEN] = {1, 0},
@@ -37,6 +37,7 @@ static const struct shape shapes[CHANNEL_KINDS] = {
 	[CHANNEL_INFO] = {1, 0},
 	[CHANNEL_INFO_IS] = {4, 0},
 	[CHANNEL_DONE] = {1, 0},
+	[CHANNEL_JOIN] = {1, 1},
 };
 
 static const struct shape endpoint_shape = {1, 1};
@@ -131,7 +132,11 @@ static void put_welcome(struct writer *w, uint32_t at, const struct channel_mess
 	put(w, at, 4, message->welcome.icmp, 1);
 	put(w, at + 1, 0, message->welcome.epoch, 8);
 	put(w, at + 2, 0, message->welcome.lane_bytes, 8);
-	put_listens(w, at + 3, message);
+	put(w, at + 3, 0, message->welcome.slots, 4);
+	put(w, at + 3, 4, message->welcome.chunks, 4);
+	put(w, at + 4, 0, message->welcome.silence_ms, 4);
+	put_listens(w, at + 5, message);
+	put_bytes(w, at + 6, message->welcome.ticket, CHANNEL_TICKET);
 }
 
 static void put_info(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -152,6 +157,7 @@ static void put_member(struct writer *w, uint32_t at, const struct channel_messa
 		put(w, at, 0, message->hello.version, 2);
 		put(w, at, 4, message->hello.pid, 4);
 		put_text(w, at + 1, message->hello.name);
+		put_bytes(w, at + 2, message->hello.secret, message->hello.secret_length);
 		break;
 	case CHANNEL_WELCOME:
 		put_welcome(w, at, message);
@@ -178,6 +184,10 @@ static void put_member(struct writer *w, uint32_t at, const struct channel_messa
 		break;
 	case CHANNEL_DONE:
 		put(w, at, 0, message->done.error, 2);
+		break;
+	case CHANNEL_JOIN:
+		put(w, at, 0, message->join.lane, 2);
+		put_bytes(w, at + 1, message->join.ticket, CHANNEL_TICKET);
 		break;
 	case CHANNEL_KINDS:
 		break;
@@ -305,6 +315,31 @@ static void read_text(struct reader *r, uint32_t word, char text[CHANNEL_NAME_MA
 	memcpy(text, bytes, length);
 }
 
+static void read_secret(struct reader *r, uint32_t word, struct channel_message *message)
+{
+	uint32_t length;
+	const uint8_t *bytes = find_bytes(r, word, &length);
+
+	if (length > CHANNEL_SECRET_MAX) {
+		r->bad = true;
+		return;
+	}
+	if (bytes != NULL)
+		memcpy(message->hello.secret, bytes, length);
+	message->hello.secret_length = length;
+}
+
+static void read_ticket(struct reader *r, uint32_t word, uint8_t ticket[CHANNEL_TICKET])
+{
+	uint32_t length;
+	const uint8_t *bytes = find_bytes(r, word, &length);
+
+	if (length == CHANNEL_TICKET)
+		memcpy(ticket, bytes, length);
+	else if (length != 0)
+		r->bad = true;
+}
+
 static void read_endpoint(
 	struct reader *r, struct found found, struct channel_endpoint *ret_endpoint)
 {
@@ -358,7 +393,11 @@ static void read_welcome(struct reader *r, struct found found, struct channel_me
 	message->welcome.icmp = field(r, found, 0, 4, 1) & 1;
 	message->welcome.epoch = field(r, found, 1, 0, 8);
 	message->welcome.lane_bytes = field(r, found, 2, 0, 8);
+	message->welcome.slots = (uint32_t)field(r, found, 3, 0, 4);
+	message->welcome.chunks = (uint32_t)field(r, found, 3, 4, 4);
+	message->welcome.silence_ms = (uint32_t)field(r, found, 4, 0, 4);
 	read_listens(r, pointer(r, found, 0), message);
+	read_ticket(r, pointer(r, found, 1), message->welcome.ticket);
 }
 
 static void read_option(struct reader *r, struct found found, struct channel_message *message)
@@ -388,6 +427,7 @@ static void read_member(struct reader *r, struct found found, struct channel_mes
 		message->hello.version = (uint16_t)field(r, found, 0, 0, 2);
 		message->hello.pid = (uint32_t)field(r, found, 0, 4, 4);
 		read_text(r, pointer(r, found, 0), message->hello.name);
+		read_secret(r, pointer(r, found, 1), message);
 		break;
 	case CHANNEL_WELCOME:
 		read_welcome(r, found, message);
@@ -417,9 +457,25 @@ static void read_member(struct reader *r, struct found found, struct channel_mes
 	case CHANNEL_DONE:
 		message->done.error = (uint16_t)field(r, found, 0, 0, 2);
 		break;
+	case CHANNEL_JOIN:
+		message->join.lane = (uint16_t)field(r, found, 0, 0, 2);
+		read_ticket(r, pointer(r, found, 0), message->join.ticket);
+		break;
 	case CHANNEL_KINDS:
 		break;
 	}
+}
+
+// One segment, which is all there is.
+int channel_message_length(const uint8_t *bytes)
+{
+	const struct reader framing = {.words = bytes};
+	uint64_t words = get(&framing, 0, 4, 4);
+
+	if (get(&framing, 0, 0, 4) != 0 || words < CHANNEL_MESSAGE_MIN / WORD - 1 ||
+		words > CHANNEL_MESSAGE_MAX / WORD - 1)
+		return -EBADMSG;
+	return (int)(words + 1) * WORD;
 }
 
 int channel_message_decode(const uint8_t *bytes, size_t length, struct channel_message *ret_message)
@@ -429,12 +485,9 @@ int channel_message_decode(const uint8_t *bytes, size_t length, struct channel_m
 	struct found root;
 	uint64_t kind;
 
-	if (length < 2 * WORD || length % WORD != 0 || length > CHANNEL_MESSAGE_MAX)
+	if (length < CHANNEL_MESSAGE_MIN || channel_message_length(bytes) != (int)length)
 		return -EBADMSG;
 	r.count = (uint32_t)(length / WORD) - 1;
-	// One segment, which is all there is.
-	if (get(&(struct reader){.words = bytes}, 0, 0, 8) != (uint64_t)r.count << 32)
-		return -EBADMSG;
 	root = find_struct(&r, 0);
 	kind = field(&r, root, 0, 4, 2);
 	if (r.bad || root.shape.data == 0 || kind >= CHANNEL_KINDS)

@@ -15,7 +15,10 @@
 #define CHANNEL_VERSION	    1
 #define CHANNEL_NAME_MAX    63	 // octets of a program's name, or of a reason
 #define CHANNEL_LISTENS_MAX 64	 // endpoints that a welcome names
+#define CHANNEL_SECRET_MAX  64	 // octets
+#define CHANNEL_TICKET	    16	 // octets
 #define CHANNEL_MESSAGE_MAX 2560 // octets of the longest message
+#define CHANNEL_MESSAGE_MIN 16	 // and of the shortest
 
 // An address and a port; of IPv4 the first four octets count. The address 0: every one of ours.
 struct channel_endpoint {
@@ -34,6 +37,7 @@ enum channel_kind { // numbered as the union's members
 	CHANNEL_INFO,
 	CHANNEL_INFO_IS,
 	CHANNEL_DONE,
+	CHANNEL_JOIN,
 	CHANNEL_KINDS,
 };
 
@@ -55,6 +59,8 @@ struct channel_message {
 			uint16_t version;
 			uint32_t pid;
 			char name[CHANNEL_NAME_MAX + 1];
+			uint32_t secret_length;
+			uint8_t secret[CHANNEL_SECRET_MAX];
 		} hello;
 		struct {
 			uint16_t version;
@@ -64,6 +70,9 @@ struct channel_message {
 			uint64_t lane_bytes;
 			unsigned listens_count;
 			struct channel_endpoint listens[CHANNEL_LISTENS_MAX];
+			// Over a stream:
+			uint8_t ticket[CHANNEL_TICKET];
+			uint32_t slots, chunks, silence_ms;
 		} welcome;
 		struct {
 			char reason[CHANNEL_NAME_MAX + 1];
@@ -94,11 +103,18 @@ struct channel_message {
 		struct {
 			uint16_t error;
 		} done;
+		struct {
+			uint8_t ticket[CHANNEL_TICKET];
+			uint16_t lane;
+		} join;
 	};
 };
 
 // Returns the length; `ret_bytes` has room for CHANNEL_MESSAGE_MAX.
 size_t channel_message_encode(const struct channel_message *message, uint8_t *ret_bytes);
+// How long the message is that begins with these octets, CHANNEL_MESSAGE_MIN of them at least.
+// -EBADMSG: none begins so.
+int channel_message_length(const uint8_t *bytes);
 // 0; -EBADMSG for what is not one whole message of a known kind. Fields that the sender's schema
 // does not have are 0.
 int channel_message_decode(

@@ -57,6 +57,7 @@ static bool take(struct shim *shim, unsigned lane)
 	case LANE_MOVED:
 		moved(shim, lane, news.slot);
 		return true;
+	case LANE_GONE:
 	case LANE_BROKEN:
 		break;
 	}

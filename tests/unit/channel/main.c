@@ -8,7 +8,9 @@ int main(void)
 	int failed = 0;
 
 	failed += test_message();
+	failed += test_lane();
 	failed += test_shared();
+	failed += test_stream();
 	failed += test_hostile();
 	failed += test_sides();
 	return failed;

@@ -1,19 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include "channel_tests.h"
+
+uint64_t pair_now_us = 1000000;
+
+static uint64_t now_us(void)
+{
+	return pair_now_us;
+}
 
 static void woken(void *ctx)
 {
 	((struct pair *)ctx)->wakes++;
 }
 
-struct pair *pair_create(uint32_t slots, uint32_t chunks)
+static void flush(void *lane)
+{
+	stream_lane_flush(*(struct lane **)lane);
+}
+
+static void make_shared(struct pair *pair, uint32_t slots, uint32_t chunks)
 {
 	const struct shared_geometry geometry = {slots, chunks};
-	struct pair *pair = calloc(1, sizeof(*pair));
 
-	assert_non_null(pair);
 	pair->bytes = shared_size(&geometry);
 	assert_true(pair->bytes > 0 && pair->bytes % 4096 == 0);
 	pair->memory = aligned_alloc(4096, pair->bytes);
@@ -21,6 +35,40 @@ struct pair *pair_create(uint32_t slots, uint32_t chunks)
 	memset(pair->memory, 0, pair->bytes);
 	assert_int_equal(shared_create(pair->memory, &geometry, 7, woken, pair, &pair->daemon), 0);
 	assert_int_equal(shared_attach(pair->memory, pair->bytes, &pair->process), 0);
+}
+
+static void make_stream(struct pair *pair, uint32_t slots, uint32_t chunks)
+{
+	struct lane **lanes[] = {&pair->daemon, &pair->process};
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct stream_lane_config config = {
+			.fd = fds[i],
+			.side = i == 0 ? CHANNEL_DAEMON : CHANNEL_PROCESS,
+			.slots = slots,
+			.chunks = chunks,
+			.silence_us = PAIR_SILENCE_US,
+			.now_us = now_us,
+			.wake = flush,
+			.ctx = lanes[i],
+		};
+
+		assert_int_equal(stream_lane_create(&config, lanes[i]), 0);
+	}
+}
+
+struct pair *pair_create(enum transport transport, uint32_t slots, uint32_t chunks)
+{
+	struct pair *pair = calloc(1, sizeof(*pair));
+
+	assert_non_null(pair);
+	pair->transport = transport;
+	if (transport == SHARED)
+		make_shared(pair, slots, chunks);
+	else
+		make_stream(pair, slots, chunks);
 	return pair;
 }
 
@@ -47,14 +95,54 @@ void pair_open(struct pair *pair, uint32_t slot)
 	expect_news(pair->process, LANE_OPENED, slot);
 }
 
+static bool drain(struct lane *lane)
+{
+	bool any = false;
+
+	for (;;) {
+		struct lane_news news;
+
+		lane_poll(lane, &news);
+		assert_true(news.what != LANE_BROKEN && news.what != LANE_GONE);
+		if (news.what == LANE_NOTHING)
+			return any;
+		any = true;
+	}
+}
+
+void pair_settle(struct pair *pair)
+{
+	while (drain(pair->daemon) || drain(pair->process))
+		;
+}
+
+bool pair_is_awake(struct pair *pair)
+{
+	struct pollfd fd = {.events = POLLIN};
+	unsigned wakes = pair->wakes;
+
+	if (pair->transport == SHARED) {
+		pair->wakes = 0;
+		return wakes > 0;
+	}
+	fd.fd = stream_lane_fd(pair->process);
+	return poll(&fd, 1, 0) == 1;
+}
+
 void expect_news(struct lane *lane, enum lane_what what, uint32_t slot)
 {
 	struct lane_news news;
+	bool found = what == LANE_NOTHING;
 
-	lane_poll(lane, &news);
-	assert_int_equal(news.what, what);
-	if (what == LANE_OPENED || what == LANE_MOVED)
-		assert_int_equal(news.slot, slot);
+	for (lane_poll(lane, &news); news.what != LANE_NOTHING; lane_poll(lane, &news)) {
+		bool of_slot = news.what == LANE_OPENED || news.what == LANE_MOVED;
+
+		assert_int_not_equal(what, LANE_NOTHING);
+		found |= news.what == what && (!of_slot || news.slot == slot);
+		if (news.what == LANE_BROKEN || news.what == LANE_GONE)
+			break;
+	}
+	assert_true(found);
 }
 
 int post_data(struct lane *lane, uint32_t slot, const void *data, uint32_t length)

@@ -52,7 +52,7 @@ static void use(struct lane *lane)
 static void test_any_word_may_be_anything(void **state)
 {
 	static const uint32_t values[] = {0, 1, 2, 16, 0x7fffffff, 0x80000000, 0xffffffff, 65537};
-	struct pair *pair = pair_create(SLOTS, 16);
+	struct pair *pair = pair_create(SHARED, SLOTS, 16);
 	size_t words = pair->bytes / 4;
 	uint32_t *memory = pair->memory;
 	unsigned broken = 0;
@@ -65,7 +65,7 @@ static void test_any_word_may_be_anything(void **state)
 		struct lane_news news;
 
 		pair_destroy(pair);
-		pair = pair_create(SLOTS, 16);
+		pair = pair_create(SHARED, SLOTS, 16);
 		memory = pair->memory;
 		for (uint32_t slot = 0; slot < SLOTS; slot++) {
 			pair_open(pair, slot);
@@ -88,7 +88,7 @@ static void test_any_word_may_be_anything(void **state)
 
 static void test_a_memory_that_is_no_lane_is_refused(void **state)
 {
-	struct pair *pair = pair_create(SLOTS, 16);
+	struct pair *pair = pair_create(SHARED, SLOTS, 16);
 	struct channel_header *header = pair->memory;
 	struct lane *lane = NULL;
 

@@ -10,7 +10,7 @@
 #include "channel_tests.h"
 
 static const struct channel_message messages[] = {
-	{.call = 1, .kind = CHANNEL_HELLO, .hello = {1, 4711, "mosquitto"}},
+	{.call = 1, .kind = CHANNEL_HELLO, .hello = {1, 4711, "mosquitto", 6, "secret"}},
 	{.kind = CHANNEL_WELCOME,
 		.welcome = {.version = 1,
 			.lanes = 2,
@@ -19,7 +19,11 @@ static const struct channel_message messages[] = {
 			.lane_bytes = 1 << 30,
 			.listens_count = 2,
 			.listens = {{.address = {'A', 'B', 'C', 'D'}, .port = 1883},
-				{.address = "0123456789abcdef", .port = 65535, .ipv6 = true}}}},
+				{.address = "0123456789abcdef", .port = 65535, .ipv6 = true}},
+			.ticket = "fedcba9876543210",
+			.slots = 16384,
+			.chunks = 8192,
+			.silence_ms = 30000}},
 	{.kind = CHANNEL_REFUSED, .refused = {"no"}},
 	{.call = 0xffffffff,
 		.kind = CHANNEL_LISTEN,
@@ -33,16 +37,18 @@ static const struct channel_message messages[] = {
 	{.call = 4, .kind = CHANNEL_INFO, .info = {6}},
 	{.call = 4, .kind = CHANNEL_INFO_IS, .info_is = {1, 1448, 14480, 250, 30, 2, 1ull << 40}},
 	{.call = 5, .kind = CHANNEL_DONE, .done = {98}},
+	{.kind = CHANNEL_JOIN, .join = {"0123456789abcdef", 3}},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
 
 // What the tool prints of them.
 static const char *const texts[MESSAGES] = {
-	"( call = 1, hello = ( version = 1, pid = 4711, name = \"mosquitto\" ) )",
+	"( call = 1, hello = ( version = 1, pid = 4711, name = \"mosquitto\", secret = \"secret\" ) )",
 	"( call = 0, welcome = ( version = 1, lanes = 2, epoch = 1311768467463790320, "
 	"laneBytes = 1073741824, listens = [ ( address = \"ABCD\", port = 1883 ), "
 	"( address = \"0123456789abcdef\", "
-	"port = 65535 ) ], icmp = true ) )",
+	"port = 65535 ) ], icmp = true, ticket = \"fedcba9876543210\", slots = 16384, "
+	"chunks = 8192, silenceMs = 30000 ) )",
 	"( call = 0, refused = ( reason = \"no\" ) )",
 	"( call = 4294967295, listen = ( listener = 9, endpoint = ( address = "
 	"\"loop\", port = 8883 ), backlog = 128, accepts = true, ipv6Only = true ) )",
@@ -52,6 +58,7 @@ static const char *const texts[MESSAGES] = {
 	"( call = 4, infoIs = ( state = 1, mss = 1448, cwnd = 14480, rttUs = 250, rttVarUs = 30, "
 	"retransmits = 2, unacked = 1099511627776 ) )",
 	"( call = 5, done = ( error = 98 ) )",
+	"( call = 0, join = ( ticket = \"0123456789abcdef\", lane = 3 ) )",
 };
 
 static void test_every_message_comes_back_as_it_went(void **state)

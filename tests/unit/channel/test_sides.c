@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "channel_tests.h"
@@ -17,7 +19,8 @@
 
 struct sides {
 	struct lane *daemon, *process;
-	int wake;
+	int wake;   // rung for the process
+	int socket; // the process's; -1: there is none
 	_Atomic bool done;
 };
 
@@ -94,7 +97,7 @@ static void *echo_process(void *ctx)
 	struct sides *sides = ctx;
 
 	while (!atomic_load(&sides->done)) {
-		struct pollfd fd = {.fd = sides->wake, .events = POLLIN};
+		struct pollfd fds[2] = {{.fd = sides->wake, .events = POLLIN}, {.fd = -1}};
 		bool moved = false;
 		struct lane_news news;
 		uint64_t rung;
@@ -106,42 +109,94 @@ static void *echo_process(void *ctx)
 			moved |= echo_slot(sides->process, slot);
 		if (moved || !lane_arm(sides->process))
 			continue;
-		assert_true(poll(&fd, 1, 10000) == 1);
-		assert_true(read(sides->wake, &rung, sizeof(rung)) > 0);
+		if (sides->socket >= 0)
+			fds[1] = (struct pollfd){.fd = sides->socket, .events = POLLIN};
+		if (sides->socket >= 0 && stream_lane_waits(sides->process))
+			fds[1].events |= POLLOUT;
+		assert_true(poll(fds, 2, 10000) >= 1);
+		if (fds[0].revents != 0)
+			assert_true(read(sides->wake, &rung, sizeof(rung)) > 0);
 		lane_disarm(sides->process);
 	}
 	return NULL;
 }
 
-static void test_two_threads_echo(void **state)
+static void echo(struct sides *sides)
+{
+	const struct lane_opened opened = {0};
+	pthread_t thread;
+
+	for (uint32_t slot = 0; slot < SLOTS; slot++)
+		lane_post(sides->daemon,
+			&(struct lane_item){
+				.what = LANE_POST_OPEN, .slot = slot, .opened = &opened});
+	assert_int_equal(pthread_create(&thread, NULL, echo_process, sides), 0);
+	echo_daemon(sides);
+	pthread_join(thread, NULL);
+	lane_destroy(sides->daemon);
+	lane_destroy(sides->process);
+	close(sides->wake);
+}
+
+static void test_two_threads_echo_through_memory(void **state)
 {
 	const struct shared_geometry geometry = {SLOTS, 40};
-	const struct lane_opened opened = {0};
-	struct sides sides = {.wake = eventfd(0, 0)};
+	struct sides sides = {.wake = eventfd(0, 0), .socket = -1};
 	size_t bytes = shared_size(&geometry);
 	void *memory = aligned_alloc(4096, bytes);
-	pthread_t thread;
 
 	(void)state;
 	memset(memory, 0, bytes);
 	assert_int_equal(shared_create(memory, &geometry, 1, wake, &sides, &sides.daemon), 0);
 	assert_int_equal(shared_attach(memory, bytes, &sides.process), 0);
-	for (uint32_t slot = 0; slot < SLOTS; slot++)
-		lane_post(sides.daemon,
-			&(struct lane_item){
-				.what = LANE_POST_OPEN, .slot = slot, .opened = &opened});
-	assert_int_equal(pthread_create(&thread, NULL, echo_process, &sides), 0);
-	echo_daemon(&sides);
-	pthread_join(thread, NULL);
-	lane_destroy(sides.daemon);
-	lane_destroy(sides.process);
+	echo(&sides);
 	free(memory);
-	close(sides.wake);
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void flush(void *lane)
+{
+	stream_lane_flush(*(struct lane **)lane);
+}
+
+static void test_two_threads_echo_over_a_socket(void **state)
+{
+	struct sides sides = {.wake = eventfd(0, 0)};
+	struct stream_lane_config config = {
+		.slots = SLOTS,
+		.chunks = 40,
+		.silence_us = 60000000,
+		.now_us = now_us,
+		.wake = flush,
+	};
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	config.fd = fds[0];
+	config.side = CHANNEL_DAEMON;
+	config.ctx = &sides.daemon;
+	assert_int_equal(stream_lane_create(&config, &sides.daemon), 0);
+	config.fd = sides.socket = fds[1];
+	config.side = CHANNEL_PROCESS;
+	config.ctx = &sides.process;
+	assert_int_equal(stream_lane_create(&config, &sides.process), 0);
+	echo(&sides);
 }
 
 int test_sides(void)
 {
-	static const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_threads_echo)};
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_threads_echo_through_memory),
+		cmocka_unit_test(test_two_threads_echo_over_a_socket),
+	};
 
 	return cmocka_run_group_tests_name("sides", tests, NULL, NULL);
 }
