@@ -39,8 +39,7 @@ enum channel_side { CHANNEL_DAEMON, CHANNEL_PROCESS, CHANNEL_SIDES };
 
 // A line each, for each has one writer.
 struct channel_words {
-	// That side sleeps, and wants its descriptor written to. Set by that side, taken back by
-	// who wakes it.
+	// That side sleeps, and wants to be woken. Set by that side, taken back by who wakes it.
 	_Alignas(64) _Atomic uint32_t sleeping;
 	_Atomic uint32_t messages_notified;	     // to that side; by exchange
 	_Alignas(64) _Atomic uint32_t messages_head; // octets that side has written

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -28,7 +29,7 @@
 struct visitor {
 	int fd; // -1: nobody
 	int pidfd;
-	int wake;
+	int wake;		 // a counter
 	uint64_t hello_until_us; // 0: it has said hello
 	uint32_t pid;
 	char name[CHANNEL_NAME_MAX + 1];
@@ -164,6 +165,23 @@ err:
 	return -ENOMEM;
 }
 
+// What the process waits for is an epoll with a counter in it, not the counter: with that it would
+// have its flags, too, and could make a worker's write wait.
+static int make_waker(struct visitor *visitor)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	int fd = epoll_create1(EPOLL_CLOEXEC), rc;
+
+	if (fd < 0)
+		return -errno;
+	visitor->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (visitor->wake >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, visitor->wake, &event) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
 static int send_message(
 	int fd, const struct channel_message *message, const int *fds, unsigned fds_count)
 {
@@ -221,22 +239,23 @@ static int welcome(struct visitors *visitors, struct visitor *visitor)
 				.lane_bytes = visitors->lane_bytes,
 			},
 	};
-	int fds[2], rc = 0;
+	int fds[2], rc;
 
 	visitor->lanes = calloc(workers, sizeof(*visitor->lanes));
-	visitor->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (visitor->lanes == NULL || visitor->wake < 0)
+	if (visitor->lanes == NULL)
 		return -ENOMEM;
 	fds[0] = make_memory(visitors, visitor);
-	fds[1] = visitor->wake;
 	if (fds[0] < 0)
 		return fds[0];
-	for (unsigned i = 0; rc == 0 && i < workers; i++)
+	fds[1] = rc = make_waker(visitor);
+	for (unsigned i = 0; rc >= 0 && i < workers; i++)
 		rc = give_lane(visitors, visitor, i);
 	list_listens(visitors->config, &message);
-	if (rc == 0)
+	if (rc >= 0)
 		rc = send_message(visitor->fd, &message, fds, 2);
-	close(fds[0]);
+	for (unsigned i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	return rc;
 }
 

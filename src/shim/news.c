@@ -103,12 +103,11 @@ void news_disarm(struct shim *shim)
 
 void news_heard(struct shim *shim, int wake)
 {
-	uint64_t rung;
+	struct epoll_event event;
 
-	// The attachment may be another one by now, or none.
-	if (shim->attached != NULL && shim->attached->wake == wake &&
-		libc_get()->read(wake, &rung, sizeof(rung)) < 0)
-		return; // another has heard
+	// The attachment may be another one by now, or none; another thread may have heard.
+	if (shim->attached != NULL && shim->attached->wake == wake)
+		libc_get()->epoll_pwait(wake, &event, 1, 0, NULL);
 }
 
 // --- calls ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@
 // What the daemon has given to this process.
 struct attachment {
 	int socket;
-	int wake; // readable: something is new in a lane
+	int wake; // an epoll of the daemon's; readable, by edges: something is new in a lane
 	void *memory;
 	size_t bytes;
 	unsigned lanes_count;
@@ -81,11 +81,11 @@ void watcher_forget(struct shim *shim); // in a child
 
 // Takes in everything that is new. Who sleeps goes on hearing of what comes afterwards.
 void news_drain(struct shim *shim);
-// Before sleeping: true when nothing is new; the wake descriptor is written to when something is.
+// Before sleeping: true when nothing is new; the daemon wakes when something is.
 bool news_arm(struct shim *shim);
 // After it; news_drain() must follow.
 void news_disarm(struct shim *shim);
-// The wake descriptor was found to be readable: it is not, until it is written to again. Whose
+// The wake descriptor was found to be readable: it is not, until the daemon wakes again. Whose
 // sleep that may cut short is rung for by the news_drain() that must follow.
 void news_heard(struct shim *shim, int wake);
 // Posts to every lane (or one) and waits for the answers. 0, or an errno.

@@ -170,6 +170,41 @@ def test_the_memory_cannot_be_taken_away(bed):
             os.close(fd)
 
 
+def ask_and_sleep(memory):
+    """As a shim that asks for a connection's TCP_INFO, and sleeps until the answer wakes it."""
+    message = struct.pack("<II QQQQ", 0, 4, 0x0001000100000000, 1 | 6 << 32, 0x0000000100000000, 0)
+    slots, = struct.unpack_from("<I", memory, 16)
+    notices = 1 << slots.bit_length()  # a power of two above the number of slots
+    messages_ring, notices_ring = 4096 + 65536, 4096 + 2 * 65536 + max(4 * notices, 4096)
+    struct.pack_into(f"<II {len(message)}s", memory, messages_ring, len(message), 0, message)
+    struct.pack_into("<I", memory, notices_ring, 2**32 - 1)
+    struct.pack_into("<I", memory, 192, 1)  # sleeping
+    struct.pack_into("<I", memory, 256, 8 + len(message))  # the head of the messages
+    struct.pack_into("<I", memory, 68, 1)  # the daemon is notified
+    struct.pack_into("<I", memory, 264, 1)  # the head of the notices
+
+
+def test_what_wakes_a_process_cannot_stop_the_daemon(bed):
+    """A process may do to its wake descriptor what it likes: a write of the daemon's never waits."""
+    with contextlib.closing(knock(bed)) as sock:
+        sock.send(hello())
+        _, ancillary, _, _ = sock.recvmsg(4096, 1024)
+        fds = array.array("i")
+        fds.frombytes(ancillary[0][2])
+        memory = mmap.mmap(fds[0], os.fstat(fds[0]).st_size)
+        os.set_blocking(fds[1], False)
+        with contextlib.suppress(OSError):
+            os.write(fds[1], struct.pack("<Q", 2**64 - 2))  # a counter that is full
+        os.set_blocking(fds[1], True)
+        woken = bed.counters()["process_wakes_total"]
+        ask_and_sleep(memory)
+        assert eventually(lambda: struct.unpack_from("<I", memory, 128) != (0,))  # the answer
+        assert eventually(lambda: bed.counters()["process_wakes_total"] > woken)
+        assert speaks(bed)
+        for fd in fds:
+            os.close(fd)
+
+
 # --- other servers -------------------------------------------------------------------------------
 
 
