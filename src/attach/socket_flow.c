@@ -271,6 +271,9 @@ static void client_gone(struct socket_flow *flow, int error)
 {
 	struct tcp_pcb *pcb = flow->pcb;
 
+	// Linux, of a reset in CLOSE_WAIT.
+	if (flow->down_ended && error == ECONNRESET)
+		error = EPIPE;
 	offload_client_close(flow->client);
 	flow->client = NULL;
 	flow->pcb = NULL;

@@ -3,6 +3,7 @@
 
 #include "shim/addresses.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -28,16 +29,19 @@ static socklen_t make_in(const struct channel_endpoint *endpoint, struct sockadd
 	return sizeof(*ret_in);
 }
 
-void address_give(const struct channel_endpoint *endpoint, int family, struct sockaddr *ret_address,
+int address_give(const struct channel_endpoint *endpoint, int family, struct sockaddr *ret_address,
 	socklen_t *length)
 {
 	struct sockaddr_storage address;
 	socklen_t whole;
 
 	if (ret_address == NULL || length == NULL)
-		return;
+		return -EFAULT;
+	if ((int)*length < 0)
+		return -EINVAL;
 	whole = family == AF_INET6 ? make_in6(endpoint, (struct sockaddr_in6 *)&address)
 				   : make_in(endpoint, (struct sockaddr_in *)&address);
 	memcpy(ret_address, &address, *length < whole ? *length : whole);
 	*length = whole;
+	return 0;
 }

@@ -28,6 +28,12 @@ static ssize_t refuse(struct object *object)
 	return answer(-ENOTCONN);
 }
 
+// A signal handler may not wait for the call that it has interrupted.
+static ssize_t busy(void)
+{
+	return answer(-EAGAIN);
+}
+
 static ssize_t receive(struct object *object, const struct iovec *iov, int count, int flags)
 {
 	struct stream *stream = stream_of(object);
@@ -45,11 +51,7 @@ static ssize_t transmit(struct object *object, const struct iovec *iov, int coun
 	struct stream *stream = stream_of(object);
 	ssize_t rc;
 
-	if (stream == NULL) {
-		object_put(object);
-		return answer(-EPIPE);
-	}
-	rc = stream_send(stream, iov, count, flags);
+	rc = stream != NULL ? stream_send(stream, iov, count, flags) : -EPIPE;
 	object_put(object);
 	if (rc == -EPIPE && !(flags & MSG_NOSIGNAL))
 		raise(SIGPIPE);
@@ -58,12 +60,27 @@ static ssize_t transmit(struct object *object, const struct iovec *iov, int coun
 
 // --- receiving -----------------------------------------------------------------------------------
 
+// Unlike recv(), these do not look when nothing is wanted.
+static ssize_t receive_some(struct object *object, const struct iovec *iov, int count)
+{
+	size_t wanted = 0;
+
+	for (int i = 0; i < count; i++)
+		wanted += iov[i].iov_len;
+	if (wanted > 0)
+		return receive(object, iov, count, 0);
+	object_put(object);
+	return 0;
+}
+
 EXPORT ssize_t read(int fd, void *data, size_t length)
 {
 	struct iovec iov = {data, length};
 	struct object *object = object_get(fd);
 
-	return object != NULL ? receive(object, &iov, 1, 0) : libc_get()->read(fd, data, length);
+	if (object == NULL)
+		return object_is_busy(fd) ? busy() : libc_get()->read(fd, data, length);
+	return receive_some(object, &iov, 1);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
@@ -71,12 +88,12 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
 	struct object *object = object_get(fd);
 
 	if (object == NULL)
-		return libc_get()->readv(fd, iov, count);
+		return object_is_busy(fd) ? busy() : libc_get()->readv(fd, iov, count);
 	if (count < 0 || count > IOV_MAX) {
 		object_put(object);
 		return answer(-EINVAL);
 	}
-	return receive(object, iov, count, 0);
+	return receive_some(object, iov, count);
 }
 
 EXPORT ssize_t recv(int fd, void *data, size_t length, int flags)
@@ -84,8 +101,9 @@ EXPORT ssize_t recv(int fd, void *data, size_t length, int flags)
 	struct iovec iov = {data, length};
 	struct object *object = object_get(fd);
 
-	return object != NULL ? receive(object, &iov, 1, flags)
-			      : libc_get()->recv(fd, data, length, flags);
+	if (object == NULL)
+		return object_is_busy(fd) ? busy() : libc_get()->recv(fd, data, length, flags);
+	return receive(object, &iov, 1, flags);
 }
 
 // A connected stream does not say from whom.
@@ -96,7 +114,9 @@ EXPORT ssize_t recvfrom(
 	struct object *object = object_get(fd);
 
 	if (object == NULL)
-		return libc_get()->recvfrom(fd, data, length, flags, from, from_length);
+		return object_is_busy(fd)
+			       ? busy()
+			       : libc_get()->recvfrom(fd, data, length, flags, from, from_length);
 	if (from != NULL && from_length != NULL)
 		*from_length = 0;
 	return receive(object, &iov, 1, flags);
@@ -107,7 +127,11 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	struct object *object = object_get(fd);
 
 	if (object == NULL)
-		return libc_get()->recvmsg(fd, message, flags);
+		return object_is_busy(fd) ? busy() : libc_get()->recvmsg(fd, message, flags);
+	if (message->msg_iovlen > IOV_MAX) {
+		object_put(object);
+		return answer(-EMSGSIZE);
+	}
 	message->msg_namelen = 0;
 	message->msg_controllen = 0;
 	message->msg_flags = 0;
@@ -130,8 +154,6 @@ EXPORT int recvmmsg(
 		if (n < 0)
 			return done > 0 ? (int)done : -1;
 		messages[done].msg_len = (unsigned)n;
-		if (n == 0)
-			return (int)done + 1;
 	}
 	return (int)done;
 }
@@ -143,7 +165,9 @@ EXPORT ssize_t write(int fd, const void *data, size_t length)
 	struct iovec iov = {(void *)data, length};
 	struct object *object = object_get(fd);
 
-	return object != NULL ? transmit(object, &iov, 1, 0) : libc_get()->write(fd, data, length);
+	if (object == NULL)
+		return object_is_busy(fd) ? busy() : libc_get()->write(fd, data, length);
+	return transmit(object, &iov, 1, 0);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
@@ -151,7 +175,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 	struct object *object = object_get(fd);
 
 	if (object == NULL)
-		return libc_get()->writev(fd, iov, count);
+		return object_is_busy(fd) ? busy() : libc_get()->writev(fd, iov, count);
 	if (count < 0 || count > IOV_MAX) {
 		object_put(object);
 		return answer(-EINVAL);
@@ -164,8 +188,9 @@ EXPORT ssize_t send(int fd, const void *data, size_t length, int flags)
 	struct iovec iov = {(void *)data, length};
 	struct object *object = object_get(fd);
 
-	return object != NULL ? transmit(object, &iov, 1, flags)
-			      : libc_get()->send(fd, data, length, flags);
+	if (object == NULL)
+		return object_is_busy(fd) ? busy() : libc_get()->send(fd, data, length, flags);
+	return transmit(object, &iov, 1, flags);
 }
 
 // Where to is known: a stream takes no notice of the address.
@@ -175,16 +200,24 @@ EXPORT ssize_t sendto(int fd, const void *data, size_t length, int flags, const 
 	struct iovec iov = {(void *)data, length};
 	struct object *object = object_get(fd);
 
-	return object != NULL ? transmit(object, &iov, 1, flags)
-			      : libc_get()->sendto(fd, data, length, flags, to, to_length);
+	if (object == NULL)
+		return object_is_busy(fd)
+			       ? busy()
+			       : libc_get()->sendto(fd, data, length, flags, to, to_length);
+	return transmit(object, &iov, 1, flags);
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct object *object = object_get(fd);
 
-	return object != NULL ? transmit(object, message->msg_iov, (int)message->msg_iovlen, flags)
-			      : libc_get()->sendmsg(fd, message, flags);
+	if (object == NULL)
+		return object_is_busy(fd) ? busy() : libc_get()->sendmsg(fd, message, flags);
+	if (message->msg_iovlen > IOV_MAX) {
+		object_put(object);
+		return answer(-EMSGSIZE);
+	}
+	return transmit(object, message->msg_iov, (int)message->msg_iovlen, flags);
 }
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
@@ -231,6 +264,8 @@ EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t length)
 	if (object == NULL)
 		return libc_get()->sendfile(to, from, offset, length);
 	object_put(object);
+	if (lseek(from, 0, SEEK_CUR) < 0)
+		return answer(errno == ESPIPE && offset == NULL ? -EINVAL : -errno);
 	buffer = malloc(FILE_PIECE);
 	if (buffer == NULL)
 		return answer(-ENOMEM);

@@ -28,8 +28,14 @@
 EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
 {
 	const struct libc *libc = libc_get();
-	int rc = libc->bind(fd, address, length), one = 1;
+	struct object *object = object_get(fd);
+	int rc, one = 1;
 
+	if (object != NULL) {
+		object_put(object);
+		return (int)answer(-EINVAL); // it has its address
+	}
+	rc = libc->bind(fd, address, length);
 	if (rc == 0 || errno != EADDRNOTAVAIL || !bind_is_ours(address, length))
 		return rc;
 	if (libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
@@ -72,7 +78,7 @@ static int accept_first(
 {
 	struct arrival *arrival = listener_first(listener);
 	struct stream *stream;
-	int fd = kernel_socket(listener, flags);
+	int fd = kernel_socket(listener, flags), rc;
 
 	if (fd < 0)
 		return fd;
@@ -85,7 +91,14 @@ static int accept_first(
 	free(arrival);
 	stream->object.nonblocking = (flags & SOCK_NONBLOCK) != 0;
 	options_inherit(listener, stream, fd);
-	address_give(&stream->remote, stream->family, ret_address, length);
+	rc = ret_address != NULL
+		     ? address_give(&stream->remote, stream->family, ret_address, length)
+		     : 0;
+	if (rc < 0) { // and the connection is lost, as in the kernel
+		object_unbind(&stream->object, fd);
+		libc_get()->close(fd);
+		return rc;
+	}
 	return fd;
 }
 
@@ -94,25 +107,24 @@ static int accept_ours(
 {
 	int64_t until_us = listener->timeout_us > 0 ? wait_now_us() + listener->timeout_us : -1;
 	struct shim *shim = shim_get();
+	int error = 0;
 
 	listener_accepts(listener, true);
 	for (;;) {
-		int error;
+		int64_t left_us = until_us < 0 ? -1 : until_us - wait_now_us();
 
 		news_drain(shim);
 		if (!listener->offloaded)
 			return -EOPNOTSUPP; // the kernel's turn
 		if (listener_first(listener) != NULL)
 			return accept_first(listener, flags, ret_address, length);
-		if (listener->object.nonblocking)
-			return -EAGAIN;
 		if (listener->closed)
-			return -EBADF;
-		error = wait_news(shim, until_us < 0 ? -1 : until_us - wait_now_us());
+			return -EINVAL;
+		if (listener->object.nonblocking || (until_us >= 0 && left_us <= 0))
+			return -EAGAIN;
 		if (error == EINTR)
 			return -EINTR;
-		if (error == ETIMEDOUT || (until_us >= 0 && wait_now_us() >= until_us))
-			return -EAGAIN;
+		error = wait_news(shim, left_us, &listener->object);
 	}
 }
 
@@ -145,44 +157,43 @@ EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
 EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct object *object = object_get(fd);
-	bool connected;
 
 	if (object == NULL)
 		return libc_get()->connect(fd, address, length);
-	connected = stream_of(object) != NULL;
 	object_put(object);
-	return (int)answer(connected ? -EISCONN : -EINVAL);
+	return (int)answer(-EISCONN);
 }
 
 EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 {
 	struct object *object = object_get(fd);
 	struct stream *stream;
+	int rc;
 
 	if (object == NULL)
 		return libc_get()->getpeername(fd, address, length);
 	stream = stream_of(object);
-	if (stream == NULL || (stream_events(stream) & EPOLLHUP)) {
-		object_put(object);
-		return (int)answer(-ENOTCONN);
-	}
-	address_give(&stream->remote, stream->family, address, length);
+	if (stream == NULL || (stream_events(stream) & EPOLLHUP))
+		rc = -ENOTCONN;
+	else
+		rc = address_give(&stream->remote, stream->family, address, length);
 	object_put(object);
-	return 0;
+	return (int)answer(rc);
 }
 
 EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
 	struct object *object = object_get(fd);
 	struct stream *stream;
+	int rc = 0;
 
 	if (object == NULL)
 		return libc_get()->getsockname(fd, address, length);
 	stream = stream_of(object);
 	if (stream != NULL)
-		address_give(&stream->local, stream->family, address, length);
+		rc = address_give(&stream->local, stream->family, address, length);
 	object_put(object);
-	return stream != NULL ? 0 : libc_get()->getsockname(fd, address, length);
+	return stream != NULL ? (int)answer(rc) : libc_get()->getsockname(fd, address, length);
 }
 
 EXPORT int shutdown(int fd, int how)
@@ -198,6 +209,8 @@ EXPORT int shutdown(int fd, int how)
 		rc = stream_shutdown(stream_of(object), how);
 	else if (listener != NULL && !listener->offloaded)
 		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
+	else if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		rc = -EINVAL;
 	else if (listener != NULL && how == SHUT_WR)
 		rc = 0;
 	else if (listener != NULL)
@@ -224,7 +237,9 @@ EXPORT int close(int fd)
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
-	if (!(flags & CLOSE_RANGE_CLOEXEC))
+	bool closes = first <= last && (flags & ~CLOSE_RANGE_UNSHARE) == 0;
+
+	if (closes)
 		for (int fd = table_next((int)first - 1); fd >= 0 && (unsigned)fd <= last;
 			fd = table_next(fd))
 			forget(fd);
@@ -338,6 +353,14 @@ EXPORT int fcntl64(int fd, int command, ...)
 	return fcntl_any(fd, command, argument);
 }
 
+// A listener has no octets, and the kernel's socket behind it does not know that it is one.
+static int ioctl_listener(int fd, unsigned long request, void *argument)
+{
+	if (request == FIONREAD || request == TIOCOUTQ)
+		return (int)answer(-EINVAL);
+	return libc_get()->ioctl(fd, request, argument);
+}
+
 static int ioctl_stream(struct stream *stream, int fd, unsigned long request, void *argument)
 {
 	switch (request) {
@@ -366,8 +389,9 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 		return libc_get()->ioctl(fd, request, argument);
 	if (stream_of(object) != NULL)
 		news_drain(shim_get());
-	rc = stream_of(object) != NULL ? ioctl_stream(stream_of(object), fd, request, argument)
-				       : libc_get()->ioctl(fd, request, argument);
+	rc = stream_of(object) != NULL	   ? ioctl_stream(stream_of(object), fd, request, argument)
+	     : listener_of(object) != NULL ? ioctl_listener(fd, request, argument)
+					   : libc_get()->ioctl(fd, request, argument);
 	if (rc == 0 && request == FIONBIO)
 		object->nonblocking = *(int *)argument != 0;
 	object_put(object);

@@ -34,18 +34,38 @@ static bool is_time(const struct timespec *time)
 
 // --- epoll ---------------------------------------------------------------------------------------
 
+EXPORT int epoll_create1(int flags)
+{
+	int epfd = libc_get()->epoll_create1(flags);
+
+	epoll_created(epfd);
+	return epfd;
+}
+
+EXPORT int epoll_create(int size)
+{
+	return size > 0 ? epoll_create1(0) : (int)answer(-EINVAL);
+}
+
+// What the kernel has in an epoll it knows when that is put into another one; of ours it does not.
+static int control_both(int epfd, int op, int fd, struct object *object, struct epoll_event *event)
+{
+	int rc = libc_get()->epoll_ctl(epfd, op, fd, event);
+
+	return rc < 0 ? -errno : epoll_control(epfd, op, fd, object, event);
+}
+
 EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct object *object = table_look(fd) != NULL && fd != epfd ? object_get(fd) : NULL;
 	int rc;
 
-	if (object != NULL && object->kind != OBJECT_EPOLL) {
-		rc = epoll_control(epfd, op, fd, object, event);
+	if (object != NULL) {
+		rc = object->kind == OBJECT_EPOLL ? control_both(epfd, op, fd, object, event)
+						  : epoll_control(epfd, op, fd, object, event);
 		object_put(object);
 		return (int)answer(rc);
 	}
-	if (object != NULL)
-		object_put(object);
 	rc = libc_get()->epoll_ctl(epfd, op, fd, event);
 	if (rc == 0 && op != EPOLL_CTL_MOD && table_look(epfd) != NULL && shim_lock()) {
 		epoll_count_kernel(epfd, op == EPOLL_CTL_ADD ? 1 : -1);
@@ -60,7 +80,9 @@ static int await(int epfd, struct epoll_event *events, int max, int64_t timeout_
 	struct object *object = object_get(epfd);
 	int rc = 0;
 
-	*ret_ours = object != NULL && object->kind == OBJECT_EPOLL && max > 0;
+	// A program that has nothing of ours sleeps in the kernel's.
+	*ret_ours = object != NULL && object->kind == OBJECT_EPOLL && max > 0 &&
+		    (shim_get()->attached != NULL || !list_empty(&shim_get()->listeners));
 	if (*ret_ours)
 		rc = epoll_await((struct epoll *)object, events, max, timeout_us, mask);
 	if (object != NULL)

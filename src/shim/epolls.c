@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The application's epoll descriptor stays the kernel's, with two descriptors of the shim's in it:
-// the daemon's wake descriptor, by its edges, so that nobody has to read it, and a bell, which
-// whoever takes in the news rings for others. What is Offramp's and may be ready stands in a list;
-// an entry comes there when its object was touched, and goes when it is looked at and is not ready
-// (or is edge-triggered).
+// The application's epoll descriptor stays the kernel's, with the kernel's own in it. Who waits
+// sleeps in another one, the bed: there are the first, the daemon's wake descriptor, by its edges,
+// so that nobody has to read it, and a bell, which whoever takes in the news rings for others. What
+// is Offramp's and may be ready stands in a list; an entry comes there when its object was touched,
+// and goes when it is looked at and is not ready (or is edge-triggered).
 
 #include "shim/epolls.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,8 +24,31 @@
 
 #define ALWAYS (EPOLLERR | EPOLLHUP)
 #define MODES  ((uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE))
-// From the kernel at a time, beside the two of ours.
-#define KERNEL_MAX 256
+// All that goes with EPOLLEXCLUSIVE.
+#define EXCLUSIVE ((uint32_t)(EPOLLIN | EPOLLOUT | ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))
+
+static bool entry_fires(struct entry *entry, struct epoll_event *ret_event)
+{
+	uint32_t events;
+
+	if (entry->spent || entry->in_kernel)
+		return false;
+	events = object_events(entry->object) & (entry->event.events | ALWAYS) & ~MODES;
+	*ret_event = (struct epoll_event){.events = events, .data = entry->event.data};
+	return events != 0;
+}
+
+// Without taking anything out of it. What the kernel has in it the kernel knows.
+static bool is_ready(struct epoll *epoll)
+{
+	struct epoll_event event;
+
+	list_for_each (link, &epoll->ready) {
+		if (entry_fires(container_of(link, struct entry, ready), &event))
+			return true;
+	}
+	return false;
+}
 
 uint32_t object_events(struct object *object)
 {
@@ -34,9 +58,17 @@ uint32_t object_events(struct object *object)
 	case OBJECT_STREAM:
 		return stream_events((struct stream *)object);
 	case OBJECT_EPOLL:
-		break;
+		return is_ready((struct epoll *)object) ? EPOLLIN | EPOLLRDNORM : 0;
 	}
 	return 0;
+}
+
+static void entry_free(struct entry *entry)
+{
+	list_remove(&entry->of_object);
+	list_remove(&entry->of_epoll);
+	list_remove(&entry->ready);
+	free(entry);
 }
 
 // --- making --------------------------------------------------------------------------------------
@@ -48,26 +80,43 @@ static struct epoll *epoll_at(int epfd)
 	return object != NULL && object->kind == OBJECT_EPOLL ? (struct epoll *)object : NULL;
 }
 
-static struct epoll *epoll_make(int epfd)
+// False: there is no descriptor to be had.
+static bool make_bed(struct epoll *epoll, int epfd)
 {
-	struct epoll_event bell = {.events = EPOLLIN};
+	struct epoll_event kernel = {.events = EPOLLIN, .data.ptr = &epoll->bed};
+	struct epoll_event bell = {.events = EPOLLIN, .data.ptr = &epoll->bell};
+	const struct libc *libc = libc_get();
+
+	epoll->waker = 0;
+	epoll->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	epoll->bed = libc->epoll_create1(EPOLL_CLOEXEC);
+	return epoll->bell >= 0 && epoll->bed >= 0 &&
+	       libc->epoll_ctl(epoll->bed, EPOLL_CTL_ADD, epoll->bell, &bell) == 0 &&
+	       libc->epoll_ctl(epoll->bed, EPOLL_CTL_ADD, epfd, &kernel) == 0;
+}
+
+static void close_bed(const struct epoll *epoll)
+{
+	if (epoll->bell >= 0)
+		libc_get()->close(epoll->bell);
+	if (epoll->bed >= 0)
+		libc_get()->close(epoll->bed);
+}
+
+static struct epoll *epoll_make(int epfd, unsigned kernel_count)
+{
 	struct epoll *epoll = calloc(1, sizeof(*epoll));
 
 	if (epoll == NULL)
 		return NULL;
 	epoll->object.kind = OBJECT_EPOLL;
+	epoll->kernel_count = kernel_count;
 	list_init(&epoll->object.entries);
 	list_init(&epoll->entries);
 	list_init(&epoll->ready);
 	list_init(&epoll->link);
-	epoll->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	// What the kernel watches already was not counted.
-	epoll->kernel_count = 1;
-	bell.data.ptr = epoll;
-	if (epoll->bell < 0 || libc_get()->epoll_ctl(epfd, EPOLL_CTL_ADD, epoll->bell, &bell) < 0 ||
-		!object_bind(&epoll->object, epfd)) {
-		if (epoll->bell >= 0)
-			libc_get()->close(epoll->bell);
+	if (!make_bed(epoll, epfd) || !object_bind(&epoll->object, epfd)) {
+		close_bed(epoll);
 		free(epoll);
 		return NULL;
 	}
@@ -75,7 +124,23 @@ static struct epoll *epoll_make(int epfd)
 	return epoll;
 }
 
-// The daemon's wake descriptor is in the epoll, the latest attachment's.
+void epoll_created(int epfd)
+{
+	// Where that fails it is made when something of ours comes into it.
+	if (epfd < 0 || !shim_lock())
+		return;
+	epoll_make(epfd, 0);
+	shim_unlock();
+}
+
+void epoll_inherit(struct epoll *epoll)
+{
+	close_bed(epoll);
+	make_bed(epoll, epoll->object.fd);
+	epoll->waiting = 0;
+}
+
+// The daemon's wake descriptor is in the bed, the latest attachment's.
 static void has_wake(struct epoll *epoll)
 {
 	struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.ptr = &epoll->waker};
@@ -83,22 +148,16 @@ static void has_wake(struct epoll *epoll)
 
 	if (attached == NULL || epoll->waker == attached->number)
 		return;
-	if (libc_get()->epoll_ctl(epoll->object.fd, EPOLL_CTL_ADD, attached->wake, &wake) == 0)
+	if (libc_get()->epoll_ctl(epoll->bed, EPOLL_CTL_ADD, attached->wake, &wake) == 0)
 		epoll->waker = attached->number;
 }
 
 void epoll_destroy(struct epoll *epoll)
 {
-	while (!list_empty(&epoll->entries)) {
-		struct entry *entry = container_of(epoll->entries.next, struct entry, of_epoll);
-
-		list_remove(&entry->of_epoll);
-		list_remove(&entry->of_object);
-		list_remove(&entry->ready);
-		free(entry);
-	}
+	while (!list_empty(&epoll->entries))
+		entry_free(container_of(epoll->entries.next, struct entry, of_epoll));
 	list_remove(&epoll->link);
-	libc_get()->close(epoll->bell);
+	close_bed(epoll);
 	free(epoll);
 }
 
@@ -115,18 +174,19 @@ static struct entry *entry_find(struct epoll *epoll, const struct object *object
 	return NULL;
 }
 
-static void entry_ready(struct entry *entry)
+static void entry_touch(struct entry *entry)
 {
-	if (!list_linked(&entry->ready))
-		list_append(&entry->epoll->ready, &entry->ready);
-}
+	struct epoll *epoll = entry->epoll;
+	const uint64_t one = 1;
 
-static void entry_free(struct entry *entry)
-{
-	list_remove(&entry->of_object);
-	list_remove(&entry->of_epoll);
-	list_remove(&entry->ready);
-	free(entry);
+	if (!list_linked(&entry->ready))
+		list_append(&epoll->ready, &entry->ready);
+	// A full counter rings, too.
+	if (epoll->waiting > 0 && libc_get()->write(epoll->bell, &one, sizeof(one)) < 0)
+		return;
+	// An epoll in another one.
+	if (!list_empty(&epoll->object.entries))
+		wait_touch(shim_get(), &epoll->object);
 }
 
 // Somebody looks for connections while an epoll watches the listener.
@@ -138,7 +198,8 @@ static void watched(struct object *object)
 		listener_accepts(listener, !list_empty(&object->entries));
 }
 
-static int entry_set(struct entry *entry, const struct epoll_event *event)
+// Is told of what is ready already; so is who waits in another thread.
+static void entry_set(struct entry *entry, const struct epoll_event *event)
 {
 	struct stream *stream = stream_of(entry->object);
 
@@ -146,16 +207,18 @@ static int entry_set(struct entry *entry, const struct epoll_event *event)
 	entry->spent = false;
 	if (stream != NULL && (event->events & EPOLLOUT))
 		stream_want_room(stream);
-	entry_ready(entry);
-	return 0;
+	entry_touch(entry);
 }
 
 static int entry_add(
 	struct epoll *epoll, struct object *object, int fd, const struct epoll_event *event)
 {
 	struct listener *listener = listener_of(object);
-	struct entry *entry = calloc(1, sizeof(*entry));
+	struct entry *entry;
 
+	if ((event->events & EPOLLEXCLUSIVE) && (event->events & ~EXCLUSIVE))
+		return -EINVAL;
+	entry = calloc(1, sizeof(*entry));
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->object = object;
@@ -173,37 +236,63 @@ static int entry_add(
 	return 0;
 }
 
+// 0, or why the kernel does not take it for an epoll descriptor.
+static int check(int epfd, int fd)
+{
+	struct epoll_event none = {0};
+
+	// What is ours was never put into it there.
+	if (libc_get()->epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &none) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int entry_modify(struct entry *entry, const struct epoll_event *event)
+{
+	if ((event->events | entry->event.events) & EPOLLEXCLUSIVE)
+		return -EINVAL;
+	if (entry->in_kernel)
+		libc_get()->epoll_ctl(entry->epoll->object.fd, EPOLL_CTL_MOD, entry->fd,
+			(struct epoll_event *)event);
+	entry_set(entry, event);
+	return 0;
+}
+
+static int entry_delete(struct entry *entry)
+{
+	struct object *object = entry->object;
+
+	if (entry->in_kernel)
+		libc_get()->epoll_ctl(
+			entry->epoll->object.fd, EPOLL_CTL_DEL, entry->fd, &entry->event);
+	entry_free(entry);
+	watched(object);
+	return 0;
+}
+
 int epoll_control(int epfd, int op, int fd, struct object *object, const struct epoll_event *event)
 {
 	struct epoll *epoll = epoll_at(epfd);
-	struct epoll_event none = {0};
+	int rc = epoll == NULL ? check(epfd, fd) : 0;
 	struct entry *entry;
 
-	// Is it an epoll at all? The kernel knows; nothing is ever at this descriptor of its.
-	if (epoll == NULL && libc_get()->epoll_ctl(epfd, EPOLL_CTL_MOD, epfd, &none) < 0 &&
-		errno != EINVAL)
-		return -errno;
+	if (rc < 0)
+		return rc;
 	if (event == NULL && op != EPOLL_CTL_DEL)
 		return -EFAULT;
-	if (epoll == NULL)
-		epoll = epoll_make(epfd);
+	if (epoll == NULL) // what the kernel has in it already was not counted
+		epoll = epoll_make(epfd, 1);
 	if (epoll == NULL)
 		return -ENOMEM;
 	has_wake(epoll);
 	entry = entry_find(epoll, object, fd);
 	if (op == EPOLL_CTL_ADD)
 		return entry != NULL ? -EEXIST : entry_add(epoll, object, fd, event);
+	if (op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL)
+		return -EINVAL;
 	if (entry == NULL)
 		return -ENOENT;
-	if (entry->in_kernel)
-		libc_get()->epoll_ctl(epfd, op, fd, (struct epoll_event *)event);
-	if (op == EPOLL_CTL_MOD)
-		return entry_set(entry, event);
-	if (op != EPOLL_CTL_DEL)
-		return -EINVAL;
-	entry_free(entry);
-	watched(object);
-	return 0;
+	return op == EPOLL_CTL_MOD ? entry_modify(entry, event) : entry_delete(entry);
 }
 
 void epoll_count_kernel(int epfd, int change)
@@ -217,24 +306,14 @@ void epoll_count_kernel(int epfd, int change)
 void entries_touch(struct object *object)
 {
 	list_for_each (link, &object->entries) {
-		struct entry *entry = container_of(link, struct entry, of_object);
-		const uint64_t one = 1;
-
-		entry_ready(entry);
-		if (entry->epoll->waiting > 0 && write(entry->epoll->bell, &one, sizeof(one)) < 0)
-			continue; // a full counter rings, too
+		entry_touch(container_of(link, struct entry, of_object));
 	}
 }
 
-void entries_forget(struct object *object, int fd)
+void entries_forget(struct object *object)
 {
-	list_for_each_safe (link, &object->entries) {
-		struct entry *entry = container_of(link, struct entry, of_object);
-
-		if (entry->fd == fd)
-			entry_free(entry);
-	}
-	watched(object);
+	while (!list_empty(&object->entries))
+		entry_free(container_of(object->entries.next, struct entry, of_object));
 }
 
 void entries_to_kernel(struct object *object, bool kernel)
@@ -252,17 +331,6 @@ void entries_to_kernel(struct object *object, bool kernel)
 }
 
 // --- waiting -------------------------------------------------------------------------------------
-
-static bool entry_fires(struct entry *entry, struct epoll_event *ret_event)
-{
-	uint32_t events;
-
-	if (entry->spent || entry->in_kernel)
-		return false;
-	events = object_events(entry->object) & (entry->event.events | ALWAYS) & ~MODES;
-	*ret_event = (struct epoll_event){.events = events, .data = entry->event.data};
-	return events != 0;
-}
 
 int epoll_collect(struct epoll *epoll, struct epoll_event *events, int max)
 {
@@ -288,30 +356,49 @@ int epoll_collect(struct epoll *epoll, struct epoll_event *events, int max)
 	return count;
 }
 
-// What the kernel has, without the two of ours.
-static int from_kernel(struct epoll *epoll, struct epoll_event *events, int max, int64_t timeout_us,
-	const sigset_t *mask)
+// What the kernel has, without waiting: how many, or -errno.
+static int from_kernel(
+	struct epoll *epoll, struct epoll_event *events, int max, const sigset_t *mask)
 {
-	struct epoll_event found[KERNEL_MAX + 2];
-	int timeout_ms = timeout_us < 0 ? -1 : (int)((timeout_us + 999) / 1000);
-	int room = (max < KERNEL_MAX ? max : KERNEL_MAX) + 2, count = 0;
-	int n = libc_get()->epoll_pwait(epoll->object.fd, found, room, timeout_ms, mask);
-	uint64_t rung;
+	int n = libc_get()->epoll_pwait(epoll->object.fd, events, max, 0, mask);
 
-	if (n < 0)
-		return -errno;
-	for (int i = 0; i < n; i++) {
-		if (found[i].data.ptr == epoll) {
-			if (libc_get()->read(epoll->bell, &rung, sizeof(rung)) < 0)
-				continue;
-		} else if (found[i].data.ptr != &epoll->waker && count < max) {
-			events[count++] = found[i];
-		}
-	}
-	return count;
+	return n < 0 ? -errno : n;
 }
 
-// Sleeps in the kernel. How many of its own are ready, 0: something may be new, or -errno.
+static void sleep_cancelled(void *ctx)
+{
+	struct epoll *epoll = ctx;
+
+	shim_lock();
+	epoll->waiting--;
+	news_disarm(shim_get());
+	object_put(&epoll->object);
+}
+
+// Without the lock, until something is in the bed. Is there something of the kernel's? Or -errno.
+static int sleep_in_bed(struct epoll *epoll, int64_t timeout_us, const sigset_t *mask)
+{
+	int timeout_ms = timeout_us < 0 ? -1 : (int)((timeout_us + 999) / 1000);
+	struct epoll_event found[3];
+	bool kernel = false;
+	uint64_t rung;
+	int n;
+
+	pthread_cleanup_push(sleep_cancelled, epoll);
+	n = libc_get()->epoll_pwait(epoll->bed, found, 3, timeout_ms, mask);
+	n = n < 0 ? -errno : n;
+	pthread_cleanup_pop(0);
+	for (int i = 0; i < n; i++) {
+		if (found[i].data.ptr == &epoll->bed)
+			kernel = true;
+		else if (found[i].data.ptr == &epoll->bell &&
+			 libc_get()->read(epoll->bell, &rung, sizeof(rung)) < 0)
+			continue; // another has heard
+	}
+	return n < 0 ? n : kernel;
+}
+
+// How many of the kernel's are ready, 0: something may be new, or -errno.
 static int sleep_in(struct epoll *epoll, struct epoll_event *events, int max, int64_t timeout_us,
 	const sigset_t *mask)
 {
@@ -319,14 +406,14 @@ static int sleep_in(struct epoll *epoll, struct epoll_event *events, int max, in
 
 	epoll->waiting++;
 	shim_unlock();
-	count = from_kernel(epoll, events, max, timeout_us, mask);
+	count = sleep_in_bed(epoll, timeout_us, mask);
 	if (!shim_lock())
 		return -EINTR;
 	epoll->waiting--;
 	news_disarm(shim_get());
 	// An edge may have been for another thread.
 	news_drain(shim_get());
-	return count;
+	return count > 0 ? from_kernel(epoll, events, max, NULL) : count;
 }
 
 int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_t timeout_us,
@@ -344,7 +431,7 @@ int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_
 		count = epoll_collect(epoll, events, max);
 		if (count > 0 || left_us == 0) {
 			if (count < max && epoll->kernel_count > 0 && !asked) {
-				kernel = from_kernel(epoll, events + count, max - count, 0, mask);
+				kernel = from_kernel(epoll, events + count, max - count, mask);
 				news_drain(shim); // as after sleeping
 			}
 			return kernel < 0 && count == 0 ? kernel

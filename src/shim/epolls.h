@@ -12,6 +12,10 @@ struct shim;
 
 // epoll_ctl() of an object of ours: 0, or -errno.
 int epoll_control(int epfd, int op, int fd, struct object *object, const struct epoll_event *event);
+// The application has made one: it is known from the beginning, with all its copies.
+void epoll_created(int epfd);
+// In a child: what one sleeps in is not shared.
+void epoll_inherit(struct epoll *epoll);
 // The kernel's own are counted, so that nobody asks it about nothing.
 void epoll_count_kernel(int epfd, int change);
 // What is ready, without waiting: how many.
@@ -23,8 +27,8 @@ void epoll_destroy(struct epoll *epoll);
 
 // The object of ours has been touched: epolls that watch it look at it.
 void entries_touch(struct object *object);
-// The descriptor is closed: epolls do not watch it any more.
-void entries_forget(struct object *object, int fd);
+// Its last descriptor is closed: epolls do not watch it any more.
+void entries_forget(struct object *object);
 // A listener has fallen (the kernel watches it), or is Offramp's again.
 void entries_to_kernel(struct object *object, bool kernel);
 uint32_t object_events(struct object *object);

@@ -48,6 +48,7 @@ const struct libc *libc_get(void)
 	FIND(dup3);
 	FIND(ppoll);
 	FIND(pselect);
+	FIND(epoll_create1);
 	FIND(epoll_ctl);
 	FIND(epoll_pwait);
 	FIND(epoll_pwait2);

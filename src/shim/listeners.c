@@ -16,6 +16,8 @@
 #include "shim/libc.h"
 #include "shim/state.h"
 
+#define BACKLOG_MAX 4096 // net.core.somaxconn
+
 static bool endpoint_from(
 	const struct sockaddr_storage *from, struct channel_endpoint *ret_endpoint)
 {
@@ -104,7 +106,8 @@ static struct listener *create(struct shim *shim, int fd, int backlog)
 
 static int bounded(int backlog)
 {
-	return backlog < 1 ? 1 : backlog > 4096 ? 4096 : backlog;
+	// As the kernel, to which it is unsigned; none at all is room for one.
+	return backlog == 0 ? 1 : (unsigned)backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog;
 }
 
 bool listener_listen(int fd, int backlog, int *ret_error)
@@ -146,10 +149,18 @@ bool listener_listen(int fd, int backlog, int *ret_error)
 
 int listener_again(struct listener *listener, int backlog)
 {
+	struct shim *shim = shim_get();
+
 	listener->backlog = bounded(backlog);
 	if (!listener->offloaded)
 		return libc_get()->listen(listener->object.fd, backlog) < 0 ? -errno : 0;
-	tell(shim_get(), listener);
+	if (listener->closed) { // by shutdown()
+		listener->closed = false;
+		listener->number = ++shim->numbers;
+		list_append(&shim->listeners, &listener->link);
+	}
+	if (tell(shim, listener) == ENOTCONN)
+		listener_fall(listener);
 	return 0;
 }
 
@@ -168,6 +179,8 @@ void listener_accepts(struct listener *listener, bool accepts)
 			},
 	};
 
+	if (listener->closed)
+		return;
 	// In a child: its own attachment begins here.
 	if (accepts && listener->offloaded && shim->attached == NULL) {
 		if (!attach_try(shim) ||
@@ -277,6 +290,8 @@ void listener_close(struct listener *listener)
 		.unlisten.listener = listener->number,
 	};
 
+	if (listener->closed)
+		return;
 	listener->closed = true;
 	list_remove(&listener->link);
 	forget_arrivals(listener, true);

@@ -148,7 +148,7 @@ int news_call(struct shim *shim, struct channel_message *message, int lane,
 		if (wait_now_us() >= until_us)
 			error = ETIMEDOUT;
 		else
-			wait_news(shim, 20000);
+			wait_news(shim, 20000, NULL);
 	}
 	list_remove(&call.link);
 	if (error == 0 && call.failed)

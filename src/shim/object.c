@@ -28,13 +28,20 @@ struct object *object_get(int fd)
 	return object;
 }
 
+bool object_is_busy(int fd)
+{
+	return table_look(fd) != NULL;
+}
+
 static void destroy(struct object *object)
 {
 	switch (object->kind) {
 	case OBJECT_LISTENER:
+		listener_close((struct listener *)object);
 		listener_destroy((struct listener *)object);
 		break;
 	case OBJECT_STREAM:
+		stream_close((struct stream *)object);
 		stream_destroy((struct stream *)object);
 		break;
 	case OBJECT_EPOLL:
@@ -68,18 +75,11 @@ bool object_bind(struct object *object, int fd)
 void object_unbind(struct object *object, int fd)
 {
 	table_set(fd, NULL);
-	entries_forget(object, fd);
 	if (--object->fds == 0)
-		switch (object->kind) {
-		case OBJECT_LISTENER:
-			listener_close((struct listener *)object);
-			break;
-		case OBJECT_STREAM:
-			stream_close((struct stream *)object);
-			break;
-		case OBJECT_EPOLL:
-			break;
-		}
+		entries_forget(object);
+	else if (object->fd == fd)
+		object->fd = table_find(object);
+	// A call that is under way goes on, as in the kernel.
 	object_put_locked(object);
 }
 

@@ -75,8 +75,8 @@ struct epoll {
 	struct list entries;   // struct entry.of_epoll
 	struct list ready;     // struct entry.ready
 	unsigned kernel_count; // descriptors that the kernel watches
-	int bell;	       // an eventfd in the kernel's epoll
-	bool has_wake;	       // the daemon's wake descriptor is in it too
+	int bed;	       // an epoll descriptor of the shim's own: who waits sleeps in it
+	int bell;	       // an eventfd in the bed
 	unsigned waiting;      // threads in it
 	unsigned waker;	       // which attachment's wake descriptor that is
 };
@@ -95,11 +95,15 @@ struct entry {
 // NULL: the kernel's. Else with a reference, and the lock held: until object_put().
 struct object *object_get(int fd);
 void object_put(struct object *object);
+// Ours, and object_get() gave nothing: this thread is in a signal handler that has interrupted a
+// call of the shim's.
+bool object_is_busy(int fd);
 // Under the lock.
 void object_put_locked(struct object *object);
 // The descriptor stands for the object from now on. False: no memory.
 bool object_bind(struct object *object, int fd);
-// No more: before it is closed, or becomes another. With its last one the object is closed.
+// No more: before it is closed, or becomes another. With its last one, and the last call that uses
+// it, the object is closed.
 void object_unbind(struct object *object, int fd);
 // Of this kind, or NULL.
 struct listener *listener_of(struct object *object);

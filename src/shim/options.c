@@ -115,6 +115,8 @@ static bool give(const void *from, socklen_t size, void *value, socklen_t *lengt
 {
 	if (value == NULL || length == NULL)
 		return false; // the kernel says EFAULT
+	if ((int)*length < 0)
+		return false; // and EINVAL
 	*length = *length < size ? *length : size;
 	memcpy(value, from, *length);
 	return true;
@@ -150,6 +152,11 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 
 	if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
 		return give_number(listener != NULL && !listener->closed, value, length);
+	if (listener != NULL && level == IPPROTO_TCP && name == TCP_INFO) {
+		struct tcp_info info = {.tcpi_state = listener->closed ? TCP_CLOSE : TCP_LISTEN};
+
+		return give(&info, sizeof(info), value, length);
+	}
 	if (stream == NULL)
 		return false;
 	if (level == SOL_SOCKET && name == SO_ERROR)

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +30,7 @@ static struct object *ours(int fd)
 	struct object *object = table_look(fd);
 	struct listener *listener = object != NULL ? listener_of(object) : NULL;
 
-	if (object == NULL || object->kind == OBJECT_EPOLL ||
-		(listener != NULL && !listener->offloaded))
+	if (object == NULL || (listener != NULL && !listener->offloaded))
 		return NULL;
 	return object;
 }
@@ -48,10 +48,12 @@ static int look(struct pollfd *fds, nfds_t count, struct pollfd *kernel)
 		fds[i].revents = 0;
 		if (object == NULL)
 			continue;
-		kernel[i].fd = -1;
+		// What the kernel has in an epoll the kernel knows.
+		if (object->kind != OBJECT_EPOLL)
+			kernel[i].fd = -1;
 		if (listener_of(object) != NULL)
 			listener_accepts(listener_of(object), true);
-		else if (fds[i].events & POLLOUT)
+		else if (stream_of(object) != NULL && (fds[i].events & POLLOUT))
 			stream_want_room(stream_of(object));
 		fds[i].revents =
 			(short)(object_events(object) & ((uint32_t)fds[i].events | always));
@@ -66,7 +68,7 @@ static int merge(struct pollfd *fds, nfds_t count, const struct pollfd *kernel)
 
 	for (nfds_t i = 0; i < count; i++) {
 		if (kernel[i].fd >= 0)
-			fds[i].revents = kernel[i].revents;
+			fds[i].revents |= kernel[i].revents;
 		ready += fds[i].revents != 0;
 	}
 	return ready;
@@ -81,25 +83,53 @@ static int kernel_poll(
 	return rc < 0 ? -errno : rc;
 }
 
+struct sleeper {
+	struct waiter waiter;
+	struct pollfd *kernel;
+};
+
+static void sleep_cancelled(void *ctx)
+{
+	struct sleeper *sleeper = ctx;
+
+	shim_lock();
+	news_disarm(shim_get());
+	waiter_end(&sleeper->waiter);
+	shim_unlock();
+	free(sleeper->kernel);
+}
+
+// Without the lock.
+static int sleep_polling(
+	struct sleeper *sleeper, nfds_t count, int64_t timeout_us, const sigset_t *mask)
+{
+	int rc;
+
+	pthread_cleanup_push(sleep_cancelled, sleeper);
+	rc = kernel_poll(sleeper->kernel, count, timeout_us, mask);
+	pthread_cleanup_pop(0);
+	return rc;
+}
+
 // Sleeps; the two behind the application's are the wake descriptor and the bell.
 static int sleep_with(struct pollfd *kernel, nfds_t count, int64_t timeout_us, const sigset_t *mask)
 {
 	struct shim *shim = shim_get();
-	struct waiter waiter;
+	struct sleeper sleeper = {.kernel = kernel};
 	int rc;
 
-	waiter_begin(&waiter);
-	kernel[count] = (struct pollfd){.fd = waiter.bell, .events = POLLIN};
+	waiter_begin(&sleeper.waiter);
+	kernel[count] = (struct pollfd){.fd = sleeper.waiter.bell, .events = POLLIN};
 	kernel[count + 1] = (struct pollfd){
 		.fd = shim->attached != NULL ? shim->attached->wake : -1, .events = POLLIN};
 	shim_unlock();
-	rc = kernel_poll(kernel, count + 2, timeout_us, mask);
+	rc = sleep_polling(&sleeper, count + 2, timeout_us, mask);
 	if (!shim_lock())
 		return -EINTR;
 	news_disarm(shim);
 	if (rc > 0 && kernel[count + 1].revents != 0)
 		news_heard(shim, kernel[count + 1].fd);
-	waiter_end(&waiter);
+	waiter_end(&sleeper.waiter);
 	news_drain(shim);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/streams.h"
@@ -42,6 +43,10 @@ static void after_fork_in_child(void)
 	watcher_forget(&shim);
 	list_init(&shim.waiters);
 	shim.sleepers = 0;
+	wait_inherit();
+	list_for_each (link, &shim.epolls) {
+		epoll_inherit(container_of(link, struct epoll, link));
+	}
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.
@@ -83,12 +88,16 @@ bool shim_lock(void)
 		return false;
 	pthread_mutex_lock(&shim.lock);
 	shim.owner = pthread_self();
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &shim.cancel_state);
 	atomic_store_explicit(&shim.held, true, memory_order_relaxed);
 	return true;
 }
 
 void shim_unlock(void)
 {
+	int cancel_state = shim.cancel_state;
+
 	atomic_store_explicit(&shim.held, false, memory_order_relaxed);
 	pthread_mutex_unlock(&shim.lock);
+	pthread_setcancelstate(cancel_state, NULL);
 }

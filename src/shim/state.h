@@ -43,7 +43,8 @@ struct call {
 
 struct shim {
 	pthread_mutex_t lock;
-	pthread_t owner; // meant while held
+	pthread_t owner;  // meant while held
+	int cancel_state; // of the owner; while held it is not cancelled
 	_Atomic bool held;
 	struct attachment *attached; // NULL: there is none
 	unsigned attachments;
@@ -99,7 +100,10 @@ void news_tell(struct shim *shim, struct channel_message *message);
 // Something is new of the object: who waits for it is woken, but for the caller.
 void wait_touch(struct shim *shim, struct object *object);
 void wait_touch_all(struct shim *shim);
-// Sleeps until something is new, at most so long (-1: for ever). The lock is let go meanwhile.
+// Sleeps until something is new, at most so long (-1: for ever). The lock is let go meanwhile; a
+// thread that is cancelled there gives back `object`, which the call holds (NULL: none).
 // 0, or EINTR, or ETIMEDOUT.
-int wait_news(struct shim *shim, int64_t timeout_us);
+int wait_news(struct shim *shim, int64_t timeout_us, struct object *object);
 int64_t wait_now_us(void);
+// In a child: the bell of its thread is not the parent's.
+void wait_inherit(void);

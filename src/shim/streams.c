@@ -164,14 +164,14 @@ static bool blocks(const struct stream *stream, int flags)
 }
 
 // Until something is new. 0, or -errno: the call ends with what it has, or with this.
-static int wait(int64_t until_us)
+static int wait(struct stream *stream, int64_t until_us)
 {
 	int64_t left_us = until_us < 0 ? -1 : until_us - wait_now_us();
 	int error;
 
 	if (until_us >= 0 && left_us <= 0)
 		return -EAGAIN;
-	error = wait_news(shim_get(), left_us);
+	error = wait_news(shim_get(), left_us, &stream->object);
 	return error == EINTR ? -EINTR : error == ETIMEDOUT ? -EAGAIN : 0;
 }
 
@@ -230,7 +230,7 @@ static ssize_t receive_now(
 	size_t n;
 
 	look(stream, &slot);
-	if (slot.came == 0 || stream->shut_read || wanted == 0)
+	if (slot.came == 0 || wanted == 0)
 		return 0;
 	// MSG_TRUNC throws octets of a stream away.
 	if (flags & MSG_TRUNC)
@@ -260,7 +260,7 @@ ssize_t stream_receive(struct stream *stream, const struct iovec *iov, int count
 	size_t wanted = total(iov, count), done = 0;
 	size_t least = (flags & MSG_WAITALL) ? wanted : stream->low_water;
 	int64_t until_us = until(stream->read_timeout_us);
-	int rc;
+	int rc, waited = 0;
 
 	if (flags & MSG_OOB)
 		return -EINVAL;
@@ -269,7 +269,8 @@ ssize_t stream_receive(struct stream *stream, const struct iovec *iov, int count
 	news_drain(shim_get());
 	for (;;) {
 		done += receive_now(stream, iov, count, done, flags);
-		if (done >= least || done == wanted)
+		if (done >= least || (done == wanted && wanted > 0) ||
+			(wanted == 0 && stream_readable(stream) > 0))
 			return (ssize_t)done;
 		rc = receive_idle(stream);
 		if (rc < 0 && done == 0)
@@ -278,9 +279,10 @@ ssize_t stream_receive(struct stream *stream, const struct iovec *iov, int count
 			return done > 0 ? (ssize_t)done : rc;
 		if (!blocks(stream, flags))
 			return done > 0 ? (ssize_t)done : -EAGAIN;
-		rc = wait(until_us);
-		if (rc < 0)
-			return done > 0 ? (ssize_t)done : rc;
+		// What came together with a signal comes first.
+		if (waited < 0)
+			return done > 0 ? (ssize_t)done : waited;
+		waited = wait(stream, until_us);
 	}
 }
 
@@ -349,7 +351,7 @@ ssize_t stream_send(struct stream *stream, const struct iovec *iov, int count, i
 {
 	size_t wanted = total(iov, count), done = 0;
 	int64_t until_us = until(stream->write_timeout_us);
-	int rc;
+	int rc, waited = 0;
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
@@ -363,9 +365,9 @@ ssize_t stream_send(struct stream *stream, const struct iovec *iov, int count, i
 			return (ssize_t)done;
 		if (!blocks(stream, flags))
 			return done > 0 ? (ssize_t)done : -EAGAIN;
-		rc = wait(until_us);
-		if (rc < 0)
-			return done > 0 ? (ssize_t)done : rc;
+		if (waited < 0)
+			return done > 0 ? (ssize_t)done : waited;
+		waited = wait(stream, until_us);
 	}
 }
 

@@ -52,3 +52,12 @@ int table_next(int fd)
 	}
 	return -1;
 }
+
+int table_find(const struct object *object)
+{
+	int fd = table_next(-1);
+
+	while (fd >= 0 && table_look(fd) != object)
+		fd = table_next(fd);
+	return fd;
+}

@@ -16,3 +16,5 @@ struct object *table_look(int fd);
 bool table_set(int fd, struct object *object);
 // The first descriptor above `fd` that is ours; -1: there is none.
 int table_next(int fd);
+// Some descriptor of the object; -1: there is none.
+int table_find(const struct object *object);

@@ -54,6 +54,18 @@ static int bell_get(void)
 	return (int)value - 1;
 }
 
+void wait_inherit(void)
+{
+	intptr_t value;
+
+	pthread_once(&bell_once, bell_prepare);
+	value = (intptr_t)pthread_getspecific(bell_key);
+	if (value == 0)
+		return;
+	libc_get()->close((int)value - 1);
+	pthread_setspecific(bell_key, NULL);
+}
+
 bool waiter_begin(struct waiter *waiter)
 {
 	waiter->bell = bell_get();
@@ -76,7 +88,8 @@ static void ring_waiters(struct shim *shim)
 	const uint64_t one = 1;
 
 	list_for_each (link, &shim->waiters) {
-		if (write(container_of(link, struct waiter, link)->bell, &one, sizeof(one)) < 0)
+		if (libc_get()->write(
+			    container_of(link, struct waiter, link)->bell, &one, sizeof(one)) < 0)
 			continue; // a full counter rings, too
 	}
 }
@@ -93,7 +106,8 @@ void wait_touch_all(struct shim *shim)
 
 	ring_waiters(shim);
 	list_for_each (link, &shim->epolls) {
-		if (write(container_of(link, struct epoll, link)->bell, &one, sizeof(one)) < 0)
+		if (libc_get()->write(
+			    container_of(link, struct epoll, link)->bell, &one, sizeof(one)) < 0)
 			continue;
 	}
 }
@@ -115,33 +129,63 @@ static bool calls_restart(void)
 	return true;
 }
 
-int wait_news(struct shim *shim, int64_t timeout_us)
-{
+struct nap {
+	struct shim *shim;
 	struct waiter waiter;
-	struct pollfd fds[2];
-	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
-	int n = 1, error = 0;
+	struct object *object;
+};
 
-	if (!waiter_begin(&waiter)) {
-		list_remove(&waiter.link);
+static void nap_cancelled(void *ctx)
+{
+	struct nap *nap = ctx;
+
+	shim_lock();
+	news_disarm(nap->shim);
+	waiter_end(&nap->waiter);
+	if (nap->object != NULL)
+		object_put_locked(nap->object);
+	shim_unlock();
+}
+
+// Without the lock. 0: in vain, or -errno.
+static int nap_take(struct nap *nap, struct pollfd fds[2], int64_t timeout_us)
+{
+	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
+	int n;
+
+	pthread_cleanup_push(nap_cancelled, nap);
+	n = libc_get()->ppoll(fds, 2, timeout_us < 0 ? NULL : &timeout, NULL);
+	n = n < 0 ? -errno : n;
+	pthread_cleanup_pop(0);
+	return n;
+}
+
+int wait_news(struct shim *shim, int64_t timeout_us, struct object *object)
+{
+	struct nap nap = {.shim = shim, .object = object};
+	struct pollfd fds[2];
+	int n = 1;
+
+	if (!waiter_begin(&nap.waiter)) {
+		list_remove(&nap.waiter.link);
 		return ETIMEDOUT;
 	}
-	fds[0] = (struct pollfd){.fd = waiter.bell, .events = POLLIN};
+	fds[0] = (struct pollfd){.fd = nap.waiter.bell, .events = POLLIN};
 	fds[1] = (struct pollfd){
 		.fd = shim->attached != NULL ? shim->attached->wake : -1, .events = POLLIN};
 	if (news_arm(shim)) {
 		shim_unlock();
-		n = libc_get()->ppoll(fds, 2, timeout_us < 0 ? NULL : &timeout, NULL);
-		error = n < 0 ? errno : 0;
+		n = nap_take(&nap, fds, timeout_us);
 		if (!shim_lock())
 			return EINTR;
 		news_disarm(shim);
 		if (n > 0 && fds[1].revents != 0)
 			news_heard(shim, fds[1].fd);
 	}
-	waiter_end(&waiter);
+	waiter_end(&nap.waiter);
 	news_drain(shim);
 	if (n == 0)
 		return ETIMEDOUT;
-	return error == EINTR && !calls_restart() ? EINTR : 0;
+	// What has a timeout does not go on (signal(7)).
+	return n == -EINTR && (timeout_us >= 0 || !calls_restart()) ? EINTR : 0;
 }
