@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) The Offramp Authors
+"""What a server does with sockets comes to the same on the kernel's TCP and under the shim.
+
+The scenarios are tests/shim; what is known to differ is listed in docs/shim.md, with its reason.
+"""
+
+import grp
+import os
+import re
+
+import pytest
+
+from bed import BUILD, REPOSITORY
+from test_socket import channel
+from testbed import hosts
+
+pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
+
+PROGRAM = os.path.join(BUILD, "tests", "shim", "shim-scenarios")
+PARTS, PORT = 4, 7001  # played side by side; shim.yaml
+SHIM = os.path.join(REPOSITORY, "docs", "shim.md")
+
+
+def up_options(_mode):
+    return ["--config", os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.yaml")]
+
+
+def listed():
+    """The scenarios that the table of differences names."""
+    with open(SHIM, encoding="utf-8") as file:
+        section = file.read().split("\n## Differences\n")[1].split("\n## ")[0]
+    rows = [line.split(" | ")[-1] for line in section.splitlines() if line.startswith("| ")]
+    return {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+
+
+def play(bed, command, host, addresses, names=()):
+    """Plays them. {name: what it came to}; with names, these alone, and one after the other."""
+    parts = 1 if names else PARTS
+    programs = [bed.popen(
+        *command, PROGRAM, "--address", addresses[0], "--address6", addresses[1],
+        "--port", PORT + 2 * part, "--clients", f"/run/netns/{hosts.netns(bed.name, 'clients')}",
+        "--user", grp.getgrnam("nogroup").gr_gid, "--part", f"{part}/{parts}", *names, host=host)
+        for part in range(parts)]
+    found = {}
+    for program in programs:
+        out, err = program.communicate(timeout=240)
+        assert program.returncode == 0, out + err
+        found.update(line.split(":", 1) for line in out.splitlines())
+    return found
+
+
+def natively(bed, names=()):
+    """At both ends the kernel, of the clients' host."""
+    return play(bed, (), "clients", (hosts.CLIENT, hosts.CLIENT6), names)
+
+
+def under_the_shim(bed, names=()):
+    command = (os.path.join(BUILD, "offramp"), "run", "--channel", channel(bed), "--")
+    return play(bed, command, "broker", (hosts.LISTEN, hosts.LISTEN6), names)
+
+
+def test_every_scenario_comes_to_the_same_or_is_listed(bed):
+    native, offloaded = natively(bed), under_the_shim(bed)
+    assert len(native) > 150 and native.keys() == offloaded.keys()
+    differing = {name for name in native if native[name] != offloaded[name]}
+    surprising = differing ^ listed()
+    if surprising:  # a busy machine may have been too slow for one: once more, alone
+        native.update(natively(bed, sorted(surprising)))
+        offloaded.update(under_the_shim(bed, sorted(surprising)))
+        differing = {name for name in native if native[name] != offloaded[name]}
+    what = "\n".join(f"{name}:\n  kernel{native.get(name)}\n  here  {offloaded.get(name)}"
+                     for name in sorted(differing ^ listed()))
+    assert differing == listed(), f"differs and is not listed, or the other way round:\n{what}"
