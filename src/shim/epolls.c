@@ -375,19 +375,27 @@ static void sleep_cancelled(void *ctx)
 	object_put(&epoll->object);
 }
 
-// Without the lock, until something is in the bed. Is there something of the kernel's? Or -errno.
-static int sleep_in_bed(struct epoll *epoll, int64_t timeout_us, const sigset_t *mask)
+// Without the lock. How much is in the bed, or -errno.
+static int lie(
+	struct epoll *epoll, struct epoll_event found[3], int timeout_ms, const sigset_t *mask)
 {
-	int timeout_ms = timeout_us < 0 ? -1 : (int)((timeout_us + 999) / 1000);
-	struct epoll_event found[3];
-	bool kernel = false;
-	uint64_t rung;
 	int n;
 
 	pthread_cleanup_push(sleep_cancelled, epoll);
 	n = libc_get()->epoll_pwait(epoll->bed, found, 3, timeout_ms, mask);
 	n = n < 0 ? -errno : n;
 	pthread_cleanup_pop(0);
+	return n;
+}
+
+// Is there something of the kernel's? Or -errno.
+static int sleep_in_bed(struct epoll *epoll, int64_t timeout_us, const sigset_t *mask)
+{
+	struct epoll_event found[3];
+	int n = lie(epoll, found, timeout_us < 0 ? -1 : (int)((timeout_us + 999) / 1000), mask);
+	bool kernel = false;
+	uint64_t rung;
+
 	for (int i = 0; i < n; i++) {
 		if (found[i].data.ptr == &epoll->bed)
 			kernel = true;

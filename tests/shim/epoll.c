@@ -154,13 +154,14 @@ static void waiting(struct play *play)
 	struct epoll_event events[4];
 	struct timespec time = {0, 50000000}, bad = {0, -1};
 	int epfd = epoll_create1(0);
+	volatile int negative = -1; // which a compiler would warn of
 	int64_t begin_ms = now_ms();
 
 	add(epfd, pair.server, EPOLLIN);
 	told(play, "wait", epoll_wait(epfd, events, 4, 60));
 	told(play, "waited", now_ms() - begin_ms >= 59);
 	told(play, "none", epoll_wait(epfd, events, 0, 0));
-	told(play, "negative", epoll_wait(epfd, events, -1, 0));
+	told(play, "negative", epoll_wait(epfd, events, negative, 0));
 	told(play, "no-epoll", epoll_wait(-1, events, 4, 0));
 	told(play, "not-epoll", epoll_wait(pair.server, events, 4, 0));
 	told(play, "pwait2", epoll_pwait2(epfd, events, 4, &time, NULL));

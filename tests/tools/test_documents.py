@@ -82,6 +82,10 @@ class Documents(unittest.TestCase):
                 with self.subTest(document=document.name, function=name):
                     self.assertTrue(re.search(rf"\b{name}\(", source))
 
+    def test_every_manual_page_is_installed(self):
+        installed = re.findall(r"'man/(\S+)'", (ROOT / "docs" / "meson.build").read_text())
+        self.assertCountEqual(installed, [path.name for path in (ROOT / "docs" / "man").iterdir()])
+
     def test_every_decision_is_listed_with_its_three_parts(self):
         listed = ARCHITECTURE.read_text()
         for path in sorted(DECISIONS.glob("*.md")):
