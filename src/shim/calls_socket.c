@@ -213,8 +213,10 @@ EXPORT int shutdown(int fd, int how)
 		rc = -EINVAL;
 	else if (listener != NULL && how == SHUT_WR)
 		rc = 0;
-	else if (listener != NULL)
+	else if (listener != NULL) {
+		listener_reuse(listener, listener->reuses);
 		listener_close(listener);
+	}
 	object_put(object);
 	return (int)answer(rc);
 }

@@ -110,6 +110,39 @@ static int bounded(int backlog)
 	return backlog == 0 ? 1 : (unsigned)backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog;
 }
 
+static bool is_reused(int fd)
+{
+	int reuse = 0;
+	socklen_t size = sizeof(reuse);
+
+	libc_get()->getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &size);
+	return reuse != 0;
+}
+
+void listener_reuse(struct listener *listener, bool reuse)
+{
+	int value = reuse;
+
+	libc_get()->setsockopt(
+		listener->object.fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof(value));
+}
+
+// The place is this socket's, though it does not listen: the kernel refuses whoever else would have
+// it, as it refuses a second who listens. It has listened for a moment, so that who has come first
+// is in its books; what tells apart sockets that may share a place is SO_REUSEPORT, which stays.
+static int claim(struct listener *listener, int backlog)
+{
+	const struct libc *libc = libc_get();
+	int fd = listener->object.fd;
+
+	listener->reuses = is_reused(fd);
+	if (libc->listen(fd, backlog) < 0)
+		return errno;
+	listener_reuse(listener, false);
+	libc->shutdown(fd, SHUT_RD);
+	return 0;
+}
+
 bool listener_listen(int fd, int backlog, int *ret_error)
 {
 	struct shim *shim = shim_get();
@@ -135,13 +168,16 @@ bool listener_listen(int fd, int backlog, int *ret_error)
 		free(listener);
 		return false;
 	}
+	*ret_error = claim(listener, backlog);
+	if (*ret_error != 0) {
+		object_unbind(&listener->object, fd);
+		return true;
+	}
 	listener->offloaded = true;
 	list_append(&shim->listeners, &listener->link);
 	listener->object.refs++;
 	if (tell(shim, listener) != 0)
 		listener_fall(listener);
-	if (!listener->offloaded && libc_get()->listen(fd, backlog) < 0)
-		*ret_error = errno;
 	object_put_locked(&listener->object);
 	watcher_start(shim);
 	return true;

@@ -14,6 +14,8 @@ struct shim;
 bool listener_listen(int fd, int backlog, int *ret_error);
 // listen() again.
 int listener_again(struct listener *listener, int backlog);
+// SO_REUSEADDR of the kernel's socket: off while it listens here, so that nobody else is let in.
+void listener_reuse(struct listener *listener, bool reuse);
 // The application looks for connections, from now on or not any more.
 void listener_accepts(struct listener *listener, bool accepts);
 // Who is first in the queue; NULL: nobody.

@@ -39,6 +39,7 @@ struct listener {
 	int backlog;
 	struct channel_endpoint endpoint;
 	bool ipv6_only;
+	bool reuses;	   // SO_REUSEADDR, as the application has set it
 	bool offloaded;	   // false: the kernel listens
 	bool accepts;	   // the application looks for connections
 	struct list queue; // struct arrival

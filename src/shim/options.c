@@ -10,6 +10,7 @@
 #include <sys/time.h>
 
 #include "shim/libc.h"
+#include "shim/listeners.h"
 #include "shim/object.h"
 #include "shim/state.h"
 #include "shim/streams.h"
@@ -101,6 +102,10 @@ void option_set(struct object *object, int level, int name, const void *value, s
 
 	if (listener != NULL && level == SOL_SOCKET && name == SO_RCVTIMEO)
 		listener->timeout_us = duration_us(value, length);
+	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR) {
+		listener->reuses = number(value, length) != 0;
+		listener_reuse(listener, false);
+	}
 	if (stream == NULL)
 		return;
 	if (level == SOL_SOCKET)
@@ -157,6 +162,8 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 
 		return give(&info, sizeof(info), value, length);
 	}
+	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR)
+		return give_number(listener->reuses, value, length);
 	if (stream == NULL)
 		return false;
 	if (level == SOL_SOCKET && name == SO_ERROR)
@@ -178,7 +185,6 @@ void options_inherit(const struct listener *listener, struct stream *stream, int
 		{SOL_SOCKET, SO_RCVTIMEO},
 		{SOL_SOCKET, SO_SNDTIMEO},
 		{SOL_SOCKET, SO_RCVLOWAT},
-		{SOL_SOCKET, SO_REUSEADDR},
 		{IPPROTO_TCP, TCP_NODELAY},
 		{IPPROTO_TCP, TCP_KEEPIDLE},
 		{IPPROTO_TCP, TCP_KEEPINTVL},
@@ -186,6 +192,7 @@ void options_inherit(const struct listener *listener, struct stream *stream, int
 	};
 	const struct libc *libc = libc_get();
 	char mine[64], standard[64];
+	int reuses = listener->reuses;
 
 	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		socklen_t length = sizeof(mine), usual = sizeof(standard);
@@ -198,6 +205,7 @@ void options_inherit(const struct listener *listener, struct stream *stream, int
 		libc->setsockopt(fd, level, name, mine, length);
 		option_set(&stream->object, level, name, mine, length);
 	}
+	libc->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuses, sizeof(reuses));
 }
 
 bool bind_is_ours(const struct sockaddr *address, socklen_t length)
