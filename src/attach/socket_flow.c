@@ -232,6 +232,8 @@ static void flow_free(struct socket_flow *flow)
 	bytes_clear(&flow->out);
 	list_remove(&flow->link);
 	wheel_disarm(&flow->sockets->timers, &flow->timer);
+	if (flow->state == SOCKET_STANDING)
+		flow->sockets->standing[flow->broker]--;
 	flow->sockets->freed++;
 	slab_give(flow->sockets->flows, flow);
 }
@@ -401,6 +403,7 @@ static bool give_to_process(struct socket_flow *flow)
 	flow->slot = socket_slot_take(process);
 	process->flows[flow->slot] = flow;
 	flow->state = SOCKET_OPEN;
+	sockets->standing[flow->broker]--;
 	list_remove(&flow->link);
 	counter_inc(&sockets->counters.accepted);
 	tcp_set_no_delay(flow->pcb, true);
@@ -411,25 +414,24 @@ static bool give_to_process(struct socket_flow *flow)
 	return true;
 }
 
-static uint32_t waiting(const struct sockets *sockets, unsigned broker)
-{
-	uint32_t count = 0;
-
-	list_for_each (link, &sockets->waiting) {
-		const struct socket_flow *flow = container_of(link, struct socket_flow, link);
-
-		count += flow->broker == broker && flow->state != SOCKET_KNOCKING;
-	}
-	return count;
-}
-
-// As the kernel: the handshake is answered while the listening socket's queue has room.
+// As the kernel: the handshake is answered while the listening socket's queue has room. Handshakes
+// that nobody completes take none of it: TCP bounds them, and answers with cookies beyond.
 static void answer(struct socket_flow *flow)
 {
-	if (waiting(flow->sockets, flow->broker) > sockets_backlog(flow->sockets, flow->broker))
+	const struct sockets *sockets = flow->sockets;
+
+	if (sockets->standing[flow->broker] > sockets_backlog(sockets, flow->broker))
 		return;
 	flow->state = SOCKET_SHAKING;
 	tcp_accept(flow->pcb);
+}
+
+// The handshake is complete.
+static void stand(struct socket_flow *flow)
+{
+	flow->state = SOCKET_STANDING;
+	flow->sockets->standing[flow->broker]++;
+	give_to_process(flow);
 }
 
 void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *pcb, bool standing)
@@ -445,7 +447,7 @@ void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *
 	flow->sockets = sockets;
 	flow->broker = broker;
 	flow->pcb = pcb;
-	flow->state = standing ? SOCKET_STANDING : SOCKET_KNOCKING;
+	flow->state = SOCKET_KNOCKING;
 	flow->keep_alive = (struct tcp_keep_alive){7200, 75, 9};
 	bytes_init(&flow->in, sockets->payloads);
 	bytes_init(&flow->out, sockets->payloads);
@@ -454,7 +456,7 @@ void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *
 	list_append(&sockets->waiting, &flow->link);
 	tcp_pcb_set_user(pcb, flow);
 	if (standing)
-		give_to_process(flow);
+		stand(flow);
 	else
 		answer(flow);
 }
@@ -481,10 +483,8 @@ void socket_flow_event(struct socket_flow *flow, uint32_t events)
 	if (flow->state != SOCKET_OPEN) {
 		if (events & TCP_EVENTS_TERMINAL)
 			socket_flow_abort(flow); // nobody has heard of it yet
-		else if (flow->state == SOCKET_SHAKING && (events & TCP_EVENT_ESTABLISHED)) {
-			flow->state = SOCKET_STANDING;
-			give_to_process(flow);
-		}
+		else if (flow->state == SOCKET_SHAKING && (events & TCP_EVENT_ESTABLISHED))
+			stand(flow);
 		return;
 	}
 	offload_client_run(flow->client);

@@ -69,6 +69,7 @@ struct sockets {
 	struct payload_pool *payloads;
 	struct tcp_pcb **listeners; // one a broker; NULL: nobody listens
 	unsigned *turns;	    // one a broker: whose turn it was
+	uint32_t *standing;	    // one a broker: flows that are STANDING
 	struct socket_process processes[SOCKETS_PROCESSES_MAX];
 	struct slab *flows;
 	struct list waiting; // KNOCKING and STANDING, as they came

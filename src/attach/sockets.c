@@ -67,7 +67,8 @@ int sockets_create(const struct offload_config *config, struct offload *offload,
 	sockets->listeners =
 		rte_zmalloc("listeners", sizeof(struct tcp_pcb *) * config->brokers_count, 0);
 	sockets->turns = rte_zmalloc("turns", sizeof(unsigned) * config->brokers_count, 0);
-	if (sockets->listeners == NULL || sockets->turns == NULL)
+	sockets->standing = rte_zmalloc("standing", sizeof(uint32_t) * config->brokers_count, 0);
+	if (sockets->listeners == NULL || sockets->turns == NULL || sockets->standing == NULL)
 		goto err;
 	rc = slab_create(
 		"socket flows", config->clients_max, sizeof(struct socket_flow), &sockets->flows);
@@ -98,6 +99,7 @@ void sockets_destroy(struct sockets *sockets)
 		free(sockets->processes[i].free_slots);
 	}
 	slab_destroy(sockets->flows);
+	rte_free(sockets->standing);
 	rte_free(sockets->turns);
 	rte_free(sockets->listeners);
 	rte_free(sockets);
