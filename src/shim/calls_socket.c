@@ -36,10 +36,11 @@ EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
 		return (int)answer(-EINVAL); // it has its address
 	}
 	rc = libc->bind(fd, address, length);
-	if (rc == 0 || errno != EADDRNOTAVAIL || !bind_is_ours(address, length))
+	if (rc == 0 || errno != EADDRNOTAVAIL)
 		return rc;
-	if (libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
-		return answer(-EADDRNOTAVAIL);
+	if (!bind_is_ours(address, length) ||
+		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
+		return (int)answer(-EADDRNOTAVAIL);
 	return libc->bind(fd, address, length);
 }
 

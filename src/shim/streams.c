@@ -288,7 +288,8 @@ ssize_t stream_receive(struct stream *stream, const struct iovec *iov, int count
 
 // --- sending -------------------------------------------------------------------------------------
 
-static int send_error(struct stream *stream)
+// `tells`: the application hears of it now.
+static int send_error(struct stream *stream, bool tells)
 {
 	struct lane_slot slot;
 	int error;
@@ -296,7 +297,8 @@ static int send_error(struct stream *stream)
 	look(stream, &slot);
 	error = error_of(stream, &slot);
 	if (error != 0) {
-		error_taken(stream);
+		if (tells)
+			error_taken(stream);
 		return -error;
 	}
 	return stream->shut_write || is_over(stream, &slot) ? -EPIPE : 0;
@@ -357,7 +359,7 @@ ssize_t stream_send(struct stream *stream, const struct iovec *iov, int count, i
 		return -EOPNOTSUPP;
 	news_drain(shim_get());
 	for (;;) {
-		rc = send_error(stream);
+		rc = send_error(stream, done == 0);
 		if (rc < 0)
 			return done > 0 ? (ssize_t)done : rc;
 		done += (size_t)send_some(stream, iov, count, done);
