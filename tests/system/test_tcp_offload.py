@@ -181,7 +181,7 @@ class Daemon:
                                       for name in ("clients", "broker")]}, file)
         config = configs.daemon(self.directory, "stack", "tap", 1883, self.socket,
                                 {"name": recipe.name, **recipe.keys}, overlay)
-        self._spawn(*recipe.argv)
+        self._spawn(*recipe.command())
         self._spawn(os.path.join(BUILD, "offrampd"), "-c", config)
         assert eventually(lambda: os.path.exists(self.socket)), self.log()
         tap_address(self.netns, "clients", hosts.prefixed(hosts.CLIENT))

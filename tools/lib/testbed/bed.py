@@ -104,13 +104,13 @@ class Bed:
         self._raise_file_limit()
         recipe = self._recipe(broker, plugin, settings)
         self.state["seconds"] = seconds = seconds or recipe.serves_within_s
-        commands = {"broker": {"argv": recipe.argv, "cwd": recipe.cwd}}
+        commands = {"broker": {"argv": recipe.command(), "cwd": recipe.cwd}}
         if mode != "direct":
             entry = {"name": recipe.name, **recipe.keys}
             commands["daemon"] = self._daemon_command(
-                entry, config, impair, workers, plugin, mtus)
+                entry, config, impair, workers, plugin, mtus, recipe.user)
         if mode == "socket":  # the broker's sockets live in the daemon
-            commands["broker"]["argv"] = self._attached(recipe.argv)
+            commands["broker"]["argv"] = recipe.command(self._starter())
             commands = dict(reversed(commands.items()))
         self.state["commands"] = commands
         deadline = time.monotonic() + seconds
@@ -135,19 +135,20 @@ class Bed:
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         return brokers.Plugin(path, f"unix:{self.control_socket}", acl)
 
-    def _daemon_command(self, broker, config, impair, workers, plugin, mtus):
+    def _daemon_command(self, broker, config, impair, workers, plugin, mtus, group):
         path = os.path.join(self.state["build"], "offrampd")
         if not os.access(path, os.X_OK):
             raise BedError(f"{path} is not there: build it, or set OFFRAMP_BUILD")
         file = configs.daemon(self.directory, self.state["mode"], self.state["io"],
                               self.state["port"], self.control_socket, broker, config, impair,
-                              self.state["ipv6"], workers, "broker" if plugin else None, mtus)
+                              self.state["ipv6"], workers, "broker" if plugin else None, mtus,
+                              group)
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
-    def _attached(self, argv):
-        """The command, on the daemon's sockets."""
+    def _starter(self):
+        """What starts a program on the daemon's sockets."""
         cli = os.path.join(self.state["build"], "offramp")
-        return [cli, "run", "--channel", configs.channel_socket(self.directory), "--", *argv]
+        return [cli, "run", "--channel", configs.channel_socket(self.directory), "--"]
 
     @staticmethod
     def _raise_file_limit():
@@ -191,9 +192,11 @@ class Bed:
         self._wait(last, lambda: ready.answers_mqtt(self.name, "clients", listen, port), deadline)
 
     def _wait(self, who, probe, deadline):
-        why = ready.wait(probe, lambda: self.is_alive(who), deadline)
+        started = [other for other in self.state["commands"] if other in self.state["processes"]]
+        why = ready.wait(probe, lambda: all(map(self.is_alive, started)), deadline)
         if why == "ended":
-            raise BedError(f"the {who} ended before it served")
+            dead = next((other for other in started if not self.is_alive(other)), who)
+            raise BedError(f"the {dead} ended before it served")
         if why == "timeout":
             raise BedError(f"the {who} did not serve in time")
 

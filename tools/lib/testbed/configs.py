@@ -10,12 +10,13 @@ from . import hosts
 
 
 def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None, impair=None,
-           ipv6=False, workers=1, proof=None, mtus=hosts.MTUS):
+           ipv6=False, workers=1, proof=None, mtus=hosts.MTUS, group=None):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
     `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
     the defaults. `impair` is what each of its ports does to packets (ports[].impair). It has addresses of both
-    families; `ipv6` says which of them clients and broker are met at. `proof` is where knowledge and
+    families; `ipv6` says which of them clients and broker are met at. `group` is that of a broker
+    that is not root's, which may attach in socket mode. `proof` is where knowledge and
     authorization come from; None: the test hosts are declared.
     """
     cores = sorted(os.sched_getaffinity(0))
@@ -39,7 +40,8 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
         "workers": {"cores": worker_cores(cores, workers), "control_core": cores[0],
                     "idle": "adaptive"},
         "control": {"socket": control_socket},
-        **({"socket": {"path": channel_socket(directory)}} if mode == "socket" else {}),
+        **({"socket": {"path": channel_socket(directory), **({"group": group} if group else {})}}
+           if mode == "socket" else {}),
         "log": {"level": "info"},
     }
     if overlay_path:

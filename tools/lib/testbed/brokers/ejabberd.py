@@ -8,7 +8,7 @@ Everybody is let in by SASL ANONYMOUS; a client's XMPP name is made from its cli
 import glob
 import os
 
-from .recipe import BrokerError, Recipe, as_user, program
+from .recipe import BrokerError, Recipe, program
 
 USER = "ejabberd"  # the package's own
 
@@ -54,5 +54,5 @@ def prepare(place):
     }
     argv = [erl, "-noinput", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
             "-mnesia", "dir", f'"{home}/mnesia"', "-s", "ejabberd"]
-    return Recipe("ejabberd", as_user(USER, environment, argv), serves_within_s=90,
+    return Recipe("ejabberd", argv, serves_within_s=90, user=USER, environment=environment,
                   keys={"fence": "none", "overlap": "each"})

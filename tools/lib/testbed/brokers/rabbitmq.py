@@ -6,7 +6,7 @@ Erlang nodes find each other through epmd, which the node starts: here it is alo
 loopback, and is swept away with the host. AMQP is off.
 """
 
-from .recipe import Recipe, as_user, program
+from .recipe import Recipe, program
 
 USER = "rabbitmq"  # the package's own; it refuses to run as root
 SCRIPT = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # the one on the path insists on the system's files
@@ -50,6 +50,6 @@ def prepare(place):
         # Schedulers that find no work sleep at once: the cores are shared with the daemon.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
     }
-    return Recipe("rabbitmq", as_user(USER, environment, [SCRIPT]), serves_within_s=90,
+    return Recipe("rabbitmq", [SCRIPT], serves_within_s=90, user=USER, environment=environment,
                   keys={"fence": "none", "overlap": "pass", "topics": "amqp",
                         "capture": {"qos": 1}})

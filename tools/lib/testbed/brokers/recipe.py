@@ -57,6 +57,18 @@ class Recipe:
     serves_within_s: float = 30
     # Of its entry under brokers in offrampd.yaml(5): how it differs from what the daemon assumes.
     keys: dict = dataclasses.field(default_factory=dict)
+    user: str = None  # who runs it, with this environment and the search path of ours, nothing else
+    environment: dict = dataclasses.field(default_factory=dict)
+
+    def command(self, started_by=()):
+        """What to start. `started_by` is a command that becomes the one behind it."""
+        argv = [*started_by, *self.argv]
+        if not self.user:
+            return argv
+        pairs = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", **self.environment}
+        return ["setpriv", "--reuid", self.user, "--regid", self.user, "--init-groups",
+                "--no-new-privs", "--", "env", "-i",
+                *(f"{name}={value}" for name, value in pairs.items()), *argv]
 
 
 def program(name, package):
@@ -64,10 +76,3 @@ def program(name, package):
     if not path:
         raise BrokerError(f"{package} is not installed (make deps-brokers)")
     return path
-
-
-def as_user(user, environment, argv):
-    """argv as another user, with that environment and the search path of ours, nothing else."""
-    pairs = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", **environment}
-    return ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--no-new-privs", "--",
-            "env", "-i", *(f"{name}={value}" for name, value in pairs.items()), *argv]
