@@ -83,6 +83,7 @@ def test_a_load_arrives_whole(bed, qos):
 
 
 @pytest.mark.stack_only
+@pytest.mark.in_modes("stack", "workers", "impaired")  # where there are two
 @pytest.mark.parametrize("legs", ["clients", "broker"])
 def test_one_leg_may_be_ipv4(own, legs):
     bed = own(*LEGS[legs])

@@ -2,8 +2,8 @@
 # Copyright (c) The Offramp Authors
 """The broker's sockets live in the daemon: what says something of socket mode only.
 
-What clients may expect is in the other modules, which run in mode `socket`, too. Here: deaths of
-either side, whoever comes to the daemon's door, and servers that are no MQTT brokers.
+What clients may expect is in the other modules, which run in mode `socket`, too. Deaths, the ways of
+mosquitto and servers of other protocols have modules of their own (test_socket_*.py).
 """
 
 import array
@@ -14,78 +14,15 @@ import random
 import signal
 import socket
 import struct
-import subprocess
 import time
 
 import pytest
 
 import mqttraw as mqtt
-from bed import BUILD, eventually
+import servers
+from bed import eventually
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
-
-REDIS_PORT, WEB_PORT = 6379, 8080
-
-
-def up_options(_mode):
-    return ["--config", os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers.yaml")]
-
-
-def channel(bed):
-    return os.path.join(bed.status()["directory"], "channel.sock")
-
-
-def speaks(bed):
-    """A message goes through, captured or not."""
-    try:
-        subscriber, publisher = bed.client("s"), bed.client("p")
-        subscriber.subscribe("speaks")
-        publisher.publish("speaks", b"hello", 1)
-        return subscriber.payloads(1, 5) == [b"hello"]
-    except (OSError, mqtt.Closed, mqtt.Timeout):
-        return False
-
-
-# --- deaths --------------------------------------------------------------------------------------
-
-ROUNDS = [2, pytest.param(50, marks=pytest.mark.full)]
-
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_a_broker_killed_attaches_anew(module_bed, rounds):
-    bed = module_bed
-    daemon = bed.pid("daemon")
-    for _ in range(rounds):
-        clients = [bed.client(f"c{number}") for number in range(10)]
-        for client in clients:
-            client.subscribe("socket/#")
-        bed.tool("stop", "broker", "--signal", "KILL")
-        for client in clients:  # as the kernel ends what a dead process had open
-            with pytest.raises((mqtt.Closed, ConnectionResetError)):
-                client.receive(5)
-        bed.tool("start", "broker")
-        assert eventually(lambda: speaks(bed), 10)
-    assert bed.pid("daemon") == daemon and bed.is_alive("daemon")
-    counters = bed.counters()
-    assert counters["processes"] == 1 and counters["processes_broken_total"] == 0
-    assert eventually(lambda: bed.counters()["pool_in_use"]["flows"] <= 2)
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_a_daemon_killed_is_found_again(module_bed, rounds):
-    bed = module_bed
-    broker = bed.pid("broker")
-    for _ in range(rounds):
-        client = bed.client("c")
-        bed.tool("stop", "daemon", "--signal", "KILL")
-        client.close()
-        assert bed.is_alive("broker")
-        bed.tool("start", "daemon")
-        began = time.monotonic()
-        assert eventually(lambda: speaks(bed), 10)
-        assert time.monotonic() - began < bed.seconds(5)
-    assert bed.pid("broker") == broker and bed.is_alive("broker")
 
 
 def test_a_stopped_broker_delays_nobody_else(bed):
@@ -112,7 +49,7 @@ def test_a_stopped_broker_delays_nobody_else(bed):
 def knock(bed):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.settimeout(10)
-    sock.connect(channel(bed))
+    sock.connect(servers.channel(bed))
     return sock
 
 
@@ -140,7 +77,7 @@ def test_garbage_at_the_door_is_shown_out(bed):
             sock.send(garbage)
             answer = sock.recv(4096)
             assert answer == b"" or b"version" in answer
-    assert speaks(bed)
+    assert servers.speaks(bed)
 
 
 def test_a_process_that_scribbles_is_cut_off(bed):
@@ -155,7 +92,7 @@ def test_a_process_that_scribbles_is_cut_off(bed):
             time.sleep(0.5)
             memory.close()
     assert bed.counters()["processes_broken_total"] > broken
-    assert speaks(bed)
+    assert servers.speaks(bed)
 
 
 def test_the_memory_cannot_be_taken_away(bed):
@@ -200,93 +137,6 @@ def test_what_wakes_a_process_cannot_stop_the_daemon(bed):
         ask_and_sleep(memory)
         assert eventually(lambda: struct.unpack_from("<I", memory, 128) != (0,))  # the answer
         assert eventually(lambda: bed.counters()["process_wakes_total"] > woken)
-        assert speaks(bed)
+        assert servers.speaks(bed)
         for fd in fds:
             os.close(fd)
-
-
-# --- other servers -------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def server(bed, *command):
-    """A server on the daemon's sockets."""
-    process = bed.popen(os.path.join(BUILD, "offramp"), "run", "--channel", channel(bed), "--",
-                        *command, host="broker")
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=10)
-        process.kill()
-        process.communicate()
-
-
-def test_redis_and_its_own_benchmark(bed, tmp_path):
-    with server(bed, "redis-server", "--port", REDIS_PORT, "--bind", "0.0.0.0", "--save", "",
-                "--protected-mode", "no", "--dir", tmp_path, "--logfile", tmp_path / "log"):
-        assert eventually(lambda: bed.counters()["processes"] == 2)
-        done = bed.run("redis-benchmark", "-h", bed.host, "-p", REDIS_PORT, "-n", 100, "--csv")
-        assert done.returncode == 0 and len(done.stdout.splitlines()) > 15, done.stdout
-        done = bed.run("redis-benchmark", "-h", bed.host, "-p", REDIS_PORT, "-n", 2000, "-P", 16,
-                       "-c", 100, "-t", "set,get", "--csv")
-        assert done.returncode == 0 and done.stdout.count("\n") == 3, done.stdout + done.stderr
-    assert eventually(lambda: bed.counters()["processes"] == 1)
-
-
-def test_nginx_whose_children_accept(bed, tmp_path):
-    """The master listens, its children accept; files go out by sendfile()."""
-    blob = tmp_path / "blob"
-    blob.write_bytes(os.urandom(3_000_000))
-    config = tmp_path / "nginx.conf"
-    config.write_text(f"""\
-user root; daemon off; worker_processes 2; pid {tmp_path}/pid; error_log {tmp_path}/log;
-events {{ worker_connections 256; }}
-http {{ access_log off; sendfile on; server {{ listen {WEB_PORT}; root {tmp_path}; }} }}
-""")
-    url = f"http://{bed.host}:{WEB_PORT}/blob"
-    with server(bed, "nginx", "-c", config):
-        assert eventually(lambda: bed.counters()["processes"] == 4)
-        for _ in range(5):
-            fetched = tmp_path / "fetched"
-            done = bed.run("curl", "-s", "-m", 20, "-o", fetched, url)
-            assert done.returncode == 0 and fetched.read_bytes() == blob.read_bytes()
-        done = bed.run("wrk", "-t1", "-c20", "-d1", f"http://{bed.host}:{WEB_PORT}/none")
-        assert done.returncode == 0 and "requests in" in done.stdout
-        assert "Socket errors" not in done.stdout, done.stdout
-    assert eventually(lambda: bed.counters()["processes"] == 1)
-
-
-BUSY_S, BUSY = 10, 20  # longer than any answer takes; so many threads
-
-# A thread for each connection; each but the last answers once and then naps, and calls nothing meanwhile.
-THREADS = """
-import socket, sys, threading, time
-port, seconds, busy = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-listener = socket.create_server(("", port))
-def serve(sock, nap):
-    while data := sock.recv(100):
-        sock.sendall(data)
-        if nap:
-            time.sleep(seconds)
-            sock.sendall(b"late")
-for number in range(busy + 1):
-    threading.Thread(target=serve, args=(listener.accept()[0], number < busy), daemon=True).start()
-time.sleep(60)
-"""
-
-
-def test_threads_that_are_busy_keep_no_other_asleep(bed):
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(server(bed, "/usr/bin/python3", "-c", THREADS, WEB_PORT, BUSY_S, BUSY))
-        assert eventually(lambda: bed.counters()["processes"] == 2)
-        socks = [stack.enter_context(bed.connect(port=WEB_PORT)) for _ in range(BUSY + 1)]
-        for sock in socks[:-1]:
-            for each in (sock, socks[-1]):
-                each.sendall(b"x")
-                assert each.recv(100) == b"x"
-        for sock in socks[:-1]:
-            sock.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                sock.recv(100)
