@@ -80,9 +80,8 @@ static int await(int epfd, struct epoll_event *events, int max, int64_t timeout_
 	struct object *object = object_get(epfd);
 	int rc = 0;
 
-	// A program that has nothing of ours sleeps in the kernel's.
-	*ret_ours = object != NULL && object->kind == OBJECT_EPOLL && max > 0 &&
-		    (shim_get()->attached != NULL || !list_empty(&shim_get()->listeners));
+	// Also while there is nothing of ours in it: another thread may put something in meanwhile.
+	*ret_ours = object != NULL && object->kind == OBJECT_EPOLL && max > 0;
 	if (*ret_ours)
 		rc = epoll_await((struct epoll *)object, events, max, timeout_us, mask);
 	if (object != NULL)
