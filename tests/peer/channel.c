@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -145,8 +146,7 @@ static void send_message(struct peer *peer, struct channel_message *message)
 
 static void await(struct peer *peer, enum lane_what what, struct lane_news *ret_news)
 {
-	struct pollfd wake = {.fd = peer->wake, .events = POLLIN};
-	uint64_t rung;
+	struct epoll_event event;
 
 	for (;;) {
 		lane_poll(peer->lane, ret_news);
@@ -156,10 +156,8 @@ static void await(struct peer *peer, enum lane_what what, struct lane_news *ret_
 			fail("the lane");
 		if (ret_news->what != LANE_NOTHING || !lane_arm(peer->lane))
 			continue;
-		if (poll(&wake, 1, WAIT_MS) <= 0)
+		if (epoll_wait(peer->wake, &event, 1, WAIT_MS) <= 0)
 			fail("nothing comes");
-		if (read(peer->wake, &rung, sizeof(rung)) < 0 && errno != EAGAIN)
-			fail("read");
 		lane_disarm(peer->lane);
 	}
 }

@@ -122,7 +122,7 @@ def play(bed, process, step):
 def test_a_process_dies_at_every_call(bed):
     with bed.client("witness") as witness:
         witness.subscribe("witness")
-        witness.ping()
+        assert eventually(lambda: held(bed)[1:3] == (1, 1))
         before = held(bed)
         for step in EARLY + LATE:
             process = peer(bed, step, "die")
