@@ -405,16 +405,18 @@ static int wait_frame(
 }
 
 // The broker has nothing more to say: what it sent goes out whatever the window says. Only who has
-// left gets no more than it asked for ([MQTT-3.3.4-9]): it waits for nothing any more.
+// left, or cannot say anything any more, gets no more than it asked for ([MQTT-3.3.4-9]).
 static void windowed_flush(struct client *client)
 {
+	bool over = client->left || tcp_recv_eof(client->pcb);
+
 	list_for_each_safe (link, &client->windowed) {
 		struct delivery *delivery = container_of(link, struct delivery, link);
 		struct tcp_piece pieces[DELIVERY_PIECES_MAX];
 
 		if (delivery->kind != DELIVERY_BROKER)
 			continue;
-		if (delivery->qos > 0 && !window_broker_take(client, delivery->id) && client->left)
+		if (delivery->qos > 0 && !window_broker_take(client, delivery->id) && over)
 			continue;
 		if (tcp_send(client->pcb, pieces, delivery_pieces(delivery, 0, 0, pieces)) !=
 			-ENOMEM)

@@ -79,8 +79,9 @@ static void receive_maximum_counts_both_senders(void **state)
 	assert_null(bed->clients[0]->identifiers);
 }
 
-// The broker's PUBLISH waits behind ours; when the client leaves, it still does not fit.
-static void receive_maximum_holds_for_who_leaves(void **state)
+// The broker's PUBLISH waits behind ours; when the client leaves, or has no way left to
+// acknowledge, it still does not fit.
+static void receive_maximum_holds(void **state, bool with_disconnect)
 {
 	struct bed *bed = bed_new(state);
 
@@ -97,11 +98,24 @@ static void receive_maximum_holds_for_who_leaves(void **state)
 		      "b\x00\x05\x00"
 		      "\x30\x04\x00\x01"
 		      "b\x00"));
-	client_sends(bed, 0, BYTES("\xe0\x00"));
+	if (with_disconnect)
+		client_sends(bed, 0, BYTES("\xe0\x00"));
+	else
+		client_ends(bed, 0);
 	broker_ends(bed, 0);
 	client_gets(bed, 0,
 		BYTES("\x30\x04\x00\x01"
 		      "b\x00"));
+}
+
+static void receive_maximum_holds_for_who_leaves(void **state)
+{
+	receive_maximum_holds(state, true);
+}
+
+static void receive_maximum_holds_for_who_has_ended(void **state)
+{
+	receive_maximum_holds(state, false);
 }
 
 static void brokers_identifier_that_is_taken_waits(void **state)
@@ -343,6 +357,7 @@ int test_output(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(receive_maximum_counts_both_senders, bed_end),
 		cmocka_unit_test_teardown(receive_maximum_holds_for_who_leaves, bed_end),
+		cmocka_unit_test_teardown(receive_maximum_holds_for_who_has_ended, bed_end),
 		cmocka_unit_test_teardown(brokers_identifier_that_is_taken_waits, bed_end),
 		cmocka_unit_test_teardown(long_packets_are_never_interrupted, bed_end),
 		cmocka_unit_test_teardown(a_packet_that_breaks_off_stays_broken, bed_end),
