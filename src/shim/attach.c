@@ -218,6 +218,7 @@ void attach_lost(struct shim *shim)
 	}
 	attachment_free(attached);
 	wait_touch_all(shim);
+	watcher_ring(shim); // the socket that it waits for is closed
 }
 
 // --- the watcher ---------------------------------------------------------------------------------
@@ -241,8 +242,9 @@ static void rise(struct shim *shim)
 	if (list_empty(&shim->listeners) || !attach_try(shim))
 		return;
 	// The lock is let go meanwhile: the list may be another one.
-	while (shim->attached != NULL && (listener = next_fallen(shim)) != NULL)
-		listener_rise(shim, listener);
+	while (shim->attached != NULL && (listener = next_fallen(shim)) != NULL &&
+		listener_rise(shim, listener))
+		;
 	wait_touch_all(shim);
 }
 
@@ -265,16 +267,17 @@ static void *watcher(void *ctx)
 
 	for (;;) {
 		int fd = -1, bell;
-		bool gone;
+		bool again, gone;
 
 		shim_lock();
-		if (shim->attached == NULL)
+		if (shim->attached == NULL || next_fallen(shim) != NULL)
 			rise(shim);
 		if (shim->attached != NULL)
 			fd = shim->attached->socket;
+		again = fd < 0 || next_fallen(shim) != NULL;
 		bell = shim->watcher_bell;
 		shim_unlock();
-		gone = hangs_up(fd, bell, fd >= 0 ? -1 : RETRY_MS);
+		gone = hangs_up(fd, bell, again ? RETRY_MS : -1);
 		shim_lock();
 		if (gone && shim->attached != NULL && shim->attached->socket == fd)
 			attach_lost(shim);
@@ -299,6 +302,14 @@ void watcher_start(struct shim *shim)
 	shim->watched = pthread_create(&thread, &attributes, watcher, shim) == 0;
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void watcher_ring(struct shim *shim)
+{
+	const uint64_t one = 1;
+
+	if (shim->watched && libc_get()->write(shim->watcher_bell, &one, sizeof(one)) < 0)
+		return; // a full counter rings, too
 }
 
 void watcher_forget(struct shim *shim)

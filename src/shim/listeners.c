@@ -85,6 +85,12 @@ static int tell(struct shim *shim, struct listener *listener)
 	return news_call(shim, &message, -1, NULL);
 }
 
+// Whoever has not answered in time may do so yet, and take the listener for one that listens there.
+static bool is_answer(int error)
+{
+	return error != ETIMEDOUT && error != ENOTCONN && error != EAGAIN;
+}
+
 static struct listener *create(struct shim *shim, int fd, int backlog)
 {
 	const struct libc *libc = libc_get();
@@ -149,7 +155,7 @@ bool listener_listen(int fd, int backlog, int *ret_error)
 	struct channel_endpoint endpoint;
 	struct listener *listener;
 	bool ipv6_only;
-	int family;
+	int family, error;
 
 	*ret_error = 0;
 	if (!bound_to(fd, &endpoint, &family))
@@ -176,10 +182,14 @@ bool listener_listen(int fd, int backlog, int *ret_error)
 	listener->offloaded = true;
 	list_append(&shim->listeners, &listener->link);
 	listener->object.refs++;
-	if (tell(shim, listener) != 0)
+	error = tell(shim, listener);
+	if (error != 0)
 		listener_fall(listener);
+	if (is_answer(error) && shim->attached != NULL)
+		listener->offered = shim->attached->number;
 	object_put_locked(&listener->object);
 	watcher_start(shim);
+	watcher_ring(shim);
 	return true;
 }
 
@@ -298,24 +308,29 @@ void listener_fall(struct listener *listener)
 	wait_touch(shim_get(), &listener->object);
 }
 
-void listener_rise(struct shim *shim, struct listener *listener)
+bool listener_rise(struct shim *shim, struct listener *listener)
 {
-	bool taken;
+	unsigned number = shim->attached->number;
+	int error;
 
-	listener->offered = shim->attached->number;
 	if (listener->offloaded ||
-		!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only))
-		return;
+		!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only)) {
+		listener->offered = number;
+		return true;
+	}
 	listener->object.refs++; // the lock is let go meanwhile
-	taken = tell(shim, listener) == 0 && !listener->closed && shim->attached != NULL;
+	error = tell(shim, listener);
+	if (is_answer(error))
+		listener->offered = number;
+	if (error == 0 && !listener->closed && shim->attached != NULL) {
+		listener->offloaded = true;
+		entries_to_kernel(&listener->object, false);
+		// Back to a bound socket that does not listen.
+		libc_get()->shutdown(listener->object.fd, SHUT_RD);
+		wait_touch(shim, &listener->object);
+	}
 	object_put_locked(&listener->object);
-	if (!taken)
-		return;
-	listener->offloaded = true;
-	entries_to_kernel(&listener->object, false);
-	// Back to a bound socket that does not listen.
-	libc_get()->shutdown(listener->object.fd, SHUT_RD);
-	wait_touch(shim, &listener->object);
+	return is_answer(error);
 }
 
 void listener_close(struct listener *listener)

@@ -23,7 +23,8 @@ struct arrival *listener_first(struct listener *listener);
 void listener_arrived(struct shim *shim, unsigned lane, uint32_t slot);
 // The kernel takes over, the daemon takes over again.
 void listener_fall(struct listener *listener);
-void listener_rise(struct shim *shim, struct listener *listener);
+// False: the daemon does not answer; later, then.
+bool listener_rise(struct shim *shim, struct listener *listener);
 uint32_t listener_events(struct listener *listener); // EPOLLIN
 void listener_close(struct listener *listener);
 void listener_destroy(struct listener *listener);

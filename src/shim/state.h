@@ -76,6 +76,8 @@ bool attach_wants(
 	const struct attachment *attached, const struct channel_endpoint *endpoint, bool ipv6_only);
 // Starts the thread that notices the daemon's death, and its return.
 void watcher_start(struct shim *shim);
+// It looks now whether there is something to do.
+void watcher_ring(struct shim *shim);
 void watcher_forget(struct shim *shim); // in a child
 
 // --- the lanes (news.c) --------------------------------------------------------------------------
