@@ -247,6 +247,21 @@ def test_the_daemon_dies_during_every_call(restored, call):
     assert eventually(lambda: bed.counters()["processes"] == 1)
 
 
+@pytest.mark.full
+def test_a_daemon_that_answers_late_is_heard(bed):
+    """A listen() that got no answer in time is the kernel's, and the daemon's as soon as it can be."""
+    with victim(bed, "listen") as process:
+        assert process.stdout.readline() == "ready\n"
+        os.kill(bed.pid("daemon"), signal.SIGSTOP)
+        try:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["result"] == "None"
+        finally:
+            os.kill(bed.pid("daemon"), signal.SIGCONT)
+        assert eventually(lambda: is_echoed(bed), 20)
+
+
 # --- under load ----------------------------------------------------------------------------------
 
 
@@ -279,7 +294,8 @@ class Load:
                     with self.lock:
                         self.connected += 1
                     self._publish(client, number)
-            except (OSError, mqtt.Closed):
+            # Who waits for an answer when a host dies hears nothing of it, ever.
+            except (OSError, mqtt.Closed, mqtt.Timeout):
                 self.stopped.wait(0.02)
 
     def _publish(self, client, number):
@@ -287,7 +303,7 @@ class Load:
         while not self.stopped.is_set():
             kept = []
             for qos in (0, 1, 0, 1):  # captured; and one that is retained passes
-                client.publish(f"load/{number}", bytes(300), qos, kept=kept)
+                client.publish(f"load/{number}", bytes(300), qos, kept=kept, timeout=5)
             client.publish(f"load/{number}", bytes(3000), 1, retain=True, kept=kept)
             heard = len(kept) + len(client.messages(5 - len(kept)) if len(kept) < 5 else ())
             with self.lock:

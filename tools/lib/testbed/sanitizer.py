@@ -2,6 +2,7 @@
 # Copyright (c) The Offramp Authors
 """A sanitized plugin in a program that is not: the sanitizer's runtime has to be loaded first."""
 
+import os
 import subprocess
 
 # The program is not ours: neither is what it has not freed when it ends.
@@ -31,3 +32,12 @@ def environment(plugin, inherited):
         return {}
     options = [inherited.get("ASAN_OPTIONS"), OPTIONS]
     return {"LD_PRELOAD": library, "ASAN_OPTIONS": ":".join(filter(None, options))}
+
+
+def wrap(plugin, argv):
+    """The command with that environment; what else is to be loaded before it comes behind."""
+    found = environment(plugin, os.environ)
+    if not found:
+        return argv
+    return ["env", f"ASAN_OPTIONS={found['ASAN_OPTIONS']}", "/bin/sh", "-c",
+            'LD_PRELOAD="$0${LD_PRELOAD:+ $LD_PRELOAD}" exec "$@"', found["LD_PRELOAD"], *argv]

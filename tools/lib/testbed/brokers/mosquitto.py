@@ -2,8 +2,6 @@
 # Copyright (c) The Offramp Authors
 """Mosquitto as Debian ships it, but for what a test needs: its counts come every second."""
 
-import os
-
 from .. import sanitizer
 from .recipe import Recipe, program
 
@@ -21,9 +19,8 @@ sys_interval 1
 log_dest file {place.path("mosquitto.log")}
 log_timestamp_format %Y-%m-%dT%H:%M:%S
 {place.settings}""")
-    environment = sanitizer.environment(place.plugin.path, os.environ) if place.plugin else {}
-    pairs = [f"{name}={value}" for name, value in environment.items()]
-    return Recipe(NAME, [*(["env", *pairs] if pairs else []), path, "-c", config])
+    argv = [path, "-c", config]
+    return Recipe(NAME, sanitizer.wrap(place.plugin.path, argv) if place.plugin else argv)
 
 
 def plugin_lines(plugin):
