@@ -12,7 +12,7 @@ import re
 import pytest
 
 from bed import BUILD, REPOSITORY
-from test_socket import channel
+from servers import channel
 from testbed import hosts
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
