@@ -36,8 +36,8 @@ enum { HOST_A, HOST_B, HOST_BROKER, HOSTS };
 #define FOREIGN_MAX  12u
 #define TOPICS	     4u
 #define MESSAGES_MAX 512u
-#define EXCHANGES    16u // QoS > 0, of one client at once, each way
-#define ACKS_MAX     64u
+#define EXCHANGES    16u	  // QoS > 0, of one client at once, each way
+#define ACKS_MAX     MESSAGES_MAX // MQTT 3.1.1 bounds nobody
 #define FLOWS_MAX    64u
 #define QUEUE_MAX    8192u // octets that a program leaves to its kernel
 #define MOVES_MAX    2u
