@@ -46,6 +46,8 @@ struct listener {
 	bool closed;
 	int64_t timeout_us; // SO_RCVTIMEO; not above 0: none
 	unsigned offered;   // to which attachment, when it had fallen
+	bool compared;	    // `unlike` is known
+	uint32_t unlike;    // options, as options_inherit() counts them, that are not the usual
 };
 
 // A connection that nobody has accepted yet.

@@ -100,6 +100,8 @@ void option_set(struct object *object, int level, int name, const void *value, s
 	struct listener *listener = listener_of(object);
 	struct stream *stream = stream_of(object);
 
+	if (listener != NULL)
+		listener->compared = false;
 	if (listener != NULL && level == SOL_SOCKET && name == SO_RCVTIMEO)
 		listener->timeout_us = duration_us(value, length);
 	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR) {
@@ -175,37 +177,60 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 
 // --- accepted sockets ----------------------------------------------------------------------------
 
-void options_inherit(const struct listener *listener, struct stream *stream, int fd)
+static const struct {
+	int level, name;
+} inherited[] = {
+	{SOL_SOCKET, SO_KEEPALIVE},
+	{SOL_SOCKET, SO_LINGER},
+	{SOL_SOCKET, SO_RCVTIMEO},
+	{SOL_SOCKET, SO_SNDTIMEO},
+	{SOL_SOCKET, SO_RCVLOWAT},
+	{IPPROTO_TCP, TCP_NODELAY},
+	{IPPROTO_TCP, TCP_KEEPIDLE},
+	{IPPROTO_TCP, TCP_KEEPINTVL},
+	{IPPROTO_TCP, TCP_KEEPCNT},
+};
+#define INHERITED (sizeof(inherited) / sizeof(inherited[0]))
+
+// Which of them are not as a new socket has them.
+static void compare(struct listener *listener, int fd)
 {
-	static const struct {
-		int level, name;
-	} options[] = {
-		{SOL_SOCKET, SO_KEEPALIVE},
-		{SOL_SOCKET, SO_LINGER},
-		{SOL_SOCKET, SO_RCVTIMEO},
-		{SOL_SOCKET, SO_SNDTIMEO},
-		{SOL_SOCKET, SO_RCVLOWAT},
-		{IPPROTO_TCP, TCP_NODELAY},
-		{IPPROTO_TCP, TCP_KEEPIDLE},
-		{IPPROTO_TCP, TCP_KEEPINTVL},
-		{IPPROTO_TCP, TCP_KEEPCNT},
-	};
 	const struct libc *libc = libc_get();
 	char mine[64], standard[64];
+
+	listener->unlike = 0;
+	for (unsigned i = 0; i < INHERITED; i++) {
+		socklen_t length = sizeof(mine), usual = sizeof(standard);
+		int level = inherited[i].level, name = inherited[i].name;
+
+		if (libc->getsockopt(listener->object.fd, level, name, mine, &length) == 0 &&
+			libc->getsockopt(fd, level, name, standard, &usual) == 0 &&
+			(length != usual || memcmp(mine, standard, length) != 0))
+			listener->unlike |= 1u << i;
+	}
+	listener->compared = true;
+}
+
+void options_inherit(struct listener *listener, struct stream *stream, int fd)
+{
+	const struct libc *libc = libc_get();
 	int reuses = listener->reuses;
 
-	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		socklen_t length = sizeof(mine), usual = sizeof(standard);
-		int level = options[i].level, name = options[i].name;
+	if (!listener->compared)
+		compare(listener, fd);
+	for (unsigned i = 0; i < INHERITED; i++) {
+		int level = inherited[i].level, name = inherited[i].name;
+		char value[64];
+		socklen_t length = sizeof(value);
 
-		if (libc->getsockopt(listener->object.fd, level, name, mine, &length) < 0 ||
-			libc->getsockopt(fd, level, name, standard, &usual) < 0 ||
-			(length == usual && memcmp(mine, standard, length) == 0))
+		if (!(listener->unlike & 1u << i) ||
+			libc->getsockopt(listener->object.fd, level, name, value, &length) < 0)
 			continue;
-		libc->setsockopt(fd, level, name, mine, length);
-		option_set(&stream->object, level, name, mine, length);
+		libc->setsockopt(fd, level, name, value, length);
+		option_set(&stream->object, level, name, value, length);
 	}
-	libc->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuses, sizeof(reuses));
+	if (reuses)
+		libc->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuses, sizeof(reuses));
 }
 
 bool bind_is_ours(const struct sockaddr *address, socklen_t length)
