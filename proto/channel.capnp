@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) The Offramp Authors
 #
-# Control messages between offrampd and a process that lives on its TCP (src/channel). The first two
-# kinds and Join cross the door's socket, the others the lanes. Calls have a number that their answer
-# repeats. src/channel/message.c encodes and decodes this by hand; the capnp tool checks it in the tests.
+# Control messages between offrampd and a process that lives on its TCP (src/channel). Hello, its answers,
+# Join and Icmp cross the door's socket, the others the lanes. Calls have a number that their answer repeats.
+# src/channel/message.c encodes and decodes this by hand; the capnp tool checks it in the tests.
 
 @0xd1b6c4a0f3e58e27;
 
@@ -25,7 +25,7 @@ struct Welcome {         # and what it is given: a memory with one region a lane
   epoch @2 :UInt64;      # of the daemon's run
   laneBytes @3 :UInt64;
   listens @4 :List(Endpoint);  # what is to be listened on here
-  icmp @5 :Bool;         # raw sockets are served
+  icmp @5 :Bool;         # ICMP sockets are served
   ticket @6 :Data;       # over a stream: no memory, but a connection for each lane, which shows this
   slots @7 :UInt32;      # and what such a lane has room for
   chunks @8 :UInt32;
@@ -86,6 +86,24 @@ struct Join {            # begins a connection that is a lane; when all are ther
   lane @1 :UInt16;
 }
 
+struct Icmp {            # with an ICMP socket of the kernel's beside it: who could open one may have
+                         # one here; a slot that names it begins; answered with Done, in lane 0
+  socket @0 :UInt32;     # the process's own number
+}
+
+struct Route {           # answered with RouteIs
+  remote @0 :Endpoint;
+}
+
+struct RouteIs {         # to an address
+  error @0 :UInt16;      # errno: there is none
+  local @1 :Endpoint;    # of the daemon's addresses, the one that speaks to it
+  own @2 :Bool;          # the address is one of the daemon's
+  general @3 :Bool;      # nothing but the default route leads there
+  mtu @4 :UInt16;
+  longest @5 :UInt32;    # octets of an ICMP message that can be answered
+}
+
 struct Message {
   call @0 :UInt32;
   union {
@@ -99,5 +117,8 @@ struct Message {
     infoIs @8 :InfoIs;
     done @9 :Done;
     join @10 :Join;
+    icmp @11 :Icmp;
+    route @12 :Route;
+    routeIs @13 :RouteIs;
   }
 }

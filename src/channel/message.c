@@ -38,6 +38,9 @@ static const struct shape shapes[CHANNEL_KINDS] = {
 	[CHANNEL_INFO_IS] = {4, 0},
 	[CHANNEL_DONE] = {1, 0},
 	[CHANNEL_JOIN] = {1, 1},
+	[CHANNEL_ICMP] = {1, 0},
+	[CHANNEL_ROUTE] = {0, 1},
+	[CHANNEL_ROUTE_IS] = {2, 1},
 };
 
 static const struct shape endpoint_shape = {1, 1};
@@ -98,6 +101,16 @@ static void put_endpoint(struct writer *w, uint32_t at, const struct channel_end
 	put_bytes(w, at + endpoint_shape.data, endpoint->address, endpoint->ipv6 ? 16 : 4);
 }
 
+// A struct of its own, which the pointer at `from` points to.
+static void put_endpoint_at(
+	struct writer *w, uint32_t from, const struct channel_endpoint *endpoint)
+{
+	uint32_t at = take_words(w, endpoint_shape.data + endpoint_shape.pointers);
+
+	point_to_struct(w, from, at, endpoint_shape);
+	put_endpoint(w, at, endpoint);
+}
+
 static void put_listens(struct writer *w, uint32_t from, const struct channel_message *message)
 {
 	unsigned count = message->welcome.listens_count;
@@ -114,15 +127,10 @@ static void put_listens(struct writer *w, uint32_t from, const struct channel_me
 
 static void put_listen(struct writer *w, uint32_t at, const struct channel_message *message)
 {
-	const struct shape shape = shapes[CHANNEL_LISTEN];
-	uint32_t endpoint;
-
 	put(w, at, 0, message->listen.listener, 4);
 	put(w, at, 4, message->listen.backlog, 4);
 	put(w, at + 1, 0, message->listen.accepts | message->listen.ipv6_only << 1, 1);
-	endpoint = take_words(w, endpoint_shape.data + endpoint_shape.pointers);
-	point_to_struct(w, at + shape.data, endpoint, endpoint_shape);
-	put_endpoint(w, endpoint, &message->listen.endpoint);
+	put_endpoint_at(w, at + shapes[CHANNEL_LISTEN].data, &message->listen.endpoint);
 }
 
 static void put_welcome(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -148,6 +156,15 @@ static void put_info(struct writer *w, uint32_t at, const struct channel_message
 	put(w, at + 2, 0, message->info_is.rtt_var_us, 4);
 	put(w, at + 2, 4, message->info_is.retransmits, 4);
 	put(w, at + 3, 0, message->info_is.unacked, 8);
+}
+
+static void put_route(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	put(w, at, 0, message->route_is.error, 2);
+	put(w, at, 2, message->route_is.own | message->route_is.general << 1, 1);
+	put(w, at, 4, message->route_is.mtu, 2);
+	put(w, at + 1, 0, message->route_is.longest, 4);
+	put_endpoint_at(w, at + shapes[CHANNEL_ROUTE_IS].data, &message->route_is.local);
 }
 
 static void put_member(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -188,6 +205,15 @@ static void put_member(struct writer *w, uint32_t at, const struct channel_messa
 	case CHANNEL_JOIN:
 		put(w, at, 0, message->join.lane, 2);
 		put_bytes(w, at + 1, message->join.ticket, CHANNEL_TICKET);
+		break;
+	case CHANNEL_ICMP:
+		put(w, at, 0, message->icmp.socket, 4);
+		break;
+	case CHANNEL_ROUTE:
+		put_endpoint_at(w, at, &message->route.remote);
+		break;
+	case CHANNEL_ROUTE_IS:
+		put_route(w, at, message);
 		break;
 	case CHANNEL_KINDS:
 		break;
@@ -420,6 +446,16 @@ static void read_info(struct reader *r, struct found found, struct channel_messa
 	message->info_is.unacked = field(r, found, 3, 0, 8);
 }
 
+static void read_route(struct reader *r, struct found found, struct channel_message *message)
+{
+	message->route_is.error = (uint16_t)field(r, found, 0, 0, 2);
+	message->route_is.own = field(r, found, 0, 2, 1) & 1;
+	message->route_is.general = field(r, found, 0, 2, 1) >> 1 & 1;
+	message->route_is.mtu = (uint16_t)field(r, found, 0, 4, 2);
+	message->route_is.longest = (uint32_t)field(r, found, 1, 0, 4);
+	read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->route_is.local);
+}
+
 static void read_member(struct reader *r, struct found found, struct channel_message *message)
 {
 	switch (message->kind) {
@@ -460,6 +496,15 @@ static void read_member(struct reader *r, struct found found, struct channel_mes
 	case CHANNEL_JOIN:
 		message->join.lane = (uint16_t)field(r, found, 0, 0, 2);
 		read_ticket(r, pointer(r, found, 0), message->join.ticket);
+		break;
+	case CHANNEL_ICMP:
+		message->icmp.socket = (uint32_t)field(r, found, 0, 0, 4);
+		break;
+	case CHANNEL_ROUTE:
+		read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->route.remote);
+		break;
+	case CHANNEL_ROUTE_IS:
+		read_route(r, found, message);
 		break;
 	case CHANNEL_KINDS:
 		break;

@@ -38,6 +38,9 @@ enum channel_kind { // numbered as the union's members
 	CHANNEL_INFO_IS,
 	CHANNEL_DONE,
 	CHANNEL_JOIN,
+	CHANNEL_ICMP,
+	CHANNEL_ROUTE,
+	CHANNEL_ROUTE_IS,
 	CHANNEL_KINDS,
 };
 
@@ -107,6 +110,20 @@ struct channel_message {
 			uint8_t ticket[CHANNEL_TICKET];
 			uint16_t lane;
 		} join;
+		struct {
+			uint32_t socket;
+		} icmp;
+		struct {
+			struct channel_endpoint remote;
+		} route;
+		struct {
+			uint16_t error;
+			bool own;
+			bool general;
+			uint16_t mtu;
+			uint32_t longest;
+			struct channel_endpoint local;
+		} route_is;
 	};
 };
 

@@ -38,6 +38,18 @@ static const struct channel_message messages[] = {
 	{.call = 4, .kind = CHANNEL_INFO_IS, .info_is = {1, 1448, 14480, 250, 30, 2, 1ull << 40}},
 	{.call = 5, .kind = CHANNEL_DONE, .done = {98}},
 	{.kind = CHANNEL_JOIN, .join = {"0123456789abcdef", 3}},
+	{.call = 6, .kind = CHANNEL_ICMP, .icmp = {3}},
+	{.call = 7,
+		.kind = CHANNEL_ROUTE,
+		.route.remote = {.address = "0123456789abcdef", .ipv6 = true}},
+	{.call = 7,
+		.kind = CHANNEL_ROUTE_IS,
+		.route_is = {.error = 113,
+			.own = true,
+			.general = true,
+			.mtu = 1500,
+			.longest = 11840,
+			.local = {.address = {'l', 'o', 'o', 'p'}}}},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
 
@@ -59,6 +71,10 @@ static const char *const texts[MESSAGES] = {
 	"retransmits = 2, unacked = 1099511627776 ) )",
 	"( call = 5, done = ( error = 98 ) )",
 	"( call = 0, join = ( ticket = \"0123456789abcdef\", lane = 3 ) )",
+	"( call = 6, icmp = ( socket = 3 ) )",
+	"( call = 7, route = ( remote = ( address = \"0123456789abcdef\", port = 0 ) ) )",
+	"( call = 7, routeIs = ( error = 113, local = ( address = \"loop\", port = 0 ), own = true, "
+	"general = true, mtu = 1500, longest = 11840 ) )",
 };
 
 static void test_every_message_comes_back_as_it_went(void **state)
