@@ -93,6 +93,8 @@ static const struct counter_family families[] = {
 	{"fragments_reassembled_total", "IP packets put together from fragments", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
 	{"icmp_echo_total", "ICMP echo requests answered", NULL, NULL, 1, COUNTER_MONOTONIC},
+	{"icmp_pings_total", "ICMP echo requests of programs, and what came back of them",
+		"direction", direction_names, NET_DIRECTIONS, COUNTER_MONOTONIC},
 	{"icmp_errors_total", "ICMP errors handed to TCP and sent", "direction", direction_names,
 		NET_DIRECTIONS, COUNTER_MONOTONIC},
 };

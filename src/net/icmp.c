@@ -2,11 +2,13 @@
 // Copyright (c) The Offramp Authors
 //
 // Received ICMP for IPv4: echo requests are answered, errors about TCP of ours go to their owner,
-// the rest is dropped and counted. Worker's thread.
+// replies and errors about echo requests of ours to who asked; the rest is dropped and counted.
+// Worker's thread.
 
 #include "net/icmp.h"
 
 #include "net/checksum.h"
+#include "net/echo.h"
 #include "net/ipv4.h"
 #include "net/local.h"
 
@@ -29,8 +31,9 @@ static bool embedded_is_ours(const struct net *net, struct rte_mbuf *m)
 	       local_find(net, NULL, ip->dst_addr) == NULL;
 }
 
-// m starts at the ICMP header.
-static bool error_input(struct net *net, struct rte_mbuf *m, struct icmp_error_info *ret_info)
+// m starts at the ICMP header, `header` octets behind its IP header.
+static bool error_input(
+	struct net *net, struct rte_mbuf *m, uint16_t header, struct icmp_error_info *ret_info)
 {
 	const struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(m, const struct rte_icmp_hdr *);
 	struct icmp_error_info info = {.type = icmp->icmp_type, .code = icmp->icmp_code};
@@ -39,6 +42,11 @@ static bool error_input(struct net *net, struct rte_mbuf *m, struct icmp_error_i
 	if (info.type == ICMP_TYPE_UNREACHABLE && info.code == ICMP_CODE_FRAGMENTATION_NEEDED)
 		info.mtu = rte_be_to_cpu_16(icmp->icmp_seq_nb);
 	rte_pktmbuf_adj(m, sizeof(*icmp));
+	if (net->config.echo != NULL && echo_is_ours(net, m)) {
+		rte_pktmbuf_prepend(m, sizeof(*icmp)); // it is still there
+		echo_return(net, m, header);
+		return false;
+	}
 	if (!embedded_is_ours(net, m)) {
 		net_drop(net, m, NET_DROP_ICMP_EMBEDDED);
 		return false;
@@ -66,12 +74,14 @@ bool icmp_input(struct net *net, struct ip_packet *packet, struct icmp_error_inf
 {
 	struct rte_mbuf *m = packet->m;
 	const struct rte_ipv4_hdr outer = *ipv4_header(m);
+	uint16_t header;
 
 	if (m->data_len < m->l3_len + sizeof(struct rte_icmp_hdr)) {
 		net_drop(net, m, NET_DROP_ICMP_SHORT);
 		return false;
 	}
-	rte_pktmbuf_adj(m, (uint16_t)m->l3_len);
+	header = (uint16_t)m->l3_len;
+	rte_pktmbuf_adj(m, header);
 	if (net_checksum_chain(m, 0, m->pkt_len, 0) != 0xffff) {
 		net_drop(net, m, NET_DROP_ICMP_CHECKSUM);
 		return false;
@@ -83,7 +93,13 @@ bool icmp_input(struct net *net, struct ip_packet *packet, struct icmp_error_inf
 	case ICMP_TYPE_UNREACHABLE:
 	case ICMP_TYPE_TIME_EXCEEDED:
 	case ICMP_TYPE_PARAMETER_PROBLEM:
-		return error_input(net, m, ret_info);
+		return error_input(net, m, header, ret_info);
+	case RTE_IP_ICMP_ECHO_REPLY:
+		if (net->config.echo != NULL) {
+			echo_return(net, m, header);
+			return false;
+		}
+		// fall through
 	default:
 		net_drop(net, m, NET_DROP_ICMP_IGNORED);
 		return false;

@@ -15,6 +15,7 @@
 #define ICMP_TYPE_TIME_EXCEEDED	    11
 #define ICMP_TYPE_PARAMETER_PROBLEM 12
 
+#define ICMP_CODE_HOST_UNREACHABLE     1
 #define ICMP_CODE_PROTOCOL_UNREACHABLE 2
 #define ICMP_CODE_PORT_UNREACHABLE     3
 #define ICMP_CODE_FRAGMENTATION_NEEDED 4
@@ -27,10 +28,11 @@
 #define ICMP6_TYPE_ECHO_REPLY	     129
 #define ICMP6_TYPE_REDIRECT	     137
 
-#define ICMP6_CODE_PORT_UNREACHABLE 4
-#define ICMP6_CODE_BAD_FIELD	    0 // of parameter problem
-#define ICMP6_CODE_BAD_NEXT_HEADER  1
-#define ICMP6_CODE_BAD_OPTION	    2
+#define ICMP6_CODE_ADDRESS_UNREACHABLE 3
+#define ICMP6_CODE_PORT_UNREACHABLE    4
+#define ICMP6_CODE_BAD_FIELD	       0 // of parameter problem
+#define ICMP6_CODE_BAD_NEXT_HEADER     1
+#define ICMP6_CODE_BAD_OPTION	       2
 
 #define ICMP_CODE_REASSEMBLY 1 // of time exceeded, in both families
 
@@ -63,6 +65,11 @@ struct icmp_error {
 	bool to_group;	  // ICMPv6: sent even about a packet to many (RFC 4443 2.4 e.3)
 };
 
+// The ICMP message, from its own header on, about the packet that `about` starts with. NULL: no
+// mbuf.
+struct rte_mbuf *icmp_error_build(struct net_if *netif, const struct net_address *local,
+	const struct net_address *remote, const struct rte_mbuf *about,
+	const struct icmp_error *error);
 // Tells the source of m (which starts at its IP header, l3_len set, and stays the caller's) what
 // became of it, where RFC 1122 or RFC 4443 2.4 and the rate limit allow.
 void icmp_error_send(struct net *net, struct net_if *netif, const struct rte_mbuf *m,

@@ -91,13 +91,14 @@ static bool error_allowed_ipv6(const struct rte_mbuf *m, bool to_group)
 	return !ipv6_is_error(m);
 }
 
-// m starts at the ICMP header, without its sum.
-static struct rte_mbuf *error_build(
-	const struct net_path *path, const struct rte_mbuf *about, const struct icmp_error *error)
+struct rte_mbuf *icmp_error_build(struct net_if *netif, const struct net_address *local,
+	const struct net_address *remote, const struct rte_mbuf *about,
+	const struct icmp_error *error)
 {
-	uint32_t most = path->ipv6 ? QUOTE_MAX_IPV6 : QUOTE_MAX_IPV4;
+	bool ipv6 = !net_address_is_ipv4(remote);
+	uint32_t most = ipv6 ? QUOTE_MAX_IPV6 : QUOTE_MAX_IPV4;
 	uint32_t quote = RTE_MIN(about->pkt_len, most);
-	struct rte_mbuf *m = rte_pktmbuf_alloc(path->netif->tx_pool);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(netif->tx_pool);
 	struct rte_icmp_hdr *icmp;
 	const void *data;
 	uint16_t sum = 0;
@@ -119,8 +120,8 @@ static struct rte_mbuf *error_build(
 	data = rte_pktmbuf_read(about, 0, quote, icmp + 1);
 	if (data != icmp + 1)
 		memcpy(icmp + 1, data, quote);
-	if (path->ipv6)
-		sum = net_checksum_pseudo(&path->local, &path->remote, IPPROTO_ICMPV6, m->data_len);
+	if (ipv6)
+		sum = net_checksum_pseudo(local, remote, IPPROTO_ICMPV6, m->data_len);
 	icmp->icmp_cksum = (uint16_t)~net_checksum_chain(m, 0, m->data_len, sum);
 	m->l4_len = sizeof(*icmp);
 	return m;
@@ -169,7 +170,7 @@ void icmp_error_send(struct net *net, struct net_if *netif, const struct rte_mbu
 		net_drop_count(net, NET_DROP_NO_ROUTE);
 		return;
 	}
-	m = error_build(&path, about, error);
+	m = icmp_error_build(path.netif, &path.local, &path.remote, about, error);
 	if (m == NULL) {
 		net_drop_count(net, NET_DROP_NO_MBUF);
 	} else {

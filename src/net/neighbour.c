@@ -7,6 +7,7 @@
 #include "net/neighbour.h"
 
 #include "net/arp.h"
+#include "net/echo.h"
 #include "net/nd.h"
 #include "net/neighbour_cache.h"
 #include "net/state.h"
@@ -168,7 +169,12 @@ bool neighbour_learn(struct net *net, struct net_if *netif, const struct net_add
 
 static void neighbour_fail(struct net *net, struct net_neighbour *n)
 {
-	neighbour_pending_drop(net, n, NET_DROP_NEIGHBOUR_FAILED);
+	while (n->pending_count > 0) {
+		struct rte_mbuf *m = neighbour_pending_pop(net, n);
+
+		echo_undelivered(net, m);
+		net_drop(net, m, NET_DROP_NEIGHBOUR_FAILED);
+	}
 	neighbour_set_state(net, n, NEIGHBOUR_FAILED);
 	if (n->references == 0)
 		neighbour_remove(net, n);

@@ -83,6 +83,11 @@ struct net_config {
 	bool quiet;
 	void (*share)(void *ctx, struct net_if *netif, const struct rte_mbuf *frame);
 	void *share_ctx;
+	// Is given what comes back of net_echo_send(): echo replies, and ICMP errors about
+	// requests. m, which is consumed, starts at its IP header; l3_len is set, the sum is good.
+	// Called from within net_input(), net_timers(), and whatever sends. NULL: nobody asks.
+	void (*echo)(void *ctx, struct rte_mbuf *m);
+	void *echo_ctx;
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -133,6 +138,17 @@ bool net_address_is_local(const struct net *net, const struct net_address *addre
 // next hop (RFC 1122 3.3.4.3). -EHOSTUNREACH without a route.
 int net_source_select(
 	const struct net *net, const struct net_address *remote, struct net_address *ret_local);
+
+// Where an address lies.
+struct net_way {
+	struct net_address local; // of ours, as net_source_select()
+	bool own;		  // it is one of ours
+	bool general;		  // nothing but a route to everything leads there
+	uint16_t mtu;
+	uint32_t echo_max; // octets of the longest ICMP message that can come back in fragments
+};
+// -EHOSTUNREACH: nowhere; so for link-local addresses, which need more than an address.
+int net_way_find(const struct net *net, const struct net_address *remote, struct net_way *ret_way);
 
 // A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.
 // Embedded in a pcb; refers to a neighbour entry, so it must be closed.
@@ -204,6 +220,18 @@ static inline bool net_path_takes_tso(const struct net_path *path)
 {
 	return path->ipv6 ? path->netif->caps.tso_ipv6 : path->netif->caps.tso;
 }
+
+// An echo request of somebody above (ping). What becomes of it is told to net_config.echo.
+struct net_echo {
+	struct net_address local, remote;
+	uint8_t hops; // TTL or hop limit; 0: the usual one
+	uint8_t tos;  // DSCP
+	bool whole;   // not in fragments
+};
+// `message` is the ICMP message (8 octets or more), whose sum is made here. One to an address of
+// ours is answered here. -EHOSTUNREACH, -EADDRNOTAVAIL, -ENOMEM as net_path_open(); -ENOBUFS.
+int net_echo_send(struct net *net, const struct net_echo *echo, const void *message,
+	uint32_t length, uint64_t now_us);
 
 // ICMP destination unreachable, with the code of m's family, for a packet that nobody wants; m as
 // in a delivery. Consumes m.

@@ -105,6 +105,7 @@ struct net_counter_slots {
 	uint64_t fragments[NET_DIRECTIONS];
 	uint64_t fragments_reassembled;
 	uint64_t icmp_echo;
+	uint64_t icmp_pings[NET_DIRECTIONS];
 	uint64_t icmp_errors[NET_DIRECTIONS];
 };
 

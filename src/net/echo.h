@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) The Offramp Authors
+//
+// What comes back of net_echo_send(): replies, errors, and the word that a neighbour does not
+// answer. RFC 792, RFC 4443 4. Worker's thread.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/state.h"
+
+// Is the packet that m starts with the head of an echo request of ours? It may be cut short, as an
+// ICMP error quotes it.
+bool echo_is_ours(const struct net *net, const struct rte_mbuf *m);
+// Hands m to whoever asked; it starts at the ICMP header, behind an IP header of `header` octets
+// that is still there.
+void echo_return(struct net *net, struct rte_mbuf *m, uint16_t header);
+// A packet (m starts at its IP header, and stays the caller's) whose next hop does not answer.
+void echo_undelivered(struct net *net, const struct rte_mbuf *m);
