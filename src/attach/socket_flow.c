@@ -47,10 +47,11 @@ static void again(struct socket_flow *flow)
 
 // --- to the process ------------------------------------------------------------------------------
 
-static uint32_t post_data(struct socket_flow *flow, const struct tcp_span *spans, unsigned count)
+static uint32_t post_data(
+	struct lane *lane, uint32_t slot, const struct tcp_span *spans, unsigned count)
 {
 	struct lane_span data[LANE_SPANS];
-	struct lane_item item = {.what = LANE_POST_DATA, .slot = flow->slot, .spans = data};
+	struct lane_item item = {.what = LANE_POST_DATA, .slot = slot, .spans = data};
 	int rc;
 
 	for (; item.spans_count < count && item.spans_count < LANE_SPANS; item.spans_count++) {
@@ -58,27 +59,27 @@ static uint32_t post_data(struct socket_flow *flow, const struct tcp_span *spans
 
 		data[item.spans_count] = (struct lane_span){span->data, span->length};
 	}
-	rc = lane_post(lane_of(flow), &item);
+	rc = lane_post(lane, &item);
 	return rc > 0 ? (uint32_t)rc : 0;
 }
 
-// As far as there is room, and word when there is more. Asking comes before the try that finds no
-// room: what becomes free in between is seen by one of the two.
-static void push_bytes(struct socket_flow *flow)
+// Asking comes before the try that finds no room: what becomes free in between is seen by one of
+// the two.
+void socket_push(struct lane *lane, uint32_t slot, struct bytes *bytes)
 {
 	bool asked = false;
 
-	while (flow->out.length > 0) {
+	while (bytes->length > 0) {
 		struct tcp_span spans[LANE_SPANS];
-		uint32_t n = post_data(flow, spans, bytes_peek(&flow->out, spans, LANE_SPANS));
+		uint32_t n = post_data(lane, slot, spans, bytes_peek(bytes, spans, LANE_SPANS));
 
-		bytes_consume(&flow->out, n);
+		bytes_consume(bytes, n);
 		if (n == 0 && asked)
 			return;
 		asked = n == 0;
 		if (asked)
-			lane_post(lane_of(flow),
-				&(struct lane_item){.what = LANE_POST_HUNGRY, .slot = flow->slot});
+			lane_post(
+				lane, &(struct lane_item){.what = LANE_POST_HUNGRY, .slot = slot});
 	}
 }
 
@@ -87,7 +88,7 @@ static void push(struct socket_flow *flow)
 {
 	if (flow->process == NULL)
 		return;
-	push_bytes(flow);
+	socket_push(lane_of(flow), flow->slot, &flow->out);
 	if (flow->down_ended && !flow->end_sent && flow->out.length == 0) {
 		flow->end_sent = true;
 		lane_post(lane_of(flow),

@@ -20,6 +20,7 @@
 #include "base/wheel.h"
 #include "channel/lane.h"
 #include "offload/offload.h"
+#include "net/net.h"
 #include "tcp/tcp.h"
 
 #define SOCKETS_LISTENERS_MAX 64 // of a process
@@ -27,10 +28,13 @@
 enum sockets_refusal { SOCKETS_REFUSED_FULL, SOCKETS_REFUSED_DRAINING, SOCKETS_REFUSALS };
 enum { SOCKETS_RESET_CLIENT, SOCKETS_RESET_BROKER, SOCKETS_RESET_OFFRAMP, SOCKETS_RESETS };
 
+enum { SOCKET_ECHO_RECEIVED, SOCKET_ECHO_SENT, SOCKET_ECHO_WAYS };
+
 struct sockets_counters {
 	uint64_t accepted;
 	uint64_t refused[SOCKETS_REFUSALS];
 	uint64_t resets[SOCKETS_RESETS];
+	uint64_t echoes_lost[SOCKET_ECHO_WAYS];
 	uint64_t processes; // attached now
 	uint64_t broken;    // lanes given up
 	uint64_t wakes;
@@ -62,9 +66,20 @@ struct socket_process {
 	uint32_t free_count;
 };
 
+// An ICMP socket of a process (socket_echo.c).
+struct socket_echo {
+	struct socket_process *process; // NULL: the place is free
+	uint32_t slot;
+	struct sockets_echo is;
+	struct bytes out; // datagrams for the process, for which its stream has no room
+	bool more;	  // it has written more than was sent in a turn
+};
+#define SOCKETS_ECHOES_MAX 256
+
 struct sockets {
 	const struct offload_config *config;
 	struct offload *offload;
+	struct net *net;
 	struct tcp_stack *tcp;
 	struct payload_pool *payloads;
 	struct tcp_pcb **listeners; // one a broker; NULL: nobody listens
@@ -79,6 +94,10 @@ struct sockets {
 	uint64_t freed; // flows that have ended: tells whether one ended meanwhile
 	bool draining;
 	bool look; // somebody who waits may find a place
+	struct socket_echo echoes[SOCKETS_ECHOES_MAX];
+	unsigned echoes_count;		       // places that were ever taken
+	bool echoes_wait;		       // one of them has more to send
+	uint8_t message[CHANNEL_DATAGRAM_MAX]; // of a process, out of its reach
 	struct sockets_counters counters;
 };
 
@@ -128,12 +147,27 @@ void socket_flow_run(struct socket_flow *flow);
 void socket_flow_orphan(struct socket_flow *flow);
 void socket_flow_drain(struct socket_flow *flow);
 void socket_flow_abort(struct socket_flow *flow);
+// What waits goes into the slot's stream as far as there is room, with word when there is more.
+void socket_push(struct lane *lane, uint32_t slot, struct bytes *bytes);
+
+// --- ICMP sockets (socket_echo.c) ----------------------------------------------------------------
+
+// NULL: the slot is none.
+struct socket_echo *socket_echo_at(const struct socket_process *process, uint32_t slot);
+// Something is new on the process's side. Returns how many datagrams were sent.
+unsigned socket_echo_take(struct socket_echo *echo);
+// All that have more to send, once more.
+unsigned socket_echoes_go_on(struct sockets *sockets);
+// The process is gone, or has broken the lane.
+void socket_echoes_forget(struct socket_process *process);
 
 // --- slots (sockets.c) ---------------------------------------------------------------------------
 
 // Who listens for the broker and has a free slot, in turn. NULL: nobody.
 struct socket_process *sockets_listener(
 	struct sockets *sockets, unsigned broker, uint32_t *ret_number);
+// Answers the call of a process.
+void socket_done(struct socket_process *process, uint32_t call, int error);
 uint32_t socket_slot_take(struct socket_process *process);
 // The daemon has done with the slot; it is free when the process has, too.
 void socket_slot_settle(struct socket_process *process, uint32_t slot);

@@ -29,6 +29,11 @@ static const char *const reset_names[SOCKETS_RESETS] = {
 	[SOCKETS_RESET_OFFRAMP] = "offramp",
 };
 
+static const char *const echo_names[SOCKET_ECHO_WAYS] = {
+	[SOCKET_ECHO_RECEIVED] = "received",
+	[SOCKET_ECHO_SENT] = "sent",
+};
+
 static const struct counter_family families[] = {
 	{"connections_accepted_total", "clients connected to their broker", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
@@ -36,6 +41,8 @@ static const struct counter_family families[] = {
 		SOCKETS_REFUSALS, COUNTER_MONOTONIC},
 	{"connections_reset_total", "connections that were reset, by who began", "by", reset_names,
 		SOCKETS_RESETS, COUNTER_MONOTONIC},
+	{"echoes_lost_total", "ICMP echo of programs that went no further", "direction", echo_names,
+		SOCKET_ECHO_WAYS, COUNTER_MONOTONIC},
 	{"processes", "processes whose sockets live here", NULL, NULL, 1, COUNTER_GAUGE},
 	{"processes_broken_total", "processes that wrote what they never may", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
@@ -43,11 +50,12 @@ static const struct counter_family families[] = {
 		COUNTER_MONOTONIC},
 };
 
-static_assert(sizeof(struct sockets_counters) ==
-		      sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + 3),
+static_assert(
+	sizeof(struct sockets_counters) ==
+		sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + SOCKET_ECHO_WAYS + 3),
 	"a family a field, in order");
 
-int sockets_create(const struct offload_config *config, struct offload *offload,
+int sockets_create(const struct offload_config *config, struct offload *offload, struct net *net,
 	struct tcp_stack *tcp, struct payload_pool *payloads, uint64_t now_us,
 	struct sockets **ret_sockets)
 {
@@ -58,6 +66,7 @@ int sockets_create(const struct offload_config *config, struct offload *offload,
 		return -ENOMEM;
 	sockets->config = config;
 	sockets->offload = offload;
+	sockets->net = net;
 	sockets->tcp = tcp;
 	sockets->payloads = payloads;
 	sockets->now_us = now_us;
@@ -367,7 +376,7 @@ static void tell_info(struct socket_process *process, const struct channel_messa
 		process->lane, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = &answer});
 }
 
-static void tell_done(struct socket_process *process, uint32_t call, int error)
+void socket_done(struct socket_process *process, uint32_t call, int error)
 {
 	const struct channel_message answer = {
 		.call = call,
@@ -379,13 +388,50 @@ static void tell_done(struct socket_process *process, uint32_t call, int error)
 		process->lane, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = &answer});
 }
 
+static struct net_address address_of(const struct channel_endpoint *endpoint)
+{
+	struct net_address address;
+	uint32_t ipv4;
+
+	if (endpoint->ipv6) {
+		memcpy(address.bytes, endpoint->address, sizeof(address.bytes));
+		return address;
+	}
+	memcpy(&ipv4, endpoint->address, sizeof(ipv4));
+	return net_address_from_ipv4(ipv4);
+}
+
+static void tell_route(struct socket_process *process, const struct channel_message *message)
+{
+	struct channel_message answer = {.call = message->call, .kind = CHANNEL_ROUTE_IS};
+	const struct net_address remote = address_of(&message->route.remote);
+	struct net_way way;
+	int rc = net_way_find(process->sockets->net, &remote, &way);
+
+	if (rc == 0) {
+		answer.route_is.own = way.own;
+		answer.route_is.general = way.general;
+		answer.route_is.mtu = way.mtu;
+		answer.route_is.longest =
+			way.echo_max < CHANNEL_DATAGRAM_MAX ? way.echo_max : CHANNEL_DATAGRAM_MAX;
+		answer.route_is.local.ipv6 = !net_address_is_ipv4(&way.local);
+		if (answer.route_is.local.ipv6)
+			memcpy(answer.route_is.local.address, way.local.bytes, 16);
+		else
+			memcpy(answer.route_is.local.address, &way.local.words[3], 4);
+	}
+	answer.route_is.error = (uint16_t)-rc;
+	lane_post(
+		process->lane, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = &answer});
+}
+
 static void take_message(struct socket_process *process, const struct channel_message *message)
 {
 	struct socket_flow *flow;
 
 	switch (message->kind) {
 	case CHANNEL_LISTEN:
-		tell_done(process, message->call, do_listen(process, message));
+		socket_done(process, message->call, do_listen(process, message));
 		break;
 	case CHANNEL_UNLISTEN:
 		unlisten(process, message->unlisten.listener);
@@ -398,6 +444,9 @@ static void take_message(struct socket_process *process, const struct channel_me
 	case CHANNEL_INFO:
 		tell_info(process, message);
 		break;
+	case CHANNEL_ROUTE:
+		tell_route(process, message);
+		break;
 	default: // a daemon's own
 		process->broken = true;
 		break;
@@ -409,13 +458,18 @@ static void take_message(struct socket_process *process, const struct channel_me
 static void receive_slot(struct socket_process *process, uint32_t slot)
 {
 	struct socket_flow *flow = process->flows[slot];
+	struct socket_echo *echo;
 
 	if (flow == SOCKET_SLOT_LEFT) {
 		socket_slot_settle(process, slot);
 		return;
 	}
-	if (flow == NULL) // a notice of a life that is over
+	if (flow == NULL) {
+		echo = socket_echo_at(process, slot);
+		if (echo != NULL) // else a notice of a life that is over
+			socket_echo_take(echo);
 		return;
+	}
 	socket_flow_take(flow);
 	if (!list_linked(&flow->link))
 		list_append(&process->sockets->ready, &flow->link);
@@ -496,6 +550,7 @@ static void end_process(struct sockets *sockets, struct socket_process *process)
 		if (flow != NULL && flow->process == process)
 			socket_flow_orphan(flow);
 	}
+	socket_echoes_forget(process);
 }
 
 // What it wrote before it ended is its will, within reason.
@@ -551,7 +606,8 @@ unsigned sockets_receive(struct sockets *sockets)
 		counter_add(&sockets->counters.broken, process->broken);
 		end_process(sockets, process);
 	}
-	// What there was no room for the last time.
+	// What there was no room, or no time, for.
+	count += socket_echoes_go_on(sockets);
 	list_for_each (link, &sockets->ready) {
 		count += socket_flow_take(container_of(link, struct socket_flow, link)) > 0;
 	}
@@ -638,7 +694,7 @@ void sockets_flush(struct sockets *sockets)
 
 uint64_t sockets_next_deadline(const struct sockets *sockets)
 {
-	if (!list_empty(&sockets->ready))
+	if (!list_empty(&sockets->ready) || sockets->echoes_wait)
 		return sockets->now_us;
 	return wheel_next_us(&sockets->timers);
 }

@@ -21,8 +21,10 @@
 #include "offload/config.h"
 
 struct lane;
+struct net;
 struct offload;
 struct payload_pool;
+struct rte_mbuf;
 struct sockets;
 struct tcp_stack;
 
@@ -37,7 +39,7 @@ struct sockets_process {
 };
 
 // -ENOMEM.
-int sockets_create(const struct offload_config *config, struct offload *offload,
+int sockets_create(const struct offload_config *config, struct offload *offload, struct net *net,
 	struct tcp_stack *tcp, struct payload_pool *payloads, uint64_t now_us,
 	struct sockets **ret_sockets);
 // Resets what is left. Accepts NULL.
@@ -53,6 +55,19 @@ bool sockets_is_broken(const struct sockets *sockets, unsigned process);
 bool sockets_is_gone(const struct sockets *sockets, unsigned process);
 // What a lane's `wake` is to call.
 void sockets_wake(struct sockets *sockets, unsigned process);
+
+// An ICMP socket of a process.
+struct sockets_echo {
+	uint32_t call, socket; // the process's numbers
+	int error;	       // not 0: it has no right to one, and is told so
+	bool ipv6;
+	bool raw;	     // else a datagram socket, which sees what belongs to its identifier
+	uint16_t identifier; // of echo requests
+};
+// It begins, or not: the process is answered. Its slot is of the kind CHANNEL_RAW_SLOT.
+void sockets_open_echo(struct sockets *sockets, unsigned process, const struct sockets_echo *echo);
+// What net_config.echo is given is for all of these. Consumes m.
+void sockets_echo_back(struct sockets *sockets, struct rte_mbuf *m);
 
 // Takes in what processes have written; before offload_hear(). Returns how much there was.
 unsigned sockets_receive(struct sockets *sockets);

@@ -269,6 +269,11 @@ unsigned steering_take(struct steering *steering, unsigned self, unsigned other,
 		ret_deliveries, sizeof(*ret_deliveries), max, NULL);
 }
 
+void steering_echo(struct steering *steering, unsigned self, unsigned to, struct rte_mbuf *m)
+{
+	delivery_put(steering, self, to, &(struct net_delivery){.kind = STEERING_ECHO, .m = m});
+}
+
 void steering_share(struct steering *steering, unsigned self, struct net_if *netif,
 	const struct rte_mbuf *frame)
 {

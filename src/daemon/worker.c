@@ -86,6 +86,17 @@ static void share_frame(void *ctx, struct net_if *netif, const struct rte_mbuf *
 	steering_share(worker->steering, worker->index, netif, frame);
 }
 
+// ICMP sockets of processes are one worker's, as ICMP is spread by nothing that they know.
+static void echo_back(void *ctx, struct rte_mbuf *m)
+{
+	struct worker *worker = ctx;
+
+	if (worker->index == WORKER_OF_ECHOES)
+		sockets_echo_back(worker->sockets, m);
+	else
+		steering_echo(worker->steering, worker->index, WORKER_OF_ECHOES, m);
+}
+
 static int create_net(struct worker *worker)
 {
 	unsigned count = worker->ports_count;
@@ -97,6 +108,10 @@ static int create_net(struct worker *worker)
 	if (interfaces != NULL) {
 		net_config_init(&net);
 		config_to_net(worker->config, worker->netifs, interfaces, &net);
+		if (worker->config->mode == CONFIG_MODE_SOCKET) {
+			net.echo = echo_back;
+			net.echo_ctx = worker;
+		}
 		if (worker->steering != NULL) {
 			net.quiet = worker->index > 0;
 			net.share = share_frame;
@@ -218,8 +233,8 @@ static int create_attach(struct worker *worker, const struct worker_setup *setup
 	int rc;
 
 	if (worker->config->mode == CONFIG_MODE_SOCKET)
-		return sockets_create(&worker->offload_config, worker->offload, worker->tcp,
-			worker->payloads, clock_now_us(), &worker->sockets);
+		return sockets_create(&worker->offload_config, worker->offload, worker->net,
+			worker->tcp, worker->payloads, clock_now_us(), &worker->sockets);
 	rc = stack_create(&worker->offload_config, worker->offload, worker->tcp, !monitors,
 		worker->steering != NULL ? &share : NULL, clock_now_us(), &worker->stack);
 

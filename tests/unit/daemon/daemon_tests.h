@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 int test_daemon_bridging(void);
+int test_daemon_echo_right(void);
 int test_daemon_flows_file(void);
 int test_daemon_idle(void);
 int test_daemon_ledger_file(void);

@@ -20,6 +20,7 @@ int main(void)
 		return 1;
 	}
 	failed = test_daemon_bridging();
+	failed += test_daemon_echo_right();
 	failed += test_daemon_flows_file();
 	failed += test_daemon_idle();
 	failed += test_daemon_ledger_file();
