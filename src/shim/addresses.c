@@ -45,3 +45,27 @@ int address_give(const struct channel_endpoint *endpoint, int family, struct soc
 	*length = whole;
 	return 0;
 }
+
+bool address_take(
+	const struct sockaddr *address, socklen_t length, struct channel_endpoint *ret_endpoint)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+	memset(ret_endpoint, 0, sizeof(*ret_endpoint));
+	if (length >= sizeof(*in) && address->sa_family == AF_INET) {
+		memcpy(ret_endpoint->address, &in->sin_addr, 4);
+		ret_endpoint->port = ntohs(in->sin_port);
+		return true;
+	}
+	if (length < sizeof(*in6) || address->sa_family != AF_INET6 || in6->sin6_scope_id != 0)
+		return false;
+	ret_endpoint->port = ntohs(in6->sin6_port);
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		memcpy(ret_endpoint->address, in6->sin6_addr.s6_addr + 12, 4);
+		return true;
+	}
+	memcpy(ret_endpoint->address, &in6->sin6_addr, 16);
+	ret_endpoint->ipv6 = true;
+	return true;
+}

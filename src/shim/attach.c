@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "channel/shared.h"
+#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -31,7 +32,7 @@
 static int door_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = libc_get()->socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -1;
@@ -140,6 +141,7 @@ static struct attachment *accept_gifts(int fd, const struct channel_message *mes
 	attached->lane_bytes = message->welcome.lane_bytes;
 	attached->bytes = attached->lane_bytes * attached->lanes_count;
 	attached->listens_count = message->welcome.listens_count;
+	attached->icmp = message->welcome.icmp;
 	memcpy(attached->listens, message->welcome.listens, sizeof(attached->listens));
 	list_init(&attached->calls);
 	attached->memory =
@@ -213,6 +215,9 @@ void attach_lost(struct shim *shim)
 	while (!list_empty(&attached->calls))
 		list_pop(&attached->calls);
 	shim->attached = NULL;
+	list_for_each (link, &shim->echoes) {
+		echo_lost(container_of(link, struct echo, link));
+	}
 	list_for_each (link, &shim->listeners) {
 		listener_fall(container_of(link, struct listener, link));
 	}

@@ -13,6 +13,7 @@
 
 #include "shim/addresses.h"
 #include "shim/answer.h"
+#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/object.h"
 #include "shim/state.h"
@@ -34,11 +35,37 @@ static ssize_t busy(void)
 	return answer(-EAGAIN);
 }
 
+// Of an ICMP socket.
+static ssize_t receive_echo(struct object *object, struct msghdr *message, int flags)
+{
+	ssize_t rc = echo_receive(echo_of(object), message, flags);
+
+	object_put(object);
+	return answer(rc);
+}
+
+static ssize_t transmit_echo(struct object *object, int fd, const struct msghdr *message, int flags)
+{
+	ssize_t rc;
+	bool ours = echo_send(echo_of(object), message, flags, &rc);
+
+	object_put(object);
+	return ours ? answer(rc) : libc_get()->sendmsg(fd, message, flags);
+}
+
+static struct msghdr message_of(const struct iovec *iov, int count)
+{
+	return (struct msghdr){.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+}
+
 static ssize_t receive(struct object *object, const struct iovec *iov, int count, int flags)
 {
 	struct stream *stream = stream_of(object);
+	struct msghdr message = message_of(iov, count);
 	ssize_t rc;
 
+	if (echo_of(object) != NULL)
+		return receive_echo(object, &message, flags);
 	if (stream == NULL)
 		return refuse(object);
 	rc = stream_receive(stream, iov, count, flags);
@@ -46,11 +73,15 @@ static ssize_t receive(struct object *object, const struct iovec *iov, int count
 	return answer(rc);
 }
 
-static ssize_t transmit(struct object *object, const struct iovec *iov, int count, int flags)
+static ssize_t transmit(
+	struct object *object, int fd, const struct iovec *iov, int count, int flags)
 {
 	struct stream *stream = stream_of(object);
+	struct msghdr message = message_of(iov, count);
 	ssize_t rc;
 
+	if (echo_of(object) != NULL)
+		return transmit_echo(object, fd, &message, flags);
 	rc = stream != NULL ? stream_send(stream, iov, count, flags) : -EPIPE;
 	object_put(object);
 	if (rc == -EPIPE && !(flags & MSG_NOSIGNAL))
@@ -117,6 +148,17 @@ EXPORT ssize_t recvfrom(
 		return object_is_busy(fd)
 			       ? busy()
 			       : libc_get()->recvfrom(fd, data, length, flags, from, from_length);
+	if (echo_of(object) != NULL) {
+		struct msghdr message = message_of(&iov, 1);
+		ssize_t n;
+
+		message.msg_name = from_length != NULL ? from : NULL;
+		message.msg_namelen = message.msg_name != NULL ? *from_length : 0;
+		n = receive_echo(object, &message, flags);
+		if (n >= 0 && message.msg_name != NULL)
+			*from_length = message.msg_namelen;
+		return n;
+	}
 	if (from != NULL && from_length != NULL)
 		*from_length = 0;
 	return receive(object, &iov, 1, flags);
@@ -132,6 +174,8 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 		object_put(object);
 		return answer(-EMSGSIZE);
 	}
+	if (echo_of(object) != NULL)
+		return receive_echo(object, message, flags);
 	message->msg_namelen = 0;
 	message->msg_controllen = 0;
 	message->msg_flags = 0;
@@ -167,7 +211,7 @@ EXPORT ssize_t write(int fd, const void *data, size_t length)
 
 	if (object == NULL)
 		return object_is_busy(fd) ? busy() : libc_get()->write(fd, data, length);
-	return transmit(object, &iov, 1, 0);
+	return transmit(object, fd, &iov, 1, 0);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
@@ -180,7 +224,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 		object_put(object);
 		return answer(-EINVAL);
 	}
-	return transmit(object, iov, count, 0);
+	return transmit(object, fd, iov, count, 0);
 }
 
 EXPORT ssize_t send(int fd, const void *data, size_t length, int flags)
@@ -190,7 +234,7 @@ EXPORT ssize_t send(int fd, const void *data, size_t length, int flags)
 
 	if (object == NULL)
 		return object_is_busy(fd) ? busy() : libc_get()->send(fd, data, length, flags);
-	return transmit(object, &iov, 1, flags);
+	return transmit(object, fd, &iov, 1, flags);
 }
 
 // Where to is known: a stream takes no notice of the address.
@@ -204,7 +248,14 @@ EXPORT ssize_t sendto(int fd, const void *data, size_t length, int flags, const 
 		return object_is_busy(fd)
 			       ? busy()
 			       : libc_get()->sendto(fd, data, length, flags, to, to_length);
-	return transmit(object, &iov, 1, flags);
+	if (echo_of(object) != NULL) {
+		struct msghdr message = message_of(&iov, 1);
+
+		message.msg_name = (void *)to;
+		message.msg_namelen = to_length;
+		return transmit_echo(object, fd, &message, flags);
+	}
+	return transmit(object, fd, &iov, 1, flags);
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -217,7 +268,9 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 		object_put(object);
 		return answer(-EMSGSIZE);
 	}
-	return transmit(object, message->msg_iov, (int)message->msg_iovlen, flags);
+	if (echo_of(object) != NULL)
+		return transmit_echo(object, fd, message, flags);
+	return transmit(object, fd, message->msg_iov, (int)message->msg_iovlen, flags);
 }
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)

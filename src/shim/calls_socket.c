@@ -14,6 +14,7 @@
 
 #include "shim/addresses.h"
 #include "shim/answer.h"
+#include "shim/echoes.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -22,6 +23,19 @@
 #include "shim/streams.h"
 #include "shim/table.h"
 
+// --- beginning -----------------------------------------------------------------------------------
+
+// ICMP sockets are known from the beginning: a program may wait for them before it uses them.
+EXPORT int socket(int family, int type, int protocol)
+{
+	int fd = libc_get()->socket(family, type, protocol);
+
+	if (fd >= 0 && ((family == AF_INET && protocol == IPPROTO_ICMP) ||
+			       (family == AF_INET6 && protocol == IPPROTO_ICMPV6)))
+		echo_create(fd, family, type);
+	return fd;
+}
+
 // --- listening -----------------------------------------------------------------------------------
 
 // An address of Offramp's need not be the kernel's.
@@ -29,16 +43,17 @@ EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
 {
 	const struct libc *libc = libc_get();
 	struct object *object = object_get(fd);
+	bool echo = object != NULL && echo_of(object) != NULL;
 	int rc, one = 1;
 
-	if (object != NULL) {
+	if (object != NULL)
 		object_put(object);
+	if (object != NULL && !echo)
 		return (int)answer(-EINVAL); // it has its address
-	}
 	rc = libc->bind(fd, address, length);
 	if (rc == 0 || errno != EADDRNOTAVAIL)
 		return rc;
-	if (!bind_is_ours(address, length) ||
+	if (!(echo ? echo_binds(address, length) : bind_is_ours(address, length)) ||
 		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
 		return (int)answer(-EADDRNOTAVAIL);
 	return libc->bind(fd, address, length);
@@ -67,8 +82,8 @@ EXPORT int listen(int fd, int backlog)
 
 static int kernel_socket(const struct listener *listener, int flags)
 {
-	int fd =
-		socket(listener->family, SOCK_STREAM | (flags & (SOCK_CLOEXEC | SOCK_NONBLOCK)), 0);
+	int fd = libc_get()->socket(
+		listener->family, SOCK_STREAM | (flags & (SOCK_CLOEXEC | SOCK_NONBLOCK)), 0);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -155,14 +170,48 @@ EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
 
 // --- names, ends ---------------------------------------------------------------------------------
 
+// Programs connect a UDP socket to hear from which address one speaks to another (ping, and name
+// resolvers). Where the kernel has no way and the daemon has one, the socket is bound to the
+// daemon's address, and that is all: nothing can be sent by it.
+static int connect_for_name(int fd, const struct sockaddr *address, socklen_t length)
+{
+	const struct libc *libc = libc_get();
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	struct channel_endpoint endpoint;
+	struct sockaddr_storage local;
+	socklen_t local_length = sizeof(local), size = sizeof(int);
+	int type = 0, one = 1, rc = -1;
+	struct way way;
+
+	if (libc->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_DGRAM ||
+		!address_take(address, length, &endpoint) || !shim_lock())
+		return (int)answer(-ENETUNREACH);
+	endpoint.port = 0;
+	if (way_find(shim_get(), &endpoint, &way) &&
+		address_give(&way.local, address->sa_family, (struct sockaddr *)&local,
+			&local_length) == 0) {
+		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one));
+		// The kernel has given it a port before it found no way.
+		libc->connect(fd, &none, sizeof(none));
+		rc = libc->bind(fd, (const struct sockaddr *)&local, local_length);
+	}
+	shim_unlock();
+	return rc == 0 ? 0 : (int)answer(-ENETUNREACH);
+}
+
 EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct object *object = object_get(fd);
+	int rc = -EISCONN;
 
-	if (object == NULL)
-		return libc_get()->connect(fd, address, length);
+	if (object == NULL) {
+		rc = libc_get()->connect(fd, address, length);
+		return rc < 0 && errno == ENETUNREACH ? connect_for_name(fd, address, length) : rc;
+	}
+	if (echo_of(object) != NULL)
+		rc = echo_connect(echo_of(object), address, length);
 	object_put(object);
-	return (int)answer(-EISCONN);
+	return (int)answer(rc);
 }
 
 EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
@@ -174,7 +223,9 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 	if (object == NULL)
 		return libc_get()->getpeername(fd, address, length);
 	stream = stream_of(object);
-	if (stream == NULL || (stream_events(stream) & EPOLLHUP))
+	if (echo_of(object) != NULL)
+		rc = echo_name(echo_of(object), true, address, length);
+	else if (stream == NULL || (stream_events(stream) & EPOLLHUP))
 		rc = -ENOTCONN;
 	else
 		rc = address_give(&stream->remote, stream->family, address, length);
@@ -193,8 +244,12 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 	stream = stream_of(object);
 	if (stream != NULL)
 		rc = address_give(&stream->local, stream->family, address, length);
+	else if (echo_of(object) != NULL)
+		rc = echo_name(echo_of(object), false, address, length);
+	else
+		rc = libc_get()->getsockname(fd, address, length) < 0 ? -errno : 0;
 	object_put(object);
-	return stream != NULL ? (int)answer(rc) : libc_get()->getsockname(fd, address, length);
+	return (int)answer(rc);
 }
 
 EXPORT int shutdown(int fd, int how)
@@ -209,6 +264,8 @@ EXPORT int shutdown(int fd, int how)
 	if (stream_of(object) != NULL)
 		rc = stream_shutdown(stream_of(object), how);
 	else if (listener != NULL && !listener->offloaded)
+		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
+	else if (echo_of(object) != NULL)
 		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
 	else if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		rc = -EINVAL;
@@ -378,6 +435,13 @@ static int ioctl_stream(struct stream *stream, int fd, unsigned long request, vo
 	}
 }
 
+static int ioctl_echo(struct echo *echo, int fd, unsigned long request, void *argument)
+{
+	if (request == FIONREAD && echo_readable(echo, argument))
+		return 0;
+	return libc_get()->ioctl(fd, request, argument);
+}
+
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
 	struct object *object = object_get(fd);
@@ -390,10 +454,11 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_end(arguments);
 	if (object == NULL)
 		return libc_get()->ioctl(fd, request, argument);
-	if (stream_of(object) != NULL)
+	if (stream_of(object) != NULL || echo_of(object) != NULL)
 		news_drain(shim_get());
 	rc = stream_of(object) != NULL	   ? ioctl_stream(stream_of(object), fd, request, argument)
 	     : listener_of(object) != NULL ? ioctl_listener(fd, request, argument)
+	     : echo_of(object) != NULL	   ? ioctl_echo(echo_of(object), fd, request, argument)
 					   : libc_get()->ioctl(fd, request, argument);
 	if (rc == 0 && request == FIONBIO)
 		object->nonblocking = *(int *)argument != 0;

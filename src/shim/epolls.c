@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -57,6 +58,8 @@ uint32_t object_events(struct object *object)
 		return listener_events((struct listener *)object);
 	case OBJECT_STREAM:
 		return stream_events((struct stream *)object);
+	case OBJECT_ECHO:
+		return echo_events((struct echo *)object);
 	case OBJECT_EPOLL:
 		return is_ready((struct epoll *)object) ? EPOLLIN | EPOLLRDNORM : 0;
 	}
@@ -198,6 +201,17 @@ static void watched(struct object *object)
 		listener_accepts(listener, !list_empty(&object->entries));
 }
 
+// The kernel tells what comes to its socket; room is ours to tell.
+static void kernel_set(const struct entry *entry, int op)
+{
+	struct epoll_event event = entry->event;
+
+	event.events &= ~(uint32_t)(EPOLLOUT | EPOLLWRNORM);
+	libc_get()->epoll_ctl(entry->epoll->object.fd, op, entry->fd, &event);
+	if (op != EPOLL_CTL_MOD)
+		entry->epoll->kernel_count += op == EPOLL_CTL_ADD ? 1u : ~0u;
+}
+
 // Is told of what is ready already; so is who waits in another thread.
 static void entry_set(struct entry *entry, const struct epoll_event *event)
 {
@@ -231,6 +245,9 @@ static int entry_add(
 	list_append(&epoll->entries, &entry->of_epoll);
 	entry_set(entry, event);
 	watched(object);
+	entry->in_both = echo_of(object) != NULL;
+	if (entry->in_both)
+		kernel_set(entry, EPOLL_CTL_ADD);
 	if (listener != NULL && !listener->offloaded)
 		entries_to_kernel(object, true);
 	return 0;
@@ -255,6 +272,8 @@ static int entry_modify(struct entry *entry, const struct epoll_event *event)
 		libc_get()->epoll_ctl(entry->epoll->object.fd, EPOLL_CTL_MOD, entry->fd,
 			(struct epoll_event *)event);
 	entry_set(entry, event);
+	if (entry->in_both)
+		kernel_set(entry, EPOLL_CTL_MOD);
 	return 0;
 }
 
@@ -265,6 +284,8 @@ static int entry_delete(struct entry *entry)
 	if (entry->in_kernel)
 		libc_get()->epoll_ctl(
 			entry->epoll->object.fd, EPOLL_CTL_DEL, entry->fd, &entry->event);
+	if (entry->in_both)
+		kernel_set(entry, EPOLL_CTL_DEL);
 	entry_free(entry);
 	watched(object);
 	return 0;

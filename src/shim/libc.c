@@ -18,6 +18,7 @@ const struct libc *libc_get(void)
 
 	if (atomic_load_explicit(&found, memory_order_acquire))
 		return &libc;
+	FIND(socket);
 	FIND(bind);
 	FIND(listen);
 	FIND(accept4);

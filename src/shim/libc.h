@@ -17,6 +17,7 @@
 #include <time.h>
 
 struct libc {
+	int (*socket)(int, int, int);
 	int (*bind)(int, const struct sockaddr *, socklen_t);
 	int (*listen)(int, int);
 	int (*accept4)(int, struct sockaddr *, socklen_t *, int);

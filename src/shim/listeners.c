@@ -12,35 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/addresses.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/state.h"
 
 #define BACKLOG_MAX 4096 // net.core.somaxconn
-
-static bool endpoint_from(
-	const struct sockaddr_storage *from, struct channel_endpoint *ret_endpoint)
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
-
-	memset(ret_endpoint, 0, sizeof(*ret_endpoint));
-	if (from->ss_family == AF_INET) {
-		memcpy(ret_endpoint->address, &in->sin_addr, 4);
-		ret_endpoint->port = ntohs(in->sin_port);
-		return true;
-	}
-	if (from->ss_family != AF_INET6)
-		return false;
-	ret_endpoint->port = ntohs(in6->sin6_port);
-	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		memcpy(ret_endpoint->address, in6->sin6_addr.s6_addr + 12, 4);
-		return true;
-	}
-	memcpy(ret_endpoint->address, &in6->sin6_addr, 16);
-	ret_endpoint->ipv6 = true;
-	return true;
-}
 
 // Where a TCP socket is bound. False: it is something else.
 static bool bound_to(int fd, struct channel_endpoint *ret_endpoint, int *ret_family)
@@ -55,7 +32,8 @@ static bool bound_to(int fd, struct channel_endpoint *ret_endpoint, int *ret_fam
 		libc->getsockname(fd, (struct sockaddr *)&address, &length) < 0)
 		return false;
 	*ret_family = address.ss_family;
-	return endpoint_from(&address, ret_endpoint) && ret_endpoint->port != 0;
+	return address_take((const struct sockaddr *)&address, length, ret_endpoint) &&
+	       ret_endpoint->port != 0;
 }
 
 static bool is_ipv6_only(int fd)

@@ -4,8 +4,11 @@
 // What the daemon has written, and calls to it. Under the shim's lock.
 
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -33,9 +36,23 @@ static void moved(struct shim *shim, unsigned lane, uint32_t slot)
 {
 	struct stream *stream = shim->attached->streams[lane][slot];
 
+	if (stream == NULL && lane == CHANNEL_LANE_OF_ECHOES)
+		echo_moved(shim, slot);
 	// Whose descriptor is closed: the look alone has given its memory back.
 	if (stream != NULL)
 		wait_touch(shim, &stream->object);
+}
+
+static void opened(struct shim *shim, unsigned lane, uint32_t slot)
+{
+	struct lane_slot state;
+
+	lane_slot(shim->attached->lanes[lane], slot, &state);
+	if (state.opened.kind == CHANNEL_STREAM_SLOT)
+		listener_arrived(shim, lane, slot);
+	else if (lane != CHANNEL_LANE_OF_ECHOES || !echo_opened(shim, slot, &state))
+		lane_post(shim->attached->lanes[lane],
+			&(struct lane_item){.what = LANE_POST_CLOSE, .slot = slot});
 }
 
 // False: there is nothing, or nothing any more.
@@ -52,7 +69,7 @@ static bool take(struct shim *shim, unsigned lane)
 		answered(attached, &news.message);
 		return true;
 	case LANE_OPENED:
-		listener_arrived(shim, lane, news.slot);
+		opened(shim, lane, news.slot);
 		return true;
 	case LANE_MOVED:
 		moved(shim, lane, news.slot);
@@ -124,36 +141,84 @@ void news_tell(struct shim *shim, struct channel_message *message)
 		post(shim->attached->lanes[i], message);
 }
 
-int news_call(struct shim *shim, struct channel_message *message, int lane,
-	struct channel_message *ret_answer)
+static void call_begin(struct shim *shim, struct call *call, struct channel_message *message)
 {
-	struct call call = {.number = ++shim->calls, .answer.kind = CHANNEL_DONE};
-	int64_t until_us = wait_now_us() + ANSWER_US;
-	int error = 0;
+	*call = (struct call){.number = ++shim->calls, .answer.kind = CHANNEL_DONE};
+	message->call = call->number;
+	list_init(&call->link);
+	list_append(&shim->attached->calls, &call->link);
+}
 
-	if (shim->attached == NULL)
-		return ENOTCONN;
-	message->call = call.number;
-	list_init(&call.link);
-	list_append(&shim->attached->calls, &call.link);
-	for (unsigned i = 0; error == 0 && i < shim->attached->lanes_count; i++)
-		if (lane < 0 || (unsigned)lane == i) {
-			call.awaited++;
-			error = -post(shim->attached->lanes[i], message);
-		}
-	while (error == 0 && call.awaited > 0 && !call.failed) {
+// Waits for the answers, unless there is an error already. 0, or an errno.
+static int call_end(struct shim *shim, struct call *call, int error)
+{
+	int64_t until_us = wait_now_us() + ANSWER_US;
+
+	while (error == 0 && call->awaited > 0 && !call->failed) {
 		news_drain(shim);
-		if (call.awaited == 0 || call.failed)
+		if (call->awaited == 0 || call->failed)
 			break;
 		if (wait_now_us() >= until_us)
 			error = ETIMEDOUT;
 		else
 			wait_news(shim, 20000, NULL);
 	}
-	list_remove(&call.link);
-	if (error == 0 && call.failed)
+	list_remove(&call->link);
+	if (error == 0 && call->failed)
 		error = ENOTCONN;
-	if (error == 0 && ret_answer != NULL)
+	return error == 0 && call->answer.kind == CHANNEL_DONE ? call->answer.done.error : error;
+}
+
+int news_call(struct shim *shim, struct channel_message *message, int lane,
+	struct channel_message *ret_answer)
+{
+	struct call call;
+	int error = 0;
+
+	if (shim->attached == NULL)
+		return ENOTCONN;
+	call_begin(shim, &call, message);
+	for (unsigned i = 0; error == 0 && i < shim->attached->lanes_count; i++)
+		if (lane < 0 || (unsigned)lane == i) {
+			call.awaited++;
+			error = -post(shim->attached->lanes[i], message);
+		}
+	error = call_end(shim, &call, error);
+	if (ret_answer != NULL)
 		*ret_answer = call.answer;
-	return error == 0 && call.answer.kind == CHANNEL_DONE ? call.answer.done.error : error;
+	return error;
+}
+
+static int post_with(int door, const struct channel_message *message, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	uint8_t bytes[CHANNEL_MESSAGE_MAX];
+	struct iovec iov = {bytes, channel_message_encode(message, bytes)};
+	struct msghdr header = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	return libc_get()->sendmsg(door, &header, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+int news_call_door(struct shim *shim, struct channel_message *message, int fd)
+{
+	struct call call;
+
+	if (shim->attached == NULL)
+		return ENOTCONN;
+	call_begin(shim, &call, message);
+	call.awaited = 1;
+	return call_end(shim, &call, post_with(shim->attached->socket, message, fd));
 }

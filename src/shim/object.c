@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "shim/echoes.h"
 #include "shim/epolls.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -43,6 +44,10 @@ static void destroy(struct object *object)
 	case OBJECT_STREAM:
 		stream_close((struct stream *)object);
 		stream_destroy((struct stream *)object);
+		break;
+	case OBJECT_ECHO:
+		echo_close((struct echo *)object);
+		echo_destroy((struct echo *)object);
 		break;
 	case OBJECT_EPOLL:
 		epoll_destroy((struct epoll *)object);
@@ -91,4 +96,9 @@ struct listener *listener_of(struct object *object)
 struct stream *stream_of(struct object *object)
 {
 	return object->kind == OBJECT_STREAM ? (struct stream *)object : NULL;
+}
+
+struct echo *echo_of(struct object *object)
+{
+	return object->kind == OBJECT_ECHO ? (struct echo *)object : NULL;
 }

@@ -8,6 +8,7 @@
 //   listener  a bound socket that does not listen while the daemon lives; FALLEN: the kernel
 //             listens in its place
 //   stream    a connection: a slot of a lane. DEAD: the daemon is gone, or its life is over
+//   echo      an ICMP socket, the kernel's, with a slot of a lane beside it
 //   epoll     the application's own epoll descriptor, with what of Offramp's is in it
 
 #pragma once
@@ -20,7 +21,9 @@
 #include "base/list.h"
 #include "channel/lane.h"
 
-enum object_kind { OBJECT_LISTENER, OBJECT_STREAM, OBJECT_EPOLL };
+struct echo;
+
+enum object_kind { OBJECT_LISTENER, OBJECT_STREAM, OBJECT_ECHO, OBJECT_EPOLL };
 
 struct object {
 	enum object_kind kind;
@@ -93,6 +96,7 @@ struct entry {
 	struct epoll_event event;
 	bool spent;	// EPOLLONESHOT has fired
 	bool in_kernel; // a fallen listener
+	bool in_both;	// an ICMP socket: the kernel watches it, too
 };
 
 // NULL: the kernel's. Else with a reference, and the lock held: until object_put().
@@ -111,3 +115,4 @@ void object_unbind(struct object *object, int fd);
 // Of this kind, or NULL.
 struct listener *listener_of(struct object *object);
 struct stream *stream_of(struct object *object);
+struct echo *echo_of(struct object *object);

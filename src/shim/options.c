@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "shim/addresses.h"
+#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/object.h"
@@ -102,6 +104,8 @@ void option_set(struct object *object, int level, int name, const void *value, s
 
 	if (listener != NULL)
 		listener->compared = false;
+	if (echo_of(object) != NULL)
+		echo_options_read(echo_of(object), object->fd);
 	if (listener != NULL && level == SOL_SOCKET && name == SO_RCVTIMEO)
 		listener->timeout_us = duration_us(value, length);
 	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR) {
@@ -166,6 +170,9 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 	}
 	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR)
 		return give_number(listener->reuses, value, length);
+	if (echo_of(object) != NULL && level == SOL_SOCKET && name == SO_ERROR &&
+		echo_of(object)->error != 0)
+		return give_number(echo_take_error(echo_of(object)), value, length);
 	if (stream == NULL)
 		return false;
 	if (level == SOL_SOCKET && name == SO_ERROR)
@@ -235,22 +242,12 @@ void options_inherit(struct listener *listener, struct stream *stream, int fd)
 
 bool bind_is_ours(const struct sockaddr *address, socklen_t length)
 {
-	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-	struct channel_endpoint endpoint = {0};
+	struct channel_endpoint endpoint;
 	struct shim *shim = shim_get();
 	bool ours;
 
-	if (length >= sizeof(*in) && in->sin_family == AF_INET) {
-		endpoint.port = ntohs(in->sin_port);
-		memcpy(endpoint.address, &in->sin_addr, 4);
-	} else if (length >= sizeof(*in6) && in6->sin6_family == AF_INET6) {
-		endpoint.port = ntohs(in6->sin6_port);
-		endpoint.ipv6 = true;
-		memcpy(endpoint.address, &in6->sin6_addr, 16);
-	} else {
+	if (!address_take(address, length, &endpoint))
 		return false;
-	}
 	if (!shim_lock())
 		return false;
 	ours = attach_try(shim) && attach_wants(shim->attached, &endpoint, true);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/echoes.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -48,8 +49,11 @@ static int look(struct pollfd *fds, nfds_t count, struct pollfd *kernel)
 		fds[i].revents = 0;
 		if (object == NULL)
 			continue;
-		// What the kernel has in an epoll the kernel knows.
-		if (object->kind != OBJECT_EPOLL)
+		// What the kernel has in an epoll the kernel knows; so what comes to an ICMP socket
+		// of its, but not whether there is room here.
+		if (echo_of(object) != NULL)
+			kernel[i].events &= (short)~(POLLOUT | POLLWRNORM);
+		else if (object->kind != OBJECT_EPOLL)
 			kernel[i].fd = -1;
 		if (listener_of(object) != NULL)
 			listener_accepts(listener_of(object), true);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/echoes.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -55,6 +56,9 @@ static void after_fork_in_child(void)
 	list_for_each (link, &shim.listeners) {
 		listener_inherit(container_of(link, struct listener, link));
 	}
+	list_for_each (link, &shim.echoes) {
+		echo_lost(container_of(link, struct echo, link));
+	}
 	for (int fd = table_next(-1); fd >= 0; fd = table_next(fd)) {
 		struct stream *stream = stream_of(table_look(fd));
 
@@ -70,6 +74,7 @@ static void prepare(void)
 	list_init(&shim.listeners);
 	list_init(&shim.waiters);
 	list_init(&shim.epolls);
+	list_init(&shim.echoes);
 	shim.pid = getpid();
 	shim.path = path != NULL && path[0] == '/' ? path : PATH_DEFAULT;
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

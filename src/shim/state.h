@@ -29,6 +29,7 @@ struct attachment {
 	unsigned listens_count;
 	struct channel_endpoint listens[CHANNEL_LISTENS_MAX];
 	unsigned number; // of the attachments of this process
+	bool icmp;	 // the daemon serves ICMP sockets
 	struct list calls;
 };
 
@@ -52,6 +53,7 @@ struct shim {
 	struct list listeners; // struct listener.link
 	struct list waiters;   // struct waiter.link: who sleeps in poll, select or a blocking call
 	struct list epolls;    // struct epoll.link
+	struct list echoes;    // struct echo.link
 	unsigned sleepers;     // threads between news_arm() and news_disarm()
 	bool watched;	       // the watcher's thread runs
 	int watcher_bell;
@@ -94,6 +96,8 @@ void news_heard(struct shim *shim, int wake);
 // Posts to every lane (or one) and waits for the answers. 0, or an errno.
 int news_call(struct shim *shim, struct channel_message *message, int lane,
 	struct channel_message *ret_answer);
+// The same for what goes to the door with a descriptor beside it; answered in a lane.
+int news_call_door(struct shim *shim, struct channel_message *message, int fd);
 // To every lane; an answer is of no interest.
 void news_tell(struct shim *shim, struct channel_message *message);
 
@@ -106,6 +110,8 @@ void wait_touch_all(struct shim *shim);
 // thread that is cancelled there gives back `object`, which the call holds (NULL: none).
 // 0, or EINTR, or ETIMEDOUT.
 int wait_news(struct shim *shim, int64_t timeout_us, struct object *object);
+// The same, or until `fd` has something to read.
+int wait_news_or(struct shim *shim, int fd, int64_t timeout_us, struct object *object);
 int64_t wait_now_us(void);
 // In a child: the bell of its thread is not the parent's.
 void wait_inherit(void);

@@ -148,22 +148,22 @@ static void nap_cancelled(void *ctx)
 }
 
 // Without the lock. 0: in vain, or -errno.
-static int nap_take(struct nap *nap, struct pollfd fds[2], int64_t timeout_us)
+static int nap_take(struct nap *nap, struct pollfd fds[3], int64_t timeout_us)
 {
 	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
 	int n;
 
 	pthread_cleanup_push(nap_cancelled, nap);
-	n = libc_get()->ppoll(fds, 2, timeout_us < 0 ? NULL : &timeout, NULL);
+	n = libc_get()->ppoll(fds, 3, timeout_us < 0 ? NULL : &timeout, NULL);
 	n = n < 0 ? -errno : n;
 	pthread_cleanup_pop(0);
 	return n;
 }
 
-int wait_news(struct shim *shim, int64_t timeout_us, struct object *object)
+int wait_news_or(struct shim *shim, int fd, int64_t timeout_us, struct object *object)
 {
 	struct nap nap = {.shim = shim, .object = object};
-	struct pollfd fds[2];
+	struct pollfd fds[3];
 	int n = 1;
 
 	if (!waiter_begin(&nap.waiter)) {
@@ -173,6 +173,7 @@ int wait_news(struct shim *shim, int64_t timeout_us, struct object *object)
 	fds[0] = (struct pollfd){.fd = nap.waiter.bell, .events = POLLIN};
 	fds[1] = (struct pollfd){
 		.fd = shim->attached != NULL ? shim->attached->wake : -1, .events = POLLIN};
+	fds[2] = (struct pollfd){.fd = fd, .events = POLLIN};
 	if (news_arm(shim)) {
 		shim_unlock();
 		n = nap_take(&nap, fds, timeout_us);
@@ -188,4 +189,9 @@ int wait_news(struct shim *shim, int64_t timeout_us, struct object *object)
 		return ETIMEDOUT;
 	// What has a timeout does not go on (signal(7)).
 	return n == -EINTR && (timeout_us >= 0 || !calls_restart()) ? EINTR : 0;
+}
+
+int wait_news(struct shim *shim, int64_t timeout_us, struct object *object)
+{
+	return wait_news_or(shim, -1, timeout_us, object);
 }
