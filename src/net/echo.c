@@ -158,6 +158,8 @@ int net_way_find(const struct net *net, const struct net_address *remote, struct
 	// A link-local address is somebody else's on each link (RFC 4007).
 	if ((own == NULL && route == NULL) || net_address_is_link_local(remote))
 		return -EHOSTUNREACH;
+	if (!local_usable(net, own != NULL ? remote : &route->source))
+		return -EADDRNOTAVAIL;
 	mtu = own != NULL ? own->netif->mtu : route->netif->mtu;
 	*ret_way = (struct net_way){
 		.local = own != NULL ? *remote : route->source,

@@ -83,3 +83,13 @@ bool net_conflict_take(struct net *net, struct net_conflict *ret_conflict)
 	*ret_conflict = net->conflict;
 	return true;
 }
+
+bool local_usable(const struct net *net, const struct net_address *local)
+{
+	const struct net_local *own;
+
+	if (net_address_is_ipv4(local))
+		return local_find(net, NULL, net_address_to_ipv4(local)) != NULL;
+	own = local6_find(net, NULL, local);
+	return own != NULL && own->state == NET_LOCAL_ASSIGNED;
+}

@@ -35,6 +35,8 @@ struct net_local *local6_find_arrived(
 // link-local; NULL when there is none.
 const struct net_local *local6_towards(
 	const struct net *net, const struct net_if *netif, const struct net_address *remote);
+// Is it an address of ours that can be spoken from, not one that is still being probed for?
+bool local_usable(const struct net *net, const struct net_address *local);
 // NULL: that interface does not speak IPv6, or not over Ethernet.
 struct net_link6 *link6_find(const struct net *net, const struct net_if *netif);
 

@@ -148,6 +148,7 @@ struct net_way {
 	uint32_t echo_max; // octets of the longest ICMP message that can come back in fragments
 };
 // -EHOSTUNREACH: nowhere; so for link-local addresses, which need more than an address.
+// -EADDRNOTAVAIL: our address is being probed for.
 int net_way_find(const struct net *net, const struct net_address *remote, struct net_way *ret_way);
 
 // A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.

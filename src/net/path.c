@@ -24,16 +24,6 @@ static_assert(NET_HEADROOM >= sizeof(struct rte_ether_hdr) + sizeof(struct rte_v
 				      sizeof(struct rte_ipv6_fragment_ext),
 	"the headers must fit");
 
-static bool local_usable(const struct net *net, const struct net_address *local)
-{
-	const struct net_local *own;
-
-	if (net_address_is_ipv4(local))
-		return local_find(net, NULL, net_address_to_ipv4(local)) != NULL;
-	own = local6_find(net, NULL, local);
-	return own != NULL && own->state == NET_LOCAL_ASSIGNED;
-}
-
 int net_path_open(struct net *net, const struct net_address *local,
 	const struct net_address *remote, struct net_path *ret_path)
 {

@@ -19,6 +19,8 @@
 
 #define ICMP_HEADER 8
 #define RECORD_MAX  (sizeof(struct channel_datagram) + CHANNEL_DATAGRAM_MAX)
+// The daemon is asked again for a way that it did not have.
+#define ASK_AGAIN_US 1000000
 // Flags of sendmsg() that mean something here, or nothing anywhere.
 #define FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM)
 
@@ -217,18 +219,27 @@ static bool open_slot(struct shim *shim, struct echo *echo)
 
 // --- where to ------------------------------------------------------------------------------------
 
+static bool is_known(const struct shim *shim, const struct echo *echo,
+	const struct channel_endpoint *to, int64_t now_us)
+{
+	return shim->attached != NULL && echo->asked == shim->attached->number &&
+	       memcmp(&echo->remote, to, sizeof(*to)) == 0 &&
+	       (echo->ours || now_us - echo->asked_us < ASK_AGAIN_US);
+}
+
 static bool way_to(struct shim *shim, struct echo *echo, const struct channel_endpoint *to)
 {
-	if (echo->asked == 0 || shim->attached == NULL || echo->asked != shim->attached->number ||
-		memcmp(&echo->remote, to, sizeof(*to)) != 0) {
-		struct way way;
+	int64_t now_us = wait_now_us();
+	struct way way;
 
-		echo->ours = way_find(shim, to, &way);
-		echo->asked = shim->attached != NULL ? shim->attached->number : 0;
-		echo->remote = *to;
-		if (echo->ours)
-			echo->way = way;
-	}
+	if (is_known(shim, echo, to, now_us))
+		return echo->ours;
+	echo->ours = way_find(shim, to, &way);
+	echo->asked = shim->attached != NULL ? shim->attached->number : 0;
+	echo->asked_us = now_us;
+	echo->remote = *to;
+	if (echo->ours)
+		echo->way = way;
 	return echo->ours;
 }
 

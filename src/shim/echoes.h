@@ -52,7 +52,8 @@ struct echo {
 	uint8_t *record;		   // of the datagram that is being written
 	uint32_t record_at, record_length; // what of it found no room
 	// Where it sends to.
-	unsigned asked; // of which attachment: `remote`'s way
+	unsigned asked;	  // of which attachment: `remote`'s way
+	int64_t asked_us; // when; a way that there is stays
 	bool ours;
 	struct channel_endpoint remote;
 	struct way way;

@@ -70,6 +70,11 @@ def plain(text):
     return re.sub(pace, "", text, flags=re.MULTILINE).strip()
 
 
+def speaks(bed, family):
+    """An IPv6 address is probed for before it is used: a second after the daemon's start."""
+    assert eventually(lambda: ping(bed, "-c", "1", "-W", "1", CLIENT[family]).returncode == 0)
+
+
 def pings(bed):
     return bed.counters()["icmp_pings_total"]
 
@@ -79,6 +84,7 @@ def test_sizes_and_options_as_the_kernel_shows_them(module_bed, family, kind):
     bed = module_bed
     if bed.is_impaired:
         pytest.skip("echoes get lost")
+    speaks(bed, family)
     with kind_of_socket(bed, kind):
         # The driver of af_packet has the kernel put IPv4's fragments together, and cuts the whole.
         for options in (["-s", "0", "-A"], ["-s", "1400", "-D"], ["-t", "9", "-Q", "0x10"],
@@ -95,6 +101,7 @@ def test_sizes_and_options_as_the_kernel_shows_them(module_bed, family, kind):
 @pytest.mark.parametrize("family,kind", EACH)
 def test_a_flood(module_bed, family, kind):
     bed = module_bed
+    speaks(bed, family)
     with kind_of_socket(bed, kind):
         done = ping(bed, "-f", "-c", "1000", CLIENT[family], timeout=bed.seconds(60))
         assert done.returncode == 0
@@ -107,6 +114,7 @@ def test_nobody_there(module_bed, family, kind):
     bed = module_bed
     if bed.is_impaired:
         pytest.skip("errors get lost")
+    speaks(bed, family)
     with kind_of_socket(bed, kind):
         ours, kernels = beside(bed, ["-c", "3", "-i", "0.2"], NOBODY[family], NOBODY[family])
     assert ours.returncode == kernels.returncode == 1
@@ -126,6 +134,7 @@ def test_what_does_not_fit_is_refused(module_bed):
 
 def test_the_daemon_answers_for_itself(module_bed):
     for family in DAEMON:
+        speaks(module_bed, family)
         done = ping(module_bed, "-c", "3", "-i", "0.01", DAEMON[family])
         assert done.returncode == 0 and "3 received" in done.stdout, done.stdout + done.stderr
 
@@ -157,6 +166,7 @@ def test_ttl_and_identifier_on_the_wire(module_bed):
 
 def test_two_at_the_same_time(module_bed):
     bed = module_bed
+    speaks(bed, 6)
     both = [bed.popen(*command(bed, "-c", "50", "-i", "0.02", CLIENT[family]), host="broker")
             for family in (4, 4, 6)]
     for process in both:
