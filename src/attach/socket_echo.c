@@ -303,7 +303,8 @@ static int give(
 	struct tcp_span spans[SPANS] = {{(const uint8_t *)head, sizeof(*head)}};
 	unsigned count = 1;
 
-	if (echo->out.length + sizeof(*head) + head->length > OUT_MAX || m->nb_segs >= SPANS)
+	if (echo->out.length + sizeof(*head) + head->length > OUT_MAX ||
+		head->length - head->header > CHANNEL_DATAGRAM_MAX || m->nb_segs >= SPANS)
 		return -ENOBUFS;
 	for (const struct rte_mbuf *part = m; part != NULL; part = part->next) {
 		spans[count++] =

@@ -19,6 +19,7 @@
 
 #define ICMP_HEADER 8
 #define RECORD_MAX  (sizeof(struct channel_datagram) + CHANNEL_DATAGRAM_MAX)
+#define CAME_MAX    (CHANNEL_DATAGRAM_MAX + 60) // with an IPv4 header
 // The daemon is asked again for a way that it did not have.
 #define ASK_AGAIN_US 1000000
 // Flags of sendmsg() that mean something here, or nothing anywhere.
@@ -74,6 +75,7 @@ void echo_destroy(struct echo *echo)
 	while (!list_empty(&echo->errors))
 		echo_packet_drop(echo, &echo->errors);
 	free(echo->record);
+	free(echo->came);
 	free(echo);
 }
 
@@ -99,7 +101,6 @@ bool echo_opened(struct shim *shim, uint32_t slot, const struct lane_slot *state
 			continue;
 		echo->open = true;
 		echo->slot = slot;
-		echo->generation = state->generation;
 		echo->record_at = echo->record_length = 0;
 		return true;
 	}
@@ -129,7 +130,6 @@ static void peek(const struct echo *echo, uint32_t skip, void *to, uint32_t leng
 // Takes one datagram out of the lane. False: there is none that is whole.
 static bool take_one(struct echo *echo)
 {
-	uint8_t data[CHANNEL_DATAGRAM_MAX + 64];
 	struct channel_datagram head;
 	struct lane_slot slot;
 
@@ -137,17 +137,17 @@ static bool take_one(struct echo *echo)
 	if (slot.came < sizeof(head))
 		return false;
 	peek(echo, 0, &head, sizeof(head));
-	if (head.length > sizeof(data)) { // no daemon writes that
+	if (head.length > CAME_MAX) { // no daemon writes that
 		echo->open = false;
 		return false;
 	}
 	if (slot.came < sizeof(head) + head.length)
 		return false;
-	peek(echo, sizeof(head), data, head.length);
+	peek(echo, sizeof(head), echo->came, head.length);
 	lane_post(lane_of(echo), &(struct lane_item){.what = LANE_POST_TAKEN,
 					 .slot = echo->slot,
 					 .octets = (uint32_t)sizeof(head) + head.length});
-	echo_packet_arrived(echo, &head, data);
+	echo_packet_arrived(echo, &head, echo->came);
 	return true;
 }
 
@@ -207,7 +207,9 @@ static bool open_slot(struct shim *shim, struct echo *echo)
 		return false;
 	if (echo->record == NULL)
 		echo->record = malloc(RECORD_MAX);
-	if (echo->record == NULL)
+	if (echo->came == NULL)
+		echo->came = malloc(CAME_MAX);
+	if (echo->record == NULL || echo->came == NULL)
 		return false;
 	identify(echo);
 	// Its daemon may go at any time.

@@ -48,8 +48,9 @@ struct echo {
 	// The slot.
 	uint32_t number;
 	bool open;
-	uint32_t slot, generation;
+	uint32_t slot;
 	uint8_t *record;		   // of the datagram that is being written
+	uint8_t *came;			   // room for one that comes: stacks may be small
 	uint32_t record_at, record_length; // what of it found no room
 	// Where it sends to.
 	unsigned asked;	  // of which attachment: `remote`'s way
