@@ -23,6 +23,10 @@
 #include "tcp/tcp.h"
 
 #define CONFIG_ENDPOINTS_MAX 15
+#define CONFIG_DOORS_MAX     8
+// Octets of a secret that is shared with processes.
+#define CONFIG_SECRET_MIN 16
+#define CONFIG_SECRET_MAX 64
 
 struct payload_pool_config;
 
@@ -80,10 +84,30 @@ struct config_memory { // all per worker
 	uint32_t send_pieces;	// entries in all send queues together
 };
 
+struct config_network {
+	struct net_address address;
+	uint8_t prefix;
+};
+
+// Where processes attach over a stream socket.
+struct config_door {
+	const char *address; // as in the file
+	const char *path;    // of a unix socket; NULL: TCP
+	struct net_endpoint tcp;
+	uint32_t group;		      // of a unix socket; UINT32_MAX: the daemon's own
+	struct config_network *allow; // who may; none: everybody
+	unsigned allow_count;
+	uint8_t *secret; // that who comes must know; NULL: none
+	uint32_t secret_length;
+};
+
 struct config_socket {	  // socket mode
 	const char *path; // where processes attach; absolute
 	uint32_t group;	  // that may; UINT32_MAX: the daemon's own
 	uint64_t memory;  // bytes for what is under way between the workers and one process
+	struct config_door *doors; // beside it
+	unsigned doors_count;	   // CONFIG_DOORS_MAX at most
+	uint64_t silence_us;	   // who says nothing there for so long is gone
 };
 
 struct config_keep_alive {

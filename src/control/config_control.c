@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Resolver of `control`: the control socket, and the endpoints beside it; and of `socket`. What can
-// be reached from another machine is open to nobody without a certificate.
+// Resolver of `control`: the control socket, and the endpoints beside it. What can be reached from
+// another machine is open to nobody without a certificate.
 
 #include "control/config_resolve.h"
 
@@ -18,7 +18,7 @@
 #define UNIX_PREFIX   "unix:"
 #define SOCKET_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-static void check_socket(struct config_document *document, const char *path, const char *socket)
+void config_check_socket(struct config_document *document, const char *path, const char *socket)
 {
 	if (socket[0] != '/' || strlen(socket) > SOCKET_LENGTH)
 		config_document_error(document, path,
@@ -26,7 +26,7 @@ static void check_socket(struct config_document *document, const char *path, con
 			socket, SOCKET_LENGTH);
 }
 
-static bool is_loopback(const struct net_address *address)
+bool config_is_loopback(const struct net_address *address)
 {
 	struct net_address loopback;
 	uint8_t prefix;
@@ -40,8 +40,7 @@ static bool is_loopback(const struct net_address *address)
 
 // --- addresses -----------------------------------------------------------------------------------
 
-// UINT32_MAX: none is named.
-static uint32_t group_of(struct config_document *document, const char *path, const char *name)
+uint32_t config_group_of(struct config_document *document, const char *path, const char *name)
 {
 	const struct group *group;
 	uint32_t number;
@@ -65,20 +64,18 @@ static void resolve_group(struct config_document *document, const char *path, co
 	if (name && !endpoint->path)
 		config_document_error(document, path, "only a unix socket has a group");
 	else
-		endpoint->group = group_of(document, path, name);
+		endpoint->group = config_group_of(document, path, name);
 }
 
-// True when the address makes sense.
-static bool resolve_address(struct config_document *document, const char *path, const char *text,
-	struct config_endpoint *endpoint)
+bool config_resolve_place(struct config_document *document, const char *path, const char *text,
+	const char **ret_path, struct net_endpoint *ret_tcp)
 {
-	endpoint->address = text;
 	if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
-		endpoint->path = text + strlen(UNIX_PREFIX);
-		check_socket(document, path, endpoint->path);
+		*ret_path = text + strlen(UNIX_PREFIX);
+		config_check_socket(document, path, *ret_path);
 		return true;
 	}
-	if (net_endpoint_parse(text, &endpoint->tcp) == 0 && endpoint->tcp.port)
+	if (net_endpoint_parse(text, ret_tcp) == 0 && ret_tcp->port)
 		return true;
 	config_document_error(document, path,
 		"'%s' cannot be used; valid choices: an address of this machine and a TCP port, "
@@ -90,7 +87,7 @@ static bool resolve_address(struct config_document *document, const char *path, 
 static void check_open(struct config_document *document, const char *path,
 	const struct config_endpoint *endpoint, const struct raw_tls *tls)
 {
-	if (endpoint->path || is_loopback(&endpoint->tcp.address) || (tls && tls->client_ca))
+	if (endpoint->path || config_is_loopback(&endpoint->tcp.address) || (tls && tls->client_ca))
 		return;
 	config_document_error(document, path,
 		"whoever reaches %s could use it; valid choices: a loopback address, a unix "
@@ -120,8 +117,9 @@ static int resolve_endpoint(struct config_document *document, const struct raw_e
 	bool usable;
 	int err = 0;
 
-	usable = resolve_address(document, config_path(path, "control.listen[%u].address", i),
-		raw->address, endpoint);
+	endpoint->address = raw->address;
+	usable = config_resolve_place(document, config_path(path, "control.listen[%u].address", i),
+		raw->address, &endpoint->path, &endpoint->tcp);
 	check_alone(document, path, config, endpoint);
 	resolve_group(
 		document, config_path(path, "control.listen[%u].group", i), raw->group, endpoint);
@@ -161,7 +159,7 @@ int config_resolve_control(
 	int err = 0;
 
 	config->control_socket = raw->socket ? raw->socket : CONFIG_SOCKET_DEFAULT;
-	check_socket(document, "control.socket", config->control_socket);
+	config_check_socket(document, "control.socket", config->control_socket);
 	config->endpoints = calloc(raw->listen_count + 1, sizeof(*config->endpoints));
 	if (!config->endpoints)
 		return -ENOMEM;
@@ -176,17 +174,4 @@ int config_resolve_control(
 	}
 	resolve_hooks(config);
 	return err;
-}
-
-void config_resolve_socket(
-	struct config_document *document, const struct raw_socket *raw, struct config *config)
-{
-	config->socket.path = raw->path ? raw->path : CONFIG_CHANNEL_DEFAULT;
-	check_socket(document, "socket.path", config->socket.path);
-	config->socket.group = group_of(document, "socket.group", raw->group);
-	config_resolve_numbers(document, CONFIG_SECTION_SOCKET, "socket", raw, &config->socket);
-	if (config->mode != CONFIG_MODE_SOCKET && (raw->path || raw->group || raw->memory))
-		config_document_error(document, "socket",
-			"with 'mode: %s' no process attaches; valid choices: none",
-			config_mode_name(config->mode));
 }

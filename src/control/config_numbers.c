@@ -96,6 +96,7 @@ static const struct config_number memory_numbers[] = {
 
 static const struct config_number socket_numbers[] = {
 	NUMBER(raw_socket, memory, config_socket, memory, SIZE, 1 * MIB, 64 * MIB, 64 * GIB),
+	NUMBER(raw_socket, silence, config_socket, silence_us, DURATION, 1 * S, 30 * S, 60 * MIN),
 };
 
 #define TCP(member, field, kind, ...) NUMBER(raw_tcp, member, tcp_config, field, kind, __VA_ARGS__)

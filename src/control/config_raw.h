@@ -99,8 +99,16 @@ struct raw_tcp {
 	struct raw_keep_alive keep_alive;
 };
 
+struct raw_door {
+	char *address, *group, *secret_file;
+	char **allow;
+	unsigned allow_count;
+};
+
 struct raw_socket {
-	char *path, *group, *memory;
+	char *path, *group, *memory, *silence;
+	struct raw_door *listen;
+	unsigned listen_count;
 };
 
 struct raw_tls {

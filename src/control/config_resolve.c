@@ -219,7 +219,8 @@ int config_resolve(
 		err = config_resolve_brokers(document, raw, ret_config);
 	if (!err)
 		err = config_resolve_control(document, &raw->control, ret_config);
-	config_resolve_socket(document, &raw->socket, ret_config);
+	if (!err)
+		err = config_resolve_socket(document, &raw->socket, ret_config);
 	if (!err && config_document_errors(document))
 		err = -EINVAL;
 	return err;
@@ -235,6 +236,7 @@ void config_unresolve(struct config *config)
 		free((void *)config->brokers[i].sources);
 	for (unsigned i = 0; i < config->endpoints_count; i++)
 		config_tls_destroy(config->endpoints[i].tls);
+	config_unresolve_socket(&config->socket);
 	free(config->endpoints);
 	free(config->ports);
 	free(config->routes);

@@ -42,9 +42,18 @@ int config_resolve_brokers(
 // control.listen. -ENOMEM or 0.
 int config_resolve_control(
 	struct config_document *document, const struct raw_control *raw, struct config *config);
-// socket.
-void config_resolve_socket(
+// socket. -ENOMEM or 0.
+int config_resolve_socket(
 	struct config_document *document, const struct raw_socket *raw, struct config *config);
+void config_unresolve_socket(struct config_socket *socket);
+// A unix socket's path; one error line when it cannot be one.
+void config_check_socket(struct config_document *document, const char *path, const char *socket);
+// UINT32_MAX: none is named.
+uint32_t config_group_of(struct config_document *document, const char *path, const char *name);
+bool config_is_loopback(const struct net_address *address);
+// An address and a port, or "unix:" and *ret_path. False after one error line.
+bool config_resolve_place(struct config_document *document, const char *path, const char *text,
+	const char **ret_path, struct net_endpoint *ret_tcp);
 // Reads and checks the files of a `tls` section, which stands at `path`. -ENOMEM or 0.
 int config_tls_create(struct config_document *document, const char *path, const struct raw_tls *raw,
 	struct config_tls **ret_tls);

@@ -270,10 +270,23 @@ static const cyaml_schema_field_t control_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t door_fields[] = {
+	TEXT(struct raw_door, address),
+	OPTIONAL_TEXT(struct raw_door, group),
+	OPTIONAL_TEXT(struct raw_door, secret_file),
+	LIST(struct raw_door, allow, OPTIONAL, &text_entry, 0),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t door_entry = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_door, door_fields),
+};
+
 static const cyaml_schema_field_t socket_fields[] = {
 	OPTIONAL_TEXT(struct raw_socket, path),
 	OPTIONAL_TEXT(struct raw_socket, group),
 	OPTIONAL_TEXT(struct raw_socket, memory),
+	OPTIONAL_TEXT(struct raw_socket, silence),
+	LIST(struct raw_socket, listen, OPTIONAL, &door_entry, 0),
 	CYAML_FIELD_END,
 };
 

@@ -583,6 +583,75 @@ static const struct mistake mistakes[] = {
 		"path of at most 107 bytes\n"},
 };
 
+#define SOCKET_MODE                                                   \
+	"mode: socket\n"                                              \
+	"ports: [{name: a, device: x, addresses: [198.18.0.1/16]}]\n" \
+	"brokers: [{name: m, listen: 198.18.0.1:1883}]\n"
+
+// %s: a file that holds a secret.
+static const struct {
+	const char *socket, *says;
+} doors[] = {
+	{"{listen: [{address: unix:/run/lanes.sock}], silence: 5s}", ""},
+	{"{listen: [{address: 127.0.0.1:1890, secret_file: %s}]}", ""},
+	{"{listen: [{address: 192.0.2.1:1890, secret_file: %s, allow: [192.0.2.2, "
+	 "2001:db8::/64]}]}",
+		""},
+	{"{listen: [{address: 127.0.0.1:1890}]}",
+		"socket.listen[0].address: whoever reaches 127.0.0.1:1890 could take the "
+		"broker's place; valid choices: a unix socket, or secret_file\n"},
+	{"{listen: [{address: 192.0.2.1:1890, secret_file: %s}]}",
+		"socket.listen[0].address: 192.0.2.1:1890 can be reached from other "
+		"machines; valid choices: a loopback address, a unix socket, or allow\n"},
+	{"{listen: [{address: 'unix:/run/a.sock', allow: [192.0.2.1]}]}",
+		"socket.listen[0].allow: a unix socket needs none: its mode says who may use "
+		"it\n"},
+	{"{listen: [{address: 'unix:/run/offramp/channel.sock'}]}",
+		"socket.listen[0].address: unix:/run/offramp/channel.sock is used already\n"},
+	{"{listen: [{address: '127.0.0.1:9', secret_file: /etc/hostname}]}",
+		"socket.listen[0].secret_file: /etc/hostname is open to everybody; chmod 640 "
+		"it\n"},
+	{"{listen: [{address: '127.0.0.1:9', secret_file: %s, allow: [x]}]}",
+		"socket.listen[0].allow[0]: 'x' cannot be used; valid choices: an address, or a "
+		"prefix such as 192.168.100.0/30\n"},
+	{"{silence: 100ms}", "socket.silence: 100ms is out of range; valid choices: 1s to 1h\n"},
+};
+
+static void a_door_is_open_to_those_who_are_named(void **state)
+{
+	char name[] = "/tmp/offramp-secret-XXXXXX";
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_int_equal(write(fd, "0123456789abcdef\n", 17), 17);
+	close(fd);
+	for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
+		struct config *config;
+		char *text, *socket, *errors;
+		int rc;
+
+		assert_true(asprintf(&socket, doors[i].socket, name) > 0);
+		assert_true(asprintf(&text, SOCKET_MODE "socket: %s\n", socket) > 0);
+		rc = load(text, &config, &errors);
+		assert_int_equal(rc, *doors[i].says ? -EINVAL : 0);
+		if (!strstr(errors, doors[i].says))
+			fail_msg("%s", errors);
+		if (rc == 0) {
+			const struct config_door *door = &config->socket.doors[0];
+
+			assert_int_equal(config->socket.doors_count, 1);
+			assert_int_equal(config->socket.silence_us, i == 0 ? 5000000 : 30000000);
+			assert_int_equal(door->secret_length, i == 0 ? 0 : 16);
+			assert_int_equal(door->allow_count, i == 2 ? 2 : 0);
+			config_free(config);
+		}
+		free(errors);
+		free(socket);
+		free(text);
+	}
+	unlink(name);
+}
+
 static void a_mistake_is_told_with_its_place(void **state)
 {
 	struct config *config;
@@ -744,6 +813,7 @@ int test_config(const char *root)
 		cmocka_unit_test(what_a_bump_in_the_wire_is_told_must_fit),
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),
+		cmocka_unit_test(a_door_is_open_to_those_who_are_named),
 		cmocka_unit_test(all_mistakes_are_told_at_once_within_bounds),
 		cmocka_unit_test(impairment_is_for_test_builds),
 		cmocka_unit_test(what_cannot_be_read_is_told),
