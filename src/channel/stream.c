@@ -7,8 +7,11 @@
 #include "channel/stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "channel/layout.h"
@@ -274,6 +277,7 @@ int stream_lane_create(const struct stream_lane_config *config, struct lane **re
 {
 	struct stream_lane *lane;
 	struct layout layout;
+	const int on = 1;
 
 	if (!layout_of(config->slots, config->chunks, &layout) ||
 		config->silence_us < (uint64_t)STREAM_SILENCE_MIN_MS * 1000)
@@ -286,6 +290,8 @@ int stream_lane_create(const struct stream_lane_config *config, struct lane **re
 	lane->credits = config->chunks;
 	lane->telling = lane->starved = (struct stream_list){STREAM_NOWHERE, STREAM_NOWHERE};
 	lane->heard_us = lane->said_us = lane->polled_us = config->now_us();
+	// What is flushed goes at once. Of a unix socket, where that is so, it is refused.
+	setsockopt(config->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	*ret_lane = &lane->lane;
 	return 0;
 }

@@ -8,22 +8,17 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "attach/sockets.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/config.h"
-#include "control/socket.h"
+#include "daemon/entrance.h"
 #include "daemon/visitor.h"
 
 // A visitor that says nothing is shown out.
@@ -31,51 +26,37 @@
 // Lanes are looked at so often for somebody who has broken one.
 #define LOOK_MS 200
 
+struct entrance {
+	int fd;
+	const struct config_door *door; // NULL: shared memory
+};
+
 struct door {
 	const struct config *config;
 	struct visitors *visitors;
-	int listener, stop;
+	struct entrance entrances[1 + CONFIG_DOORS_MAX];
+	unsigned entrances_count;
+	int stop;
 	pthread_t thread;
 	bool running;
 };
 
-static int listen_at(const struct config *config)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t before;
-	int rc;
-
-	if (fd < 0)
-		return -errno;
-	strncpy(address.sun_path, config->socket.path, sizeof(address.sun_path) - 1);
-	before = umask(0117);
-	rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-	umask(before);
-	if (rc == 0 && config->socket.group != UINT32_MAX)
-		rc = chown(config->socket.path, (uid_t)-1, config->socket.group);
-	if (rc == 0)
-		rc = listen(fd, 64);
-	if (rc < 0) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
-	return fd;
-}
-
 // --- the thread ----------------------------------------------------------------------------------
 
-static void let_in(struct door *door)
+static void let_in(struct door *door, const struct entrance *entrance)
 {
-	int fd = accept4(door->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = entrance_accept(entrance->fd, entrance->door);
 
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE)
-			log_warning("socket", "a process cannot attach: %s", strerror(errno));
+		if (fd == -EMFILE || fd == -ENFILE)
+			log_warning("socket", "a process cannot attach: %s", strerror(-fd));
+		else if (fd == -EACCES)
+			log_warning("socket", "somebody at %s is not in its list",
+				entrance->door->address);
 		return;
 	}
-	if (visitors_add(door->visitors, fd, clock_now_us() + HELLO_MS * US_IN_MS) < 0) {
+	if (visitors_add(door->visitors, fd, entrance->door, clock_now_us() + HELLO_MS * US_IN_MS) <
+		0) {
 		log_warning("socket", "a process cannot attach: %u are here already", VISITORS_MAX);
 		close(fd);
 	}
@@ -84,55 +65,102 @@ static void let_in(struct door *door)
 static void *watch(void *ctx)
 {
 	struct door *door = ctx;
-	struct pollfd fds[2 + 2 * VISITORS_MAX];
+	struct pollfd fds[1 + 1 + CONFIG_DOORS_MAX + 2 * VISITORS_MAX];
 
 	for (;;) {
-		unsigned count = 2;
+		unsigned count = 1;
 
 		fds[0] = (struct pollfd){.fd = door->stop, .events = POLLIN};
-		fds[1] = (struct pollfd){.fd = door->listener, .events = POLLIN};
-		count += visitors_poll(door->visitors, fds + 2);
+		for (unsigned i = 0; i < door->entrances_count; i++)
+			fds[count++] =
+				(struct pollfd){.fd = door->entrances[i].fd, .events = POLLIN};
+		count += visitors_poll(door->visitors, fds + count);
 		if (poll(fds, count, LOOK_MS) < 0 && errno != EINTR)
 			log_error("socket", "poll: %s", strerror(errno));
 		if (fds[0].revents != 0)
 			return NULL;
-		visitors_look(door->visitors, fds + 2, clock_now_us());
-		if (fds[1].revents != 0)
-			let_in(door);
+		visitors_look(door->visitors, fds + 1 + door->entrances_count, clock_now_us());
+		for (unsigned i = 0; i < door->entrances_count; i++)
+			if (fds[1 + i].revents != 0)
+				let_in(door, &door->entrances[i]);
 	}
 }
 
 // --- opening and closing -------------------------------------------------------------------------
 
+static const char *name_of(const struct door *door, unsigned i)
+{
+	const struct config_socket *socket = &door->config->socket;
+
+	return i == 0 ? socket->path : socket->doors[i - 1].address;
+}
+
+static const char *path_of(const struct door *door, unsigned i)
+{
+	const struct config_socket *socket = &door->config->socket;
+
+	return i == 0 ? socket->path : socket->doors[i - 1].path;
+}
+
+static int open_entrance(struct door *door, unsigned i)
+{
+	const struct config_socket *socket = &door->config->socket;
+	struct entrance *entrance = &door->entrances[i];
+	int rc;
+
+	entrance->door = i == 0 ? NULL : &socket->doors[i - 1];
+	rc = i == 0 ? entrance_open_unix(socket->path, SOCK_SEQPACKET, socket->group)
+		    : entrance_open(entrance->door);
+	if (rc < 0) {
+		log_error("socket", "%s: %s", name_of(door, i), strerror(-rc));
+		return rc;
+	}
+	entrance->fd = rc;
+	door->entrances_count = i + 1;
+	return 0;
+}
+
+static int open_entrances(struct door *door)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < 1 + door->config->socket.doors_count; i++)
+		rc = open_entrance(door, i);
+	return rc;
+}
+
+static int start(struct door *door)
+{
+	int rc;
+
+	door->stop = eventfd(0, EFD_CLOEXEC);
+	rc = door->stop < 0 ? -errno : -pthread_create(&door->thread, NULL, watch, door);
+	if (rc < 0)
+		log_error("socket", "%s", strerror(-rc));
+	return rc;
+}
+
 int door_open(const struct config *config, struct worker *const *workers, struct door **ret_door)
 {
 	struct door *door = calloc(1, sizeof(*door));
-	int rc = -ENOMEM;
+	int rc;
 
 	if (door == NULL)
 		return -ENOMEM;
 	door->config = config;
-	door->listener = door->stop = -1;
+	door->stop = -1;
 	rc = visitors_create(config, workers, &door->visitors);
 	if (rc == 0)
-		rc = socket_prepare(config->socket.path);
-	if (rc == 0) {
-		rc = door->listener = listen_at(config);
-		rc = rc < 0 ? rc : 0;
-	}
-	if (rc == 0) {
-		door->stop = eventfd(0, EFD_CLOEXEC);
-		rc = door->stop < 0 ? -errno : 0;
-	}
+		rc = open_entrances(door);
 	if (rc == 0)
-		rc = -pthread_create(&door->thread, NULL, watch, door);
+		rc = start(door);
 	if (rc < 0) {
-		log_error("socket", "%s: %s", config->socket.path, strerror(-rc));
 		door_close(door);
 		return rc;
 	}
 	door->running = true;
-	log_info("socket", "processes attach at %s", config->socket.path);
+	for (unsigned i = 0; i < door->entrances_count; i++)
+		log_info("socket", "processes attach at %s", name_of(door, i));
 	*ret_door = door;
 	return 0;
 }
@@ -147,11 +175,13 @@ void door_close(struct door *door)
 		if (write(door->stop, &one, sizeof(one)) < 0)
 			log_error("socket", "write: %s", strerror(errno));
 		pthread_join(door->thread, NULL);
-		unlink(door->config->socket.path);
 	}
 	visitors_destroy(door->visitors);
-	if (door->listener >= 0)
-		close(door->listener);
+	for (unsigned i = 0; i < door->entrances_count; i++) {
+		close(door->entrances[i].fd);
+		if (path_of(door, i) != NULL)
+			unlink(path_of(door, i));
+	}
 	if (door->stop >= 0)
 		close(door->stop);
 	free(door);

@@ -12,6 +12,7 @@
 #define VISITORS_MAX 256u
 
 struct config;
+struct config_door;
 struct visitors;
 struct worker;
 
@@ -20,8 +21,10 @@ int visitors_create(
 // What was given is taken back; workers run no more, or are told. Accepts NULL.
 void visitors_destroy(struct visitors *visitors);
 
-// Takes the socket. -ENOSPC.
-int visitors_add(struct visitors *visitors, int fd, uint64_t hello_until_us);
+// Takes the socket of who has come to a stream socket, or (NULL) to the other. It has said what it
+// wants by then. -ENOSPC.
+int visitors_add(
+	struct visitors *visitors, int fd, const struct config_door *door, uint64_t until_us);
 // What to wait for; room for two a visitor. Returns how many.
 unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds);
 // What has come of it, from the same places.
