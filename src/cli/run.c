@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Sets two variables and becomes the program: LD_PRELOAD, to which the shim is added, and
-// OFFRAMP_CHANNEL, where it finds the daemon.
+// Sets variables and becomes the program: LD_PRELOAD, to which the shim is added, OFFRAMP_CHANNEL,
+// where it finds the daemon, and OFFRAMP_CHANNEL_SECRET_FILE, where that asks for a secret.
 
 #include "cli/run.h"
 
 #include <argp.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -24,19 +25,52 @@
 struct run {
 	const char *config;
 	const char *channel;
+	const char *secret_file;
 	char **command;
 };
 
-enum { OPTION_CHANNEL = 256 };
+enum { OPTION_CHANNEL = 256, OPTION_SECRET_FILE };
 
 static const struct argp_option options[] = {
 	{"config", 'c', "FILE", 0, "the daemon's configuration: socket.path is taken from it", 0},
-	{"channel", OPTION_CHANNEL, "PATH", 0,
-		"where the daemon lets processes attach (default: $OFFRAMP_CHANNEL, or " CHANNEL_DEFAULT
-		")",
+	{"channel", OPTION_CHANNEL, "WHERE", 0,
+		"where the daemon lets processes attach: socket.path, or an address of "
+		"socket.listen (default: $OFFRAMP_CHANNEL, or " CHANNEL_DEFAULT ")",
 		0},
+	{"secret-file", OPTION_SECRET_FILE, "FILE", 0,
+		"what the daemon asks for there (default: $OFFRAMP_CHANNEL_SECRET_FILE)", 0},
 	{0},
 };
+
+static bool is_address(const char *text, size_t length)
+{
+	char address[INET6_ADDRSTRLEN + 2];
+	uint8_t bytes[16];
+
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	if (length < 2 || address[0] != '[' || address[length - 1] != ']')
+		return inet_pton(AF_INET, address, bytes) == 1;
+	address[length - 1] = '\0';
+	return inet_pton(AF_INET6, address + 1, bytes) == 1;
+}
+
+// As the shim reads it.
+static bool is_channel(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	unsigned long port;
+	char *end;
+
+	if (text[0] == '/' || strncmp(text, "unix:/", 6) == 0)
+		return true;
+	if (colon == NULL || !is_address(text, (size_t)(colon - text)))
+		return false;
+	port = strtoul(colon + 1, &end, 10);
+	return colon[1] != '\0' && *end == '\0' && port >= 1 && port <= 65535;
+}
 
 static error_t option(int key, char *arg, struct argp_state *state)
 {
@@ -47,7 +81,18 @@ static error_t option(int key, char *arg, struct argp_state *state)
 		run->config = arg;
 		return 0;
 	case OPTION_CHANNEL:
+		if (!is_channel(arg))
+			argp_error(state,
+				"'%s' cannot be used; valid choices: an absolute path, unix: and "
+				"one, or an address and a TCP port such as 192.0.2.1:1890 or "
+				"[2001:db8::1]:1890",
+				arg);
 		run->channel = arg;
+		return 0;
+	case OPTION_SECRET_FILE:
+		if (access(arg, R_OK) < 0)
+			argp_error(state, "%s: %s", arg, strerror(errno));
+		run->secret_file = arg;
 		return 0;
 	case ARGP_KEY_ARG: // what follows is the program's
 		run->command = &state->argv[state->next - 1];
@@ -171,6 +216,8 @@ int run_main(int argc, char **argv)
 		return EXIT_NOT_RUN;
 	}
 	if ((run.channel != NULL && setenv("OFFRAMP_CHANNEL", run.channel, 1) < 0) ||
+		(run.secret_file != NULL &&
+			setenv("OFFRAMP_CHANNEL_SECRET_FILE", run.secret_file, 1) < 0) ||
 		!preload(shim)) {
 		fprintf(stderr, "offramp: %s\n", strerror(errno));
 		return EXIT_NOT_RUN;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Hello and welcome at the daemon's door, and the thread that watches over it: when the daemon dies
-// the socket hangs up, listeners fall to the kernel, and it is tried again until it is back.
+// What the daemon's door has given, and the thread that watches over it: when the daemon dies the
+// socket hangs up, listeners fall to the kernel, and it is tried again until it is back. Lanes over
+// streams it sees to when nobody else does: the daemon would think this process dead.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,83 +13,18 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "channel/shared.h"
+#include "channel/stream.h"
+#include "shim/door.h"
 #include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 
-#define WELCOME_MS 3000
-#define RETRY_MS   200
-
-// --- hello and welcome ---------------------------------------------------------------------------
-
-static int door_connect(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = libc_get()->socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -1;
-	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-	if (libc_get()->connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	libc_get()->close(fd);
-	return -1;
-}
-
-static bool hello(int fd)
-{
-	struct channel_message message = {
-		.kind = CHANNEL_HELLO,
-		.hello = {.version = CHANNEL_VERSION, .pid = (uint32_t)getpid()},
-	};
-	uint8_t bytes[CHANNEL_MESSAGE_MAX];
-	size_t length;
-
-	// What the program calls itself may be a whole command line by now.
-	prctl(PR_GET_NAME, message.hello.name);
-	length = channel_message_encode(&message, bytes);
-	return libc_get()->send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
-}
-
-static bool welcome(int fd, struct channel_message *ret_message, int fds[2])
-{
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-	} control;
-	uint8_t bytes[CHANNEL_MESSAGE_MAX];
-	struct iovec iov = {bytes, sizeof(bytes)};
-	struct msghdr header = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
-	struct timespec timeout = {WELCOME_MS / 1000, 0};
-	struct cmsghdr *cmsg;
-	ssize_t length;
-
-	if (libc_get()->ppoll(&ready, 1, &timeout, NULL) <= 0)
-		return false;
-	length = libc_get()->recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
-	cmsg = length > 0 ? CMSG_FIRSTHDR(&header) : NULL;
-	if (cmsg == NULL || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
-		cmsg->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-		return false;
-	memcpy(fds, CMSG_DATA(cmsg), 2 * sizeof(int));
-	return channel_message_decode(bytes, (size_t)length, ret_message) == 0 &&
-	       ret_message->kind == CHANNEL_WELCOME &&
-	       ret_message->welcome.version == CHANNEL_VERSION;
-}
+#define RETRY_MS 200
 
 // --- what was given ------------------------------------------------------------------------------
 
@@ -110,73 +46,154 @@ static void attachment_free(struct attachment *attached)
 	free(attached);
 }
 
-static bool take_lanes(struct attachment *attached)
+static bool take_memory(struct attachment *attached, const struct door_gifts *gifts)
 {
-	attached->lanes = calloc(attached->lanes_count, sizeof(*attached->lanes));
-	attached->streams = calloc(attached->lanes_count, sizeof(*attached->streams));
-	for (unsigned i = 0;
-		attached->lanes != NULL && attached->streams != NULL && i < attached->lanes_count;
-		i++) {
-		uint8_t *memory = (uint8_t *)attached->memory + i * attached->lane_bytes;
-
-		if (shared_attach(memory, attached->lane_bytes, &attached->lanes[i]) < 0)
-			return false;
-		attached->streams[i] = calloc(attached->lanes[i]->slots, sizeof(struct stream *));
-		if (attached->streams[i] == NULL)
-			return false;
-	}
-	return attached->lanes != NULL && attached->streams != NULL;
+	attached->lane_bytes = gifts->welcome.welcome.lane_bytes;
+	attached->bytes = attached->lane_bytes * attached->lanes_count;
+	attached->wake = gifts->wake;
+	attached->memory =
+		mmap(NULL, attached->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, gifts->memory, 0);
+	if (attached->memory == MAP_FAILED)
+		attached->memory = NULL;
+	libc_get()->close(gifts->memory);
+	return attached->memory != NULL;
 }
 
-// Takes the descriptors.
-static struct attachment *accept_gifts(int fd, const struct channel_message *message, int fds[2])
+static uint64_t now_us(void)
 {
+	return (uint64_t)wait_now_us();
+}
+
+static void has_unsaid(void *ctx)
+{
+	((struct attachment *)ctx)->unsaid = true;
+}
+
+// The lane's connection is watched by what stands for the wake descriptor.
+static int take_connection(struct attachment *attached, const struct door_gifts *gifts, unsigned i)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	const struct stream_lane_config config = {
+		.fd = gifts->connections[i],
+		.side = CHANNEL_PROCESS,
+		.slots = gifts->welcome.welcome.slots,
+		.chunks = gifts->welcome.welcome.chunks,
+		.silence_us = gifts->welcome.welcome.silence_ms * 1000ull,
+		.now_us = now_us,
+		.wake = has_unsaid,
+		.ctx = attached,
+	};
+
+	if (libc_get()->epoll_ctl(attached->wake, EPOLL_CTL_ADD, config.fd, &event) < 0)
+		return -errno;
+	return stream_lane_create(&config, &attached->lanes[i]);
+}
+
+static int take_lane(struct attachment *attached, const struct door_gifts *gifts, unsigned i)
+{
+	int rc = gifts->connections != NULL
+			 ? take_connection(attached, gifts, i)
+			 : shared_attach((uint8_t *)attached->memory + i * attached->lane_bytes,
+				   attached->lane_bytes, &attached->lanes[i]);
+
+	if (rc < 0)
+		return rc;
+	attached->streams[i] = calloc(attached->lanes[i]->slots, sizeof(struct stream *));
+	return attached->streams[i] != NULL ? 0 : -ENOMEM;
+}
+
+// What did not become a lane's is closed.
+static bool take_lanes(struct attachment *attached, const struct door_gifts *gifts)
+{
+	unsigned taken = 0;
+
+	attached->lanes = calloc(attached->lanes_count, sizeof(*attached->lanes));
+	attached->streams = calloc(attached->lanes_count, sizeof(*attached->streams));
+	if (attached->lanes != NULL && attached->streams != NULL)
+		while (taken < attached->lanes_count && take_lane(attached, gifts, taken) == 0)
+			taken++;
+	for (unsigned i = 0; gifts->connections != NULL && i < attached->lanes_count; i++)
+		if (attached->lanes == NULL || attached->lanes[i] == NULL)
+			libc_get()->close(gifts->connections[i]);
+	return taken == attached->lanes_count;
+}
+
+// Takes what the gifts are.
+static struct attachment *accept_gifts(struct door_gifts *gifts)
+{
+	const struct channel_message *message = &gifts->welcome;
 	struct attachment *attached = calloc(1, sizeof(*attached));
+	bool taken;
 
 	if (attached == NULL)
 		return NULL;
-	attached->socket = fd;
-	attached->wake = fds[1];
+	attached->socket = gifts->socket;
 	attached->lanes_count = message->welcome.lanes;
-	attached->lane_bytes = message->welcome.lane_bytes;
-	attached->bytes = attached->lane_bytes * attached->lanes_count;
 	attached->listens_count = message->welcome.listens_count;
 	attached->icmp = message->welcome.icmp;
 	memcpy(attached->listens, message->welcome.listens, sizeof(attached->listens));
 	list_init(&attached->calls);
-	attached->memory =
-		mmap(NULL, attached->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-	if (attached->memory == MAP_FAILED)
-		attached->memory = NULL;
-	libc_get()->close(fds[0]);
-	if (attached->memory == NULL || !take_lanes(attached)) {
-		attachment_free(attached);
-		return NULL;
+	attached->over_stream = gifts->connections != NULL;
+	if (attached->over_stream) {
+		attached->wake = epoll_create1(EPOLL_CLOEXEC);
+		taken = attached->wake >= 0;
+	} else {
+		taken = take_memory(attached, gifts);
 	}
-	return attached;
+	taken = taken && take_lanes(attached, gifts);
+	free(gifts->connections);
+	if (taken)
+		return attached;
+	attachment_free(attached);
+	return NULL;
+}
+
+// Needs no lock. NULL: nobody lets us in.
+static struct attachment *reach(const struct shim *shim)
+{
+	struct door_gifts gifts;
+
+	return door_knock(shim->where, shim->secret_file, &gifts) ? accept_gifts(&gifts) : NULL;
+}
+
+static void begin(struct shim *shim, struct attachment *attached)
+{
+	shim->attached = attached;
+	if (attached != NULL)
+		attached->number = ++shim->attachments;
 }
 
 bool attach_try(struct shim *shim)
 {
-	int fds[2] = {-1, -1}, fd;
-	struct channel_message message;
-
-	if (shim->attached != NULL)
-		return true;
-	fd = door_connect(shim->path);
-	if (fd < 0)
-		return false;
-	if (!hello(fd) || !welcome(fd, &message, fds)) {
-		for (unsigned i = 0; i < 2; i++)
-			if (fds[i] >= 0)
-				libc_get()->close(fds[i]);
-		libc_get()->close(fd);
-		return false;
-	}
-	shim->attached = accept_gifts(fd, &message, fds);
-	if (shim->attached != NULL)
-		shim->attached->number = ++shim->attachments;
+	if (shim->attached == NULL)
+		begin(shim, reach(shim));
 	return shim->attached != NULL;
+}
+
+void attach_flush(struct attachment *attached)
+{
+	bool waits = false;
+	int error = errno;
+
+	attached->unsaid = false;
+	for (unsigned i = 0; i < attached->lanes_count; i++) {
+		stream_lane_flush(attached->lanes[i]);
+		waits |= stream_lane_waits(attached->lanes[i]);
+	}
+	// The watcher goes on when the socket takes more.
+	if (waits && !attached->stuck) {
+		attached->stuck = true;
+		watcher_ring(shim_get());
+	}
+	errno = error;
+}
+
+void attach_forget(struct attachment *attached)
+{
+	for (unsigned i = 0; attached->over_stream && i < attached->lanes_count; i++)
+		stream_lane_forget(attached->lanes[i]);
+	libc_get()->close(attached->socket);
+	libc_get()->close(attached->wake);
 }
 
 bool attach_wants(
@@ -240,52 +257,108 @@ static struct listener *next_fallen(struct shim *shim)
 	return NULL;
 }
 
+static bool wants_daemon(struct shim *shim)
+{
+	bool wants;
+
+	shim_lock();
+	wants = shim->attached == NULL && !list_empty(&shim->listeners);
+	shim_unlock();
+	return wants;
+}
+
+// The daemon may be far away, and nobody waits for the lock meanwhile.
 static void rise(struct shim *shim)
 {
+	struct attachment *attached = wants_daemon(shim) ? reach(shim) : NULL;
 	struct listener *listener;
+	bool risen = attached != NULL;
 
-	if (list_empty(&shim->listeners) || !attach_try(shim))
-		return;
+	shim_lock();
+	if (attached != NULL && shim->attached == NULL)
+		begin(shim, attached);
+	else if (attached != NULL)
+		attachment_free(attached);
 	// The lock is let go meanwhile: the list may be another one.
 	while (shim->attached != NULL && (listener = next_fallen(shim)) != NULL &&
 		listener_rise(shim, listener))
-		;
-	wait_touch_all(shim);
+		risen = true;
+	if (risen)
+		wait_touch_all(shim);
+	shim_unlock();
 }
 
-// True when the daemon is gone.
-static bool hangs_up(int fd, int bell, int timeout_ms)
+struct watch {
+	struct pollfd *fds; // the daemon's socket, the bell, then lanes' connections that are full
+	nfds_t count;
+	int64_t timeout_us; // -1: none
+};
+
+// What to wait for, under the lock. Without memory for it the lanes are seen to a little later.
+static void watch_prepare(struct shim *shim, struct watch *watch)
 {
-	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = bell, .events = POLLIN}};
-	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+	struct attachment *attached = shim->attached;
+	struct pollfd *fds = watch->fds;
+
+	fds[0] = (struct pollfd){.fd = attached != NULL ? attached->socket : -1, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = shim->watcher_bell, .events = POLLIN};
+	watch->count = 2;
+	watch->timeout_us =
+		attached == NULL || next_fallen(shim) != NULL ? RETRY_MS * 1000 : -1;
+	if (attached == NULL || !attached->over_stream)
+		return;
+	// RETRY_MS is less than any beat.
+	if (watch->timeout_us < 0)
+		watch->timeout_us = (int64_t)stream_lane_beat_us(attached->lanes[0]) / 2;
+	fds = realloc(fds, sizeof(*fds) * (2 + attached->lanes_count));
+	if (fds == NULL)
+		return;
+	watch->fds = fds;
+	attached->stuck = false;
+	for (unsigned i = 0; i < attached->lanes_count; i++)
+		if (stream_lane_waits(attached->lanes[i])) {
+			fds[watch->count++] = (struct pollfd){
+				.fd = stream_lane_fd(attached->lanes[i]), .events = POLLOUT};
+			attached->stuck = true;
+		}
+}
+
+// What has come of it. Lanes over a stream are polled, so that the daemon hears of this side.
+static void watch_look(struct shim *shim, const struct watch *watch)
+{
 	uint64_t rung;
 
-	libc_get()->ppoll(fds, 2, timeout_ms < 0 ? NULL : &timeout, NULL);
-	if (fds[1].revents != 0 && libc_get()->read(bell, &rung, sizeof(rung)) < 0)
-		return false;
-	return fds[0].revents != 0;
+	if (watch->fds[1].revents != 0 &&
+		libc_get()->read(shim->watcher_bell, &rung, sizeof(rung)) < 0)
+		return;
+	if (shim->attached == NULL || shim->attached->socket != watch->fds[0].fd)
+		return;
+	if (shim->attached->over_stream) {
+		attach_flush(shim->attached);
+		news_drain(shim);
+	}
+	if (watch->fds[0].revents != 0)
+		attach_lost(shim);
 }
 
 static void *watcher(void *ctx)
 {
+	struct watch watch = {.fds = calloc(2, sizeof(struct pollfd))};
 	struct shim *shim = ctx;
 
-	for (;;) {
-		int fd = -1, bell;
-		bool again, gone;
+	while (watch.fds != NULL) {
+		struct timespec timeout;
 
+		rise(shim);
 		shim_lock();
-		if (shim->attached == NULL || next_fallen(shim) != NULL)
-			rise(shim);
-		if (shim->attached != NULL)
-			fd = shim->attached->socket;
-		again = fd < 0 || next_fallen(shim) != NULL;
-		bell = shim->watcher_bell;
+		watch_prepare(shim, &watch);
 		shim_unlock();
-		gone = hangs_up(fd, bell, again ? RETRY_MS : -1);
+		timeout = (struct timespec){
+			watch.timeout_us / 1000000, watch.timeout_us % 1000000 * 1000};
+		libc_get()->ppoll(
+			watch.fds, watch.count, watch.timeout_us < 0 ? NULL : &timeout, NULL);
 		shim_lock();
-		if (gone && shim->attached != NULL && shim->attached->socket == fd)
-			attach_lost(shim);
+		watch_look(shim, &watch);
 		shim_unlock();
 	}
 	return NULL;

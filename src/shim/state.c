@@ -51,8 +51,7 @@ static void after_fork_in_child(void)
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.
-	libc_get()->close(attached->socket);
-	libc_get()->close(attached->wake);
+	attach_forget(attached);
 	list_for_each (link, &shim.listeners) {
 		listener_inherit(container_of(link, struct listener, link));
 	}
@@ -69,14 +68,15 @@ static void after_fork_in_child(void)
 
 static void prepare(void)
 {
-	const char *path = getenv("OFFRAMP_CHANNEL");
+	const char *where = getenv("OFFRAMP_CHANNEL");
 
 	list_init(&shim.listeners);
 	list_init(&shim.waiters);
 	list_init(&shim.epolls);
 	list_init(&shim.echoes);
 	shim.pid = getpid();
-	shim.path = path != NULL && path[0] == '/' ? path : PATH_DEFAULT;
+	shim.where = where != NULL && where[0] != '\0' ? where : PATH_DEFAULT;
+	shim.secret_file = getenv("OFFRAMP_CHANNEL_SECRET_FILE");
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
@@ -102,6 +102,8 @@ void shim_unlock(void)
 {
 	int cancel_state = shim.cancel_state;
 
+	if (shim.attached != NULL && shim.attached->unsaid)
+		attach_flush(shim.attached);
 	atomic_store_explicit(&shim.held, false, memory_order_relaxed);
 	pthread_mutex_unlock(&shim.lock);
 	pthread_setcancelstate(cancel_state, NULL);

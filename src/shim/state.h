@@ -31,6 +31,9 @@ struct attachment {
 	unsigned number; // of the attachments of this process
 	bool icmp;	 // the daemon serves ICMP sockets
 	struct list calls;
+	bool over_stream; // lanes over streams; `wake` is an epoll of their connections
+	bool unsaid;	  // something is to be written: before the lock is let go
+	bool stuck;	  // a connection takes no more, and the watcher knows
 };
 
 // A call to the daemon whose answer is awaited, from each lane or from one.
@@ -58,7 +61,8 @@ struct shim {
 	bool watched;	       // the watcher's thread runs
 	int watcher_bell;
 	pid_t pid;
-	const char *path; // where the daemon's door is
+	const char *where; // the daemon's door is (door.h)
+	const char *secret_file;
 };
 
 struct shim *shim_get(void);
@@ -73,6 +77,10 @@ void shim_unlock(void);
 bool attach_try(struct shim *shim);
 // The daemon is gone: streams end, listeners fall back to the kernel.
 void attach_lost(struct shim *shim);
+// Writes what is to be written; errno stays.
+void attach_flush(struct attachment *attached);
+// In a child: descriptors are closed, nobody is told.
+void attach_forget(struct attachment *attached);
 // Is this one of the endpoints that the daemon listens on?
 bool attach_wants(
 	const struct attachment *attached, const struct channel_endpoint *endpoint, bool ipv6_only);

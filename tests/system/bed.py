@@ -41,6 +41,8 @@ MODES = {
     "monitor": ("monitor",),
     "socket": ("socket",),
     "socket-impaired": ("socket", "--impair", IMPAIRMENT),
+    "socket-tcp": ("socket", "--channel", "tcp"),
+    "socket-unix": ("socket", "--channel", "unix"),
     "monitor-impaired": ("monitor", "--impair", IMPAIRMENT),
     "monitor-bare": ("monitor", *BARE),
     "monitor-bare-impaired": ("monitor", "--impair", IMPAIRMENT, *BARE),

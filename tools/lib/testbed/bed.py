@@ -84,7 +84,7 @@ class Bed:
 
     def up(self, mode, io, port, broker="mosquitto", config=None, clients=0, seconds=None,
            impair=None, ipv6=False, workers=1, plugin=None, settings=None,
-           mtus=hosts.MTUS, sysctls=()):
+           mtus=hosts.MTUS, sysctls=(), channel="shared"):
         """`broker` is the name of a recipe or a shell command. Without `seconds` the recipe says.
 
         `plugin` is the ACL answer of the plugin that mosquitto is to load; `settings` the path of
@@ -96,10 +96,10 @@ class Bed:
             "name": self.name, "mode": mode, "io": io, "port": port, "clients": 0,
             "ipv6": ipv6, "listen": hosts.listen_address(ipv6),
             "broker_address": hosts.broker_address(mode, ipv6),
-            "build": build_directory(), "created": time.time(), "processes": {}, "commands": {},
+            "channel": channel, "build": build_directory(), "created": time.time(), "processes": {}, "commands": {},
         }
         self._save()
-        hosts.create(self.name, mode, mtus, sysctls)
+        hosts.create(self.name, mode, mtus, sysctls, channel)
         self.add_client_addresses(clients)
         self._raise_file_limit()
         recipe = self._recipe(broker, plugin, settings)
@@ -142,13 +142,16 @@ class Bed:
         file = configs.daemon(self.directory, self.state["mode"], self.state["io"],
                               self.state["port"], self.control_socket, broker, config, impair,
                               self.state["ipv6"], workers, "broker" if plugin else None, mtus,
-                              group)
+                              group, self.state["channel"])
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
     def _starter(self):
         """What starts a program on the daemon's sockets."""
         cli = os.path.join(self.state["build"], "offramp")
-        return [cli, "run", "--channel", configs.channel_socket(self.directory), "--"]
+        channel = self.state["channel"]
+        secret = ["--secret-file", configs.secret(self.directory)] if channel == "tcp" else []
+        return [cli, "run", "--channel", configs.attach_address(self.directory, channel), *secret,
+                "--"]
 
     @staticmethod
     def _raise_file_limit():

@@ -3,14 +3,17 @@
 """The daemon's generated configuration."""
 
 import os
+import shutil
 
 import yaml
 
 from . import hosts
 
+CHANNEL_PORT = 1890
+
 
 def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None, impair=None,
-           ipv6=False, workers=1, proof=None, mtus=hosts.MTUS, group=None):
+           ipv6=False, workers=1, proof=None, mtus=hosts.MTUS, group=None, channel="shared"):
     """Writes the daemon's configuration, with the file at overlay_path laid over it.
 
     `broker` is its entry under brokers, but for the addresses: a name, and keys that differ from
@@ -40,8 +43,7 @@ def daemon(directory, mode, io, port, control_socket, broker, overlay_path=None,
         "workers": {"cores": worker_cores(cores, workers), "control_core": cores[0],
                     "idle": "adaptive"},
         "control": {"socket": control_socket},
-        **({"socket": {"path": channel_socket(directory), **({"group": group} if group else {})}}
-           if mode == "socket" else {}),
+        **({"socket": sockets(directory, channel, group)} if mode == "socket" else {}),
         "log": {"level": "info"},
     }
     if overlay_path:
@@ -65,8 +67,39 @@ def ring(io, workers, mtu):
 
 
 def channel_socket(directory):
-    """Where the broker attaches in socket mode."""
+    """Where the broker attaches in socket mode, if it shares memory with the daemon."""
     return os.path.join(directory, "channel.sock")
+
+
+def sockets(directory, channel, group):
+    """Where processes attach, and who may beside the daemon's own user."""
+    who = {"group": group} if group else {}
+    section = {"path": channel_socket(directory), **who}
+    if channel == "unix":
+        section["listen"] = [{"address": attach_address(directory, channel), **who}]
+    elif channel == "tcp":
+        section["listen"] = [{"address": attach_address(directory, channel),
+                              "allow": [hosts.CHANNEL[1]],
+                              "secret_file": secret(directory, group)}]
+    return section
+
+
+def attach_address(directory, channel):
+    """As offramp run --channel wants it."""
+    return {"shared": channel_socket(directory),
+            "unix": f"unix:{os.path.join(directory, 'lanes.sock')}",
+            "tcp": hosts.endpoint(hosts.CHANNEL[0], CHANNEL_PORT)}[channel]
+
+
+def secret(directory, group=None):
+    """The file of what the daemon and the broker's host both know; the broker's group reads it."""
+    path = os.path.join(directory, "channel.secret")
+    if not os.path.exists(path):
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640), "w", encoding="ascii") as file:
+            file.write(os.urandom(16).hex() + "\n")
+        if group:
+            shutil.chown(path, group=group)
+    return path
 
 
 def addresses(mode, *own):

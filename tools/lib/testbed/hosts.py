@@ -39,6 +39,7 @@ SOURCE = "198.19.0.1"  # where Offramp's connections to the broker come from
 LISTEN6 = "2001:db8:18::1"
 CLIENT6 = "2001:db8:18::2"
 BROKER6 = {"direct": LISTEN6, "monitor": LISTEN6, "stack": "2001:db8:19::2", "socket": LISTEN6}
+CHANNEL = ("192.168.100.2", "192.168.100.1")  # Offramp and the broker's host, as a DPU and its host
 SOURCE6 = "2001:db8:19::1"
 PREFIX_LENGTH = 16
 PREFIX6_LENGTH = 64
@@ -102,7 +103,7 @@ def exists(name):
     return any(os.path.exists(f"/run/netns/{netns(name, role)}") for role in ROLES)
 
 
-def create(name, mode, mtus=MTUS, sysctls=()):
+def create(name, mode, mtus=MTUS, sysctls=(), channel="shared"):
     if mode == "direct" and mtus[0] != mtus[1]:
         raise HostError("in direct mode there is one network, with one MTU")
     for role in ROLES:
@@ -120,6 +121,10 @@ def create(name, mode, mtus=MTUS, sysctls=()):
     if mode in ("monitor", "stack"):
         _wire(broker, "eth0", offramp, "broker")
         _silence(offramp, "broker")
+    if channel == "tcp":
+        _wire(offramp, "channel", broker, "channel")
+        for namespace, address in ((offramp, CHANNEL[0]), (broker, CHANNEL[1])):
+            run("ip", "-n", namespace, "address", "add", f"{address}/30", "dev", "channel")
     for address in (CLIENT, CLIENT6):
         _address(clients, address)
     for address in (BROKER[mode], BROKER6[mode]) if mode != "socket" else ():
