@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// ICMP sockets: a process that shares memory shows one of the kernel's at the door, which says what it
-// has a right to; the worker whose lane has them is told.
+// ICMP sockets: a process that shares memory shows one of the kernel's at the door, which says what
+// it has a right to; the worker whose lane has them is told.
 
 #include <errno.h>
 #include <string.h>

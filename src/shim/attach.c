@@ -303,11 +303,10 @@ static void watch_prepare(struct shim *shim, struct watch *watch)
 	fds[0] = (struct pollfd){.fd = attached != NULL ? attached->socket : -1, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = shim->watcher_bell, .events = POLLIN};
 	watch->count = 2;
-	watch->timeout_us =
-		attached == NULL || next_fallen(shim) != NULL ? RETRY_MS * 1000 : -1;
+	watch->timeout_us = attached == NULL || next_fallen(shim) != NULL ? RETRY_MS * 1000 : -1;
 	if (attached == NULL || !attached->over_stream)
 		return;
-	// RETRY_MS is less than any beat.
+	// What is tried again is often enough for the beat.
 	if (watch->timeout_us < 0)
 		watch->timeout_us = (int64_t)stream_lane_beat_us(attached->lanes[0]) / 2;
 	fds = realloc(fds, sizeof(*fds) * (2 + attached->lanes_count));

@@ -110,7 +110,8 @@ static bool has_connected(int fd, int64_t until_us)
 
 static int place_connect(const struct place *place, int64_t until_us)
 {
-	int fd = socket(place->address.ss_family, place->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = libc_get()->socket(
+		place->address.ss_family, place->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -1;
