@@ -64,8 +64,8 @@ def test_without_a_broker_they_are_reset(bed):
     bed.tool("stop", "broker")
     clients = bed.strangers([f"crowd{number}" for number in range(CROWD)])
     assert eventually(lambda: all(is_gone(client.sock) for client in clients))
-    counters = bed.counters()
-    assert sum(counters["connections_refused_total"].values()) > 0
+    if bed.shape != "socket":  # without a process nobody listens: TCP refuses, and nobody else
+        assert sum(bed.counters()["connections_refused_total"].values()) > 0
     assert eventually(lambda: bed.counters()["connections"] == 0)
     for client in clients:
         client.close()
