@@ -363,22 +363,29 @@ static void *watcher(void *ctx)
 	return NULL;
 }
 
-void watcher_start(struct shim *shim)
+bool thread_start(void *(*run)(void *), void *ctx)
 {
 	sigset_t all, before;
 	pthread_attr_t attributes;
 	pthread_t thread;
+	bool started;
 
-	if (shim->watched)
-		return;
-	shim->watcher_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	shim->watched = pthread_create(&thread, &attributes, watcher, shim) == 0;
+	started = pthread_create(&thread, &attributes, run, ctx) == 0;
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
+void watcher_start(struct shim *shim)
+{
+	if (shim->watched)
+		return;
+	shim->watcher_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	shim->watched = thread_start(watcher, shim);
 }
 
 void watcher_ring(struct shim *shim)

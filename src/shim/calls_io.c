@@ -3,9 +3,11 @@
 //
 // Reading and writing: read, recv, write, send and their kin.
 
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -15,6 +17,7 @@
 #include "shim/answer.h"
 #include "shim/echoes.h"
 #include "shim/libc.h"
+#include "shim/loans.h"
 #include "shim/object.h"
 #include "shim/state.h"
 #include "shim/streams.h"
@@ -263,7 +266,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	struct object *object = object_get(fd);
 
 	if (object == NULL)
-		return object_is_busy(fd) ? busy() : libc_get()->sendmsg(fd, message, flags);
+		return object_is_busy(fd) ? busy() : loan_sendmsg(fd, message, flags);
 	if (message->msg_iovlen > IOV_MAX) {
 		object_put(object);
 		return answer(-EMSGSIZE);
@@ -347,6 +350,23 @@ EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t length)
 EXPORT ssize_t sendfile64(int to, int from, off_t *offset, size_t length)
 {
 	return sendfile(to, from, offset, length);
+}
+
+// --- through the kernel --------------------------------------------------------------------------
+
+// What the C library and the kernel do with the descriptor behind these nobody sees.
+EXPORT ssize_t splice(
+	int from, off64_t *from_offset, int to, off64_t *to_offset, size_t length, unsigned flags)
+{
+	loan_to_self(from);
+	loan_to_self(to);
+	return libc_get()->splice(from, from_offset, to, to_offset, length, flags);
+}
+
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+	loan_to_self(fd);
+	return libc_get()->fdopen(fd, mode);
 }
 
 // --- the fortified forms -------------------------------------------------------------------------

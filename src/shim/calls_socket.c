@@ -18,6 +18,7 @@
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
+#include "shim/loans.h"
 #include "shim/options.h"
 #include "shim/state.h"
 #include "shim/streams.h"
@@ -216,7 +217,7 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 
 EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	struct stream *stream;
 	int rc;
 
@@ -225,6 +226,9 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 	stream = stream_of(object);
 	if (echo_of(object) != NULL)
 		rc = echo_name(echo_of(object), true, address, length);
+	else if (borrowed_of(object) != NULL)
+		rc = address_give(
+			&borrowed_of(object)->remote, borrowed_of(object)->family, address, length);
 	else if (stream == NULL || (stream_events(stream) & EPOLLHUP))
 		rc = -ENOTCONN;
 	else
@@ -235,7 +239,7 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 
 EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	struct stream *stream;
 	int rc = 0;
 
@@ -244,6 +248,9 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 	stream = stream_of(object);
 	if (stream != NULL)
 		rc = address_give(&stream->local, stream->family, address, length);
+	else if (borrowed_of(object) != NULL)
+		rc = address_give(
+			&borrowed_of(object)->local, borrowed_of(object)->family, address, length);
 	else if (echo_of(object) != NULL)
 		rc = echo_name(echo_of(object), false, address, length);
 	else
@@ -254,12 +261,18 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 
 EXPORT int shutdown(int fd, int how)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	struct listener *listener;
 	int rc = 0;
 
 	if (object == NULL)
 		return libc_get()->shutdown(fd, how);
+	if (borrowed_of(object) != NULL) {
+		if (how != SHUT_RD)
+			loan_shut(shim_get(), borrowed_of(object));
+		object_put(object);
+		return libc_get()->shutdown(fd, how);
+	}
 	listener = listener_of(object);
 	if (stream_of(object) != NULL)
 		rc = stream_shutdown(stream_of(object), how);
@@ -281,7 +294,7 @@ EXPORT int shutdown(int fd, int how)
 
 static void forget(int fd)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_to_close(fd);
 
 	if (object == NULL)
 		return;
@@ -328,7 +341,7 @@ static int duplicate(struct object *object, int fd)
 
 EXPORT int dup(int fd)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	int copy = libc_get()->dup(fd);
 
 	if (object == NULL)
@@ -346,7 +359,7 @@ static int dup_to(int fd, int to, int flags, bool three)
 
 	if (fd != to && libc->fcntl(fd, F_GETFD) >= 0)
 		forget(to);
-	object = object_get(fd);
+	object = object_get_any(fd);
 	rc = three ? libc->dup3(fd, to, flags) : libc->dup2(fd, to);
 	if (object == NULL)
 		return rc;
@@ -381,7 +394,7 @@ static int fcntl_ours(struct object *object, int fd, int command, void *argument
 
 static int fcntl_any(int fd, int command, void *argument)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	int rc;
 
 	if (object == NULL)
@@ -470,9 +483,15 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-	struct object *object = object_get(fd);
-	int rc = libc_get()->setsockopt(fd, level, name, value, length);
+	struct object *object = object_get_any(fd);
+	int rc;
 
+	if (object != NULL && borrowed_of(object) != NULL) {
+		rc = borrowed_set(borrowed_of(object), fd, level, name, value, length);
+		object_put(object);
+		return (int)answer(rc);
+	}
+	rc = libc_get()->setsockopt(fd, level, name, value, length);
 	if (object == NULL)
 		return rc;
 	if (rc == 0)
@@ -483,11 +502,17 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
 EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
-	struct object *object = object_get(fd);
+	struct object *object = object_get_any(fd);
 	bool known;
+	int rc;
 
 	if (object == NULL)
 		return libc_get()->getsockopt(fd, level, name, value, length);
+	if (borrowed_of(object) != NULL) {
+		rc = borrowed_get(borrowed_of(object), fd, level, name, value, length);
+		object_put(object);
+		return (int)answer(rc);
+	}
 	known = option_get(object, level, name, value, length);
 	object_put(object);
 	return known ? 0 : libc_get()->getsockopt(fd, level, name, value, length);

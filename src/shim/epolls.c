@@ -62,6 +62,8 @@ uint32_t object_events(struct object *object)
 		return echo_events((struct echo *)object);
 	case OBJECT_EPOLL:
 		return is_ready((struct epoll *)object) ? EPOLLIN | EPOLLRDNORM : 0;
+	case OBJECT_BORROWED:
+		break;
 	}
 	return 0;
 }

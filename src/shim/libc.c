@@ -38,6 +38,8 @@ const struct libc *libc_get(void)
 	FIND(sendmsg);
 	FIND(sendmmsg);
 	FIND(sendfile);
+	FIND(splice);
+	FIND(fdopen);
 	FIND(getsockopt);
 	FIND(setsockopt);
 	FIND(getsockname);

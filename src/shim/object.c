@@ -10,12 +10,14 @@
 
 #include "shim/echoes.h"
 #include "shim/epolls.h"
+#include "shim/libc.h"
 #include "shim/listeners.h"
+#include "shim/loans.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 #include "shim/table.h"
 
-struct object *object_get(int fd)
+struct object *object_get_to_close(int fd)
 {
 	struct object *object = table_look(fd);
 
@@ -29,9 +31,31 @@ struct object *object_get(int fd)
 	return object;
 }
 
+struct object *object_get_any(int fd)
+{
+	struct object *object = object_get_to_close(fd);
+	struct stream *stream = object != NULL ? stream_of(object) : NULL;
+
+	if (stream == NULL || !stream->lent)
+		return object;
+	loan_take(shim_get(), stream);
+	object_put(object);
+	return object_get_to_close(fd); // another one, as a rule
+}
+
+struct object *object_get(int fd)
+{
+	struct object *object = object_get_any(fd);
+
+	if (object == NULL || object->kind != OBJECT_BORROWED)
+		return object;
+	object_put(object);
+	return NULL;
+}
+
 bool object_is_busy(int fd)
 {
-	return table_look(fd) != NULL;
+	return table_look(fd) != NULL && shim_is_held();
 }
 
 static void destroy(struct object *object)
@@ -51,6 +75,10 @@ static void destroy(struct object *object)
 		break;
 	case OBJECT_EPOLL:
 		epoll_destroy((struct epoll *)object);
+		break;
+	case OBJECT_BORROWED:
+		libc_get()->close(borrowed_of(object)->memory);
+		free(object);
 		break;
 	}
 }
@@ -101,4 +129,9 @@ struct stream *stream_of(struct object *object)
 struct echo *echo_of(struct object *object)
 {
 	return object->kind == OBJECT_ECHO ? (struct echo *)object : NULL;
+}
+
+struct borrowed *borrowed_of(struct object *object)
+{
+	return object->kind == OBJECT_BORROWED ? (struct borrowed *)object : NULL;
 }

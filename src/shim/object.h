@@ -10,6 +10,8 @@
 //   stream    a connection: a slot of a lane. DEAD: the daemon is gone, or its life is over
 //   echo      an ICMP socket, the kernel's, with a slot of a lane beside it
 //   epoll     the application's own epoll descriptor, with what of Offramp's is in it
+//   borrowed  in a child: its parent's connection (loans.h). To all calls but those that ask for
+//             names and options it is the kernel's
 
 #pragma once
 
@@ -23,7 +25,13 @@
 
 struct echo;
 
-enum object_kind { OBJECT_LISTENER, OBJECT_STREAM, OBJECT_ECHO, OBJECT_EPOLL };
+enum object_kind {
+	OBJECT_LISTENER,
+	OBJECT_STREAM,
+	OBJECT_ECHO,
+	OBJECT_EPOLL,
+	OBJECT_BORROWED,
+};
 
 struct object {
 	enum object_kind kind;
@@ -73,6 +81,17 @@ struct stream {
 	bool resets;				   // SO_LINGER with 0 seconds
 	int64_t read_timeout_us, write_timeout_us; // -1: none
 	uint32_t low_water;			   // SO_RCVLOWAT
+	bool lent;	 // in a child: not taken yet; dead until then, and afterwards
+	unsigned hidden; // descriptors that the application does not know of
+	unsigned round;	 // at forks: seen
+};
+
+struct borrowed {
+	struct object object;
+	struct channel_endpoint local, remote;
+	int family;
+	int memory;	 // a TCP socket that remembers options
+	uint64_t origin; // its stream's name at the lender; 0: this process itself is that
 };
 
 struct epoll {
@@ -99,8 +118,13 @@ struct entry {
 	bool in_both;	// an ICMP socket: the kernel watches it, too
 };
 
-// NULL: the kernel's. Else with a reference, and the lock held: until object_put().
+// NULL: the kernel's. Else with a reference, and the lock held: until object_put(). What a child
+// may borrow it borrows.
 struct object *object_get(int fd);
+// The same, and what is borrowed too.
+struct object *object_get_any(int fd);
+// The same, as it is: its descriptor goes.
+struct object *object_get_to_close(int fd);
 void object_put(struct object *object);
 // Ours, and object_get() gave nothing: this thread is in a signal handler that has interrupted a
 // call of the shim's.
@@ -116,3 +140,4 @@ void object_unbind(struct object *object, int fd);
 struct listener *listener_of(struct object *object);
 struct stream *stream_of(struct object *object);
 struct echo *echo_of(struct object *object);
+struct borrowed *borrowed_of(struct object *object);

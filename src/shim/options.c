@@ -254,3 +254,32 @@ bool bind_is_ours(const struct sockaddr *address, socklen_t length)
 	shim_unlock();
 	return ours;
 }
+
+// --- borrowed connections ------------------------------------------------------------------------
+
+// What a pair of unix sockets deals with itself.
+static bool is_of_pair(int level, int name)
+{
+	return level == SOL_SOCKET &&
+	       (name == SO_ERROR || name == SO_RCVTIMEO || name == SO_SNDTIMEO ||
+		       name == SO_RCVLOWAT || name == SO_SNDBUF || name == SO_RCVBUF);
+}
+
+int borrowed_set(const struct borrowed *borrowed, int fd, int level, int name, const void *value,
+	socklen_t length)
+{
+	int to = is_of_pair(level, name) ? fd : borrowed->memory;
+
+	return libc_get()->setsockopt(to, level, name, value, length) < 0 ? -errno : 0;
+}
+
+int borrowed_get(const struct borrowed *borrowed, int fd, int level, int name, void *value,
+	socklen_t *length)
+{
+	const struct tcp_info info = {.tcpi_state = TCP_ESTABLISHED};
+	int from = is_of_pair(level, name) ? fd : borrowed->memory;
+
+	if (level == IPPROTO_TCP && name == TCP_INFO && give(&info, sizeof(info), value, length))
+		return 0;
+	return libc_get()->getsockopt(from, level, name, value, length) < 0 ? -errno : 0;
+}

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+struct borrowed;
 struct listener;
 struct object;
 struct stream;
@@ -21,3 +22,8 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 void options_inherit(struct listener *listener, struct stream *stream, int fd);
 // bind() to an address that only Offramp has?
 bool bind_is_ours(const struct sockaddr *address, socklen_t length);
+// A connection that is borrowed: 0, or -errno.
+int borrowed_set(const struct borrowed *borrowed, int fd, int level, int name, const void *value,
+	socklen_t length);
+int borrowed_get(const struct borrowed *borrowed, int fd, int level, int name, void *value,
+	socklen_t *length);

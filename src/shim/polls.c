@@ -16,6 +16,7 @@
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
+#include "shim/loans.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 #include "shim/table.h"
@@ -31,7 +32,12 @@ static struct object *ours(int fd)
 	struct object *object = table_look(fd);
 	struct listener *listener = object != NULL ? listener_of(object) : NULL;
 
-	if (object == NULL || (listener != NULL && !listener->offloaded))
+	if (object != NULL && stream_of(object) != NULL && stream_of(object)->lent) {
+		loan_take(shim_get(), stream_of(object));
+		object = table_look(fd);
+	}
+	if (object == NULL || object->kind == OBJECT_BORROWED ||
+		(listener != NULL && !listener->offloaded))
 		return NULL;
 	return object;
 }

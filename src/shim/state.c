@@ -13,26 +13,28 @@
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
+#include "shim/loans.h"
 #include "shim/streams.h"
-#include "shim/table.h"
 
 #define PATH_DEFAULT "/run/offramp/channel.sock"
 
-static struct shim shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .watcher_bell = -1};
+static struct shim shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .watcher_bell = -1, .lender = -1};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
 	pthread_mutex_lock(&shim.lock);
+	loans_before_fork(&shim);
 }
 
 static void after_fork_in_parent(void)
 {
+	loans_in_parent(&shim);
 	pthread_mutex_unlock(&shim.lock);
 }
 
 // The lanes are the parent's. A child that uses what it has inherited gets its own attachment for
-// listeners; connections of the parent's it cannot use.
+// listeners; connections it borrows.
 static void after_fork_in_child(void)
 {
 	struct attachment *attached = shim.attached;
@@ -48,6 +50,7 @@ static void after_fork_in_child(void)
 	list_for_each (link, &shim.epolls) {
 		epoll_inherit(container_of(link, struct epoll, link));
 	}
+	loans_in_child(&shim);
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.
@@ -57,12 +60,6 @@ static void after_fork_in_child(void)
 	}
 	list_for_each (link, &shim.echoes) {
 		echo_lost(container_of(link, struct echo, link));
-	}
-	for (int fd = table_next(-1); fd >= 0; fd = table_next(fd)) {
-		struct stream *stream = stream_of(table_look(fd));
-
-		if (stream != NULL)
-			stream_die(stream, ECONNRESET);
 	}
 }
 
@@ -74,6 +71,8 @@ static void prepare(void)
 	list_init(&shim.waiters);
 	list_init(&shim.epolls);
 	list_init(&shim.echoes);
+	list_init(&shim.heirs);
+	list_init(&shim.relays);
 	shim.pid = getpid();
 	shim.where = where != NULL && where[0] != '\0' ? where : PATH_DEFAULT;
 	shim.secret_file = getenv("OFFRAMP_CHANNEL_SECRET_FILE");
@@ -85,11 +84,16 @@ struct shim *shim_get(void)
 	return &shim;
 }
 
+bool shim_is_held(void)
+{
+	return atomic_load_explicit(&shim.held, memory_order_relaxed) &&
+	       pthread_equal(shim.owner, pthread_self());
+}
+
 bool shim_lock(void)
 {
 	pthread_once(&once, prepare);
-	if (atomic_load_explicit(&shim.held, memory_order_relaxed) &&
-		pthread_equal(shim.owner, pthread_self()))
+	if (shim_is_held())
 		return false;
 	pthread_mutex_lock(&shim.lock);
 	shim.owner = pthread_self();

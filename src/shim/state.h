@@ -58,6 +58,14 @@ struct shim {
 	struct list epolls;    // struct epoll.link
 	struct list echoes;    // struct echo.link
 	unsigned sleepers;     // threads between news_arm() and news_disarm()
+	struct list heirs;     // struct heir.link (loans.h)
+	struct list relays;    // struct relay.link
+	bool relaying;	       // their thread runs
+	int relay_bell;	       // and hears of new ones by this
+	struct heir *heir;     // of the fork that is under way
+	int heir_end;	       // and its end of the control socket
+	int lender;	       // in an heir: the control socket; -1: it has nothing to take
+	unsigned rounds;       // through all streams, at forks
 	bool watched;	       // the watcher's thread runs
 	int watcher_bell;
 	pid_t pid;
@@ -70,6 +78,8 @@ struct shim *shim_get(void);
 // False: this thread has it already, and is a signal handler now.
 bool shim_lock(void);
 void shim_unlock(void);
+// By this thread?
+bool shim_is_held(void);
 
 // --- attaching (attach.c) ------------------------------------------------------------------------
 
@@ -89,6 +99,8 @@ void watcher_start(struct shim *shim);
 // It looks now whether there is something to do.
 void watcher_ring(struct shim *shim);
 void watcher_forget(struct shim *shim); // in a child
+// A thread of the shim's: no signal of the application's is handled there.
+bool thread_start(void *(*run)(void *), void *ctx);
 
 // --- the lanes (news.c) --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/loans.h"
 #include "shim/state.h"
 
 static struct lane *lane_of(const struct stream *stream)
@@ -60,6 +61,8 @@ struct stream *stream_create(struct shim *shim, const struct arrival *arrival, i
 
 void stream_close(struct stream *stream)
 {
+	if (stream->lent)
+		loan_release(shim_get(), stream);
 	if (stream->dead)
 		return;
 	post(stream, (struct lane_item){

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +117,8 @@ static void both_write(struct play *play)
 	told(play, "write", write(pair.server, "parent", 6));
 	told(play, "came", wait_octets(pair.client, 11));
 	told(play, "recv", recv(pair.client, data, 11, 0));
-	say(play, "data", data);
+	told(play, "child", strstr(data, "child") != NULL);
+	told(play, "parent", strstr(data, "parent") != NULL);
 	close(pair.server);
 	client_finds(play, "client", pair.client);
 }
@@ -176,6 +179,167 @@ static void child_holds(struct play *play)
 	child_told(play, "child", pid);
 	set_timeout(pair.client, SO_RCVTIMEO, WAIT_MS);
 	client_finds(play, "end", pair.client);
+}
+
+// Much in both directions, from a child.
+static void child_serves_much(struct play *play)
+{
+	struct pair pair = pair_open(play);
+	const size_t size = 3u << 20;
+	char *block = calloc(1, size);
+	pid_t pid = fork();
+	size_t came = 0;
+	ssize_t n;
+
+	if (pid == 0) {
+		for (size_t got = 0; got < size; got += (size_t)n) {
+			n = recv(pair.server, block, 50000, 0);
+			if (n <= 0)
+				_exit(100);
+		}
+		if (write(pair.server, block, size) != (ssize_t)size)
+			_exit(101);
+		_exit(0);
+	}
+	close(pair.server);
+	told(play, "send", send(pair.client, block, size, 0));
+	while ((n = recv(pair.client, block, 50000, 0)) > 0)
+		came += (size_t)n;
+	told(play, "came", (long)came);
+	told(play, "end", n);
+	child_told(play, "child", pid);
+	free(block);
+}
+
+static void many_children(struct play *play)
+{
+	int fd = end_listen(play), clients[12];
+	pid_t pids[12];
+
+	for (unsigned i = 0; i < 12; i++) {
+		int server;
+
+		clients[i] = end_client(play);
+		server = accept(fd, NULL, NULL);
+		pids[i] = fork();
+		if (pids[i] == 0)
+			_exit(echo_one(server) + echo_one(server));
+		close(server);
+	}
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 12; i++)
+			client_says(clients[i], "hello");
+		for (unsigned i = 0; i < 12; i++)
+			client_finds(play, "client", clients[i]);
+	}
+	for (unsigned i = 0; i < 12; i++)
+		client_finds(play, "end", clients[i]);
+	for (unsigned i = 0; i < 12; i++)
+		child_told(play, "child", pids[i]);
+}
+
+static void child_is_killed(struct play *play)
+{
+	struct pair pair = pair_open(play);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		echo_one(pair.server);
+		for (;;)
+			pause();
+	}
+	close(pair.server);
+	client_says(pair.client, "hello");
+	client_finds(play, "client", pair.client);
+	kill(pid, SIGKILL);
+	client_finds(play, "end", pair.client);
+	waitpid(pid, NULL, 0);
+	close(pair.client);
+	pair.client = end_client(play);
+	told(play, "accept", accept(pair.listener, NULL, NULL) >= 0);
+}
+
+static void child_leaves_unread(struct play *play)
+{
+	struct pair pair = pair_open(play);
+	char octet;
+	pid_t pid;
+
+	client_says(pair.client, "hello");
+	wait_octets(pair.server, 5);
+	pid = fork();
+	if (pid == 0)
+		_exit(read(pair.server, &octet, 1) != 1);
+	close(pair.server);
+	client_finds(play, "client", pair.client);
+	child_told(play, "child", pid);
+}
+
+static void client_resets_child(struct play *play)
+{
+	struct pair pair = pair_open(play);
+	char data[8];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(pair.client);
+		if (echo_one(pair.server) != 0)
+			_exit(100);
+		_exit(recv(pair.server, data, sizeof(data), 0) < 0 ? errno : 101);
+	}
+	close(pair.server);
+	client_says(pair.client, "hello");
+	client_finds(play, "client", pair.client);
+	client_resets(pair.client);
+	child_told(play, "child", pid);
+}
+
+// What a child may ask of it.
+static int ask_all(int server, const struct sockaddr_in *client)
+{
+	struct sockaddr_in name;
+	socklen_t length = sizeof(name);
+	int one = 1, value = 0;
+
+	if (getpeername(server, (struct sockaddr *)&name, &length) < 0 ||
+		memcmp(&name, client, sizeof(name)) != 0)
+		return 1;
+	if (getsockname(dup(server), (struct sockaddr *)&name, &length) < 0 ||
+		name.sin_family != AF_INET)
+		return 2;
+	if (setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
+		return 3;
+	length = sizeof(value);
+	if (getsockopt(server, IPPROTO_TCP, TCP_NODELAY, &value, &length) < 0 || value != 1)
+		return 4;
+	if (getsockopt(server, SOL_SOCKET, SO_DOMAIN, &value, &length) < 0 || value != AF_INET)
+		return 5;
+	if (getsockopt(server, SOL_SOCKET, SO_ERROR, &value, &length) < 0 || value != 0)
+		return 6;
+	return (fcntl(server, F_GETFL) & O_NONBLOCK) && fcntl(server, F_GETFD) == FD_CLOEXEC ? 0
+											     : 7;
+}
+
+static void child_asks(struct play *play)
+{
+	int fd = end_listen(play), client = end_client(play), server;
+	struct sockaddr_in name;
+	socklen_t length = sizeof(name);
+	struct pollfd ready;
+	pid_t pid;
+
+	server = accept4(fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	pid = fork();
+	if (pid == 0) {
+		ready = (struct pollfd){server, POLLIN, 0};
+		if (poll(&ready, 1, WAIT_MS) != 1)
+			_exit(50);
+		_exit(ask_all(server, &name) + echo_one(server));
+	}
+	close(server);
+	client_says(client, "hello");
+	client_finds(play, "client", client);
+	child_told(play, "child", pid);
 }
 
 // The parent ends, its child serves on.
@@ -380,8 +544,10 @@ static void handed_over(struct play *play)
 		return;
 	pid = fork();
 	if (pid == 0)
-		_exit(echo_one(receive_descriptor(pairs[1])));
+		_exit(receive_descriptor(pairs[1]) < 0 ||
+			echo_one(receive_descriptor(pairs[1])) != 0);
 	pair = pair_open(play);
+	told(play, "own", send_descriptor(pairs[0], play->home)); // none of Offramp's
 	told(play, "send", send_descriptor(pairs[0], pair.server));
 	client_says(pair.client, "hello");
 	close(pair.server);
@@ -418,6 +584,12 @@ const struct scenario fork_scenarios[] = {
 	{"fork-child-closes", child_closes},
 	{"fork-child-shuts", child_shuts},
 	{"fork-child-holds", child_holds},
+	{"fork-child-serves-much", child_serves_much},
+	{"fork-many-children", many_children},
+	{"fork-child-is-killed", child_is_killed},
+	{"fork-child-leaves-unread", child_leaves_unread},
+	{"fork-client-resets-child", client_resets_child},
+	{"fork-child-asks", child_asks},
 	{"fork-parent-ends", parent_ends},
 	{"fork-daemon", daemonised},
 	{"fork-daemon-late", daemonised_late},
