@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/addresses.h"
@@ -306,6 +307,22 @@ EXPORT int close(int fd)
 {
 	forget(fd);
 	return libc_get()->close(fd);
+}
+
+// libuv, and with it Node.js, closes this way, so as not to be cancelled. A call has at most six
+// arguments; what was not given is not looked at.
+EXPORT long syscall(long number, ...)
+{
+	va_list arguments;
+	long a[6];
+
+	va_start(arguments, number);
+	for (unsigned i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	if (number == SYS_close)
+		return close((int)a[0]);
+	return libc_get()->syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)

@@ -56,6 +56,7 @@ const struct libc *libc_get(void)
 	FIND(epoll_pwait);
 	FIND(epoll_pwait2);
 	FIND(close_range);
+	FIND(syscall);
 	atomic_store_explicit(&found, true, memory_order_release);
 	return &libc;
 }

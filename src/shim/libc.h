@@ -58,6 +58,7 @@ struct libc {
 	int (*epoll_pwait2)(
 		int, struct epoll_event *, int, const struct timespec *, const sigset_t *);
 	int (*close_range)(unsigned, unsigned, int);
+	long (*syscall)(long, ...);
 };
 
 // Never NULL, and neither is what is in it, but for what this C library does not have.

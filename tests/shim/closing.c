@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -19,6 +20,18 @@ static void close_ends(struct play *play)
 	close(pair.server);
 	client_finds(play, "client", pair.client);
 	client_finds(play, "client", pair.client);
+}
+
+// As libuv does it.
+static void close_by_hand(struct play *play)
+{
+	struct pair pair = pair_open(play);
+
+	send(pair.server, "last", 4, 0);
+	told(play, "close", (int)syscall(SYS_close, pair.server));
+	client_finds(play, "client", pair.client);
+	client_finds(play, "client", pair.client);
+	told(play, "again", (int)syscall(SYS_close, pair.server));
 }
 
 static void close_unread(struct play *play)
@@ -223,6 +236,7 @@ static void process_ends(struct play *play)
 
 const struct scenario closing_scenarios[] = {
 	{"close-ends", close_ends},
+	{"close-by-hand", close_by_hand},
 	{"close-unread", close_unread},
 	{"close-linger-none", linger_none},
 	{"close-linger-some", linger_some},
