@@ -8,10 +8,11 @@ The scenarios are tests/shim; what is known to differ is listed in docs/shim.md,
 import grp
 import os
 import re
+import socket
 
 import pytest
 
-from bed import BUILD, REPOSITORY
+from bed import BUILD, REPOSITORY, eventually
 from servers import channel
 from testbed import hosts
 
@@ -72,3 +73,21 @@ def test_every_scenario_comes_to_the_same_or_is_listed(bed):
     what = "\n".join(f"{name}:\n  kernel{native.get(name)}\n  here  {offloaded.get(name)}"
                      for name in sorted(differing ^ listed()))
     assert differing == listed(), f"differs and is not listed, or the other way round:\n{what}"
+
+
+def test_the_library_is_linked_instead(bed):
+    """The example, in a program that keeps its own names of the C library's."""
+    address = (hosts.LISTEN, PORT)
+    server = bed.popen("env", f"OFFRAMP_CHANNEL={channel(bed)}",
+                       os.path.join(BUILD, "tests", "shim", "echo-server"), *address, host="broker")
+    try:
+        assert eventually(lambda: bed.counters()["processes"] == 2)
+        with hosts.open_socket(bed.name, "clients", socket.AF_INET, socket.SOCK_STREAM) as client:
+            client.settimeout(bed.seconds(20))
+            assert eventually(lambda: client.connect_ex(address) == 0)
+            for word in (b"hello", b"x" * 3000):
+                client.sendall(word)
+                assert client.recv(len(word), socket.MSG_WAITALL) == word
+    finally:
+        server.kill()
+        server.communicate()

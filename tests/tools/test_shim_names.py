@@ -3,7 +3,7 @@
 # Copyright (c) The Offramp Authors
 """The shim exports what its map names, the documents name what it exports, and nothing else shows.
 
-Usage: test_shim_names.py libofframp-shim.so
+Usage: test_shim_names.py libofframp-shim.so libofframp.so
 """
 
 import pathlib
@@ -20,8 +20,8 @@ SHIM = ROOT / "docs" / "shim.md"
 FORMS = re.compile(r"^__(\w+)_chk$|^(\w+)64$")
 
 
-def exported():
-    lines = subprocess.run(["nm", "--dynamic", "--defined-only", "--format=posix", sys.argv[1]],
+def exported(path=sys.argv[1]):
+    lines = subprocess.run(["nm", "--dynamic", "--defined-only", "--format=posix", path],
                            check=True, capture_output=True, text=True).stdout.splitlines()
     return {line.split()[0].split("@")[0] for line in lines}
 
@@ -56,6 +56,11 @@ class Names(unittest.TestCase):
         named = re.findall(r"^\.Xr (\w+) [23]", section, re.MULTILINE)
         self.assertEqual(named, sorted(named))
         self.assertEqual(set(named), calls(exported()))
+
+    def test_the_library_that_is_linked_exports_what_its_header_declares(self):
+        header = (ROOT / "src" / "shim" / "offramp.h").read_text()
+        declared = set(re.findall(r"^\w[\w ]* \*?(offramp_\w+)\(", header, re.MULTILINE))
+        self.assertEqual(exported(sys.argv[2]), declared)
 
     def test_the_document_names_every_call(self):
         section = SHIM.read_text().split("## What it stands in front of\n")[1].split("\n\n")[0]
