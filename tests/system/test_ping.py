@@ -234,3 +234,55 @@ def test_who_shows_no_icmp_socket_has_none(module_bed):
     assert eventually(lambda: daemon_descriptors(bed) == before)
     assert bed.counters()["icmp_pings_total"] == slots
     speaks(bed, 4)
+
+
+# --- programs other than ping --------------------------------------------------------------------
+
+# Waits before it has sent anything, in each way there is; then asks the daemon's side and the
+# kernel's with one socket.
+PROGRAM = r"""
+import select, socket, struct, sys, threading
+def request(sequence):
+    head = struct.pack("!BBHHH", 8, 0, 0, 0x4321, sequence)
+    total = sum(struct.unpack("!4H", head))
+    return head[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[4:]
+def replies(sock):
+    while True:
+        packet, sender = sock.recvfrom(2048)
+        if packet[20] == 0 and packet[24:26] == b"\x43\x21":
+            return sender[0], packet[27]
+sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+epoll, poll = select.epoll(), select.poll()
+epoll.register(sock, select.EPOLLIN)
+poll.register(sock, select.POLLIN)
+found = []
+thread = threading.Thread(target=lambda: found.append(replies(sock)))
+thread.start()
+sock.sendto(request(1), (sys.argv[1], 0))
+thread.join(20)
+for sequence, to in enumerate((sys.argv[1], "127.0.0.1") * 2, 2):
+    sock.sendto(request(sequence), (to, 0))
+    waits = {0: lambda: epoll.poll(20), 1: lambda: poll.poll(20000),
+             2: lambda: select.select([sock], [], [], 20)[0]}
+    assert waits[sequence % 3](), "nothing came"
+    found.append(replies(sock))
+copy = sock.dup()
+sock.close()
+copy.connect((sys.argv[1], 0))
+assert copy.getpeername()[0] == sys.argv[1]
+copy.send(request(9))
+found.append((sys.argv[1], copy.recv(2048)[27]))
+print(found)
+"""
+
+
+def test_one_socket_hears_the_daemon_and_the_kernel(module_bed):
+    bed = module_bed
+    speaks(bed, 4)
+    path = os.path.join(bed.status()["directory"], "channel.sock")
+    done = bed.run(os.path.join(BUILD, "offramp"), "run", "--channel", path, "--",
+                   "/usr/bin/python3", "-c", PROGRAM, CLIENT[4], host="broker")
+    assert done.returncode == 0, done.stderr
+    here, there = CLIENT[4], "127.0.0.1"
+    wanted = [(here, 1), (here, 2), (there, 3), (here, 4), (there, 5), (here, 9)]
+    assert done.stdout.strip() == str(wanted), done.stdout
