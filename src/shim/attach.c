@@ -165,8 +165,12 @@ static void begin(struct shim *shim, struct attachment *attached)
 
 bool attach_try(struct shim *shim)
 {
-	if (shim->attached == NULL)
-		begin(shim, reach(shim));
+	if (shim->attached != NULL)
+		return true;
+	begin(shim, reach(shim));
+	// Who sleeps already does not hear of what this one brings.
+	if (shim->attached != NULL)
+		wait_touch_all(shim);
 	return shim->attached != NULL;
 }
 

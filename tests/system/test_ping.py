@@ -218,6 +218,7 @@ def daemon_descriptors(bed):
 def test_who_shows_no_icmp_socket_has_none(module_bed):
     """Other sockets, none at all, too many: the daemon keeps nothing, and serves on."""
     bed = module_bed
+    assert eventually(lambda: bed.counters()["processes"] == 1)  # the broker
     before = daemon_descriptors(bed)
     slots = bed.counters()["icmp_pings_total"]
     with contextlib.ExitStack() as stack:
@@ -231,7 +232,7 @@ def test_who_shows_no_icmp_socket_has_none(module_bed):
                     socket.send_fds(door, [icmp_message(1)], shown)
                 except (BrokenPipeError, ConnectionResetError):
                     break  # shown out
-    assert eventually(lambda: daemon_descriptors(bed) == before)
+    assert eventually(lambda: daemon_descriptors(bed) <= before)
     assert bed.counters()["icmp_pings_total"] == slots
     speaks(bed, 4)
 
@@ -241,7 +242,7 @@ def test_who_shows_no_icmp_socket_has_none(module_bed):
 # Waits before it has sent anything, in each way there is; then asks the daemon's side and the
 # kernel's with one socket.
 PROGRAM = r"""
-import select, socket, struct, sys, threading
+import select, socket, struct, sys, threading, time
 def request(sequence):
     head = struct.pack("!BBHHH", 8, 0, 0, 0x4321, sequence)
     total = sum(struct.unpack("!4H", head))
@@ -258,6 +259,7 @@ poll.register(sock, select.POLLIN)
 found = []
 thread = threading.Thread(target=lambda: found.append(replies(sock)))
 thread.start()
+time.sleep(0.3)  # it sleeps, and no daemon is known yet
 sock.sendto(request(1), (sys.argv[1], 0))
 thread.join(20)
 for sequence, to in enumerate((sys.argv[1], "127.0.0.1") * 2, 2):
