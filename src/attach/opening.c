@@ -280,10 +280,21 @@ static bool is_exact(const struct track *track, const struct passer *passer)
 	       passer->segment.ack == track->ends[!passer->side].tcp.isn + 1;
 }
 
+// Does it acknowledge the other end's SYN, or, where nobody has seen that one's answer, follow its
+// own? What does not is of a connection that had the port before, and still on its way.
+static bool is_of_attempt(const struct track *track, const struct passer *passer)
+{
+	const struct tcp_segment *seg = &passer->segment;
+	const struct track_end *other = &track->ends[!passer->side];
+
+	if (!(seg->flags & TCP_FLAG_ACK))
+		return false;
+	return other->known ? seg->ack == other->tcp.isn + 1 : is_first(track, seg);
+}
+
 void opening_segment(struct monitor *monitor, struct track *track, struct passer *passer)
 {
 	const struct tcp_segment *seg = &passer->segment;
-	bool answered = track->ends[BROKER].known && (seg->flags & TCP_FLAG_ACK);
 
 	if (seg->flags & TCP_FLAG_RST) {
 		opening_reset(monitor, track, passer);
@@ -296,7 +307,11 @@ void opening_segment(struct monitor *monitor, struct track *track, struct passer
 			client_syn(monitor, track, passer);
 		return;
 	}
-	if (!answered) {
+	if (!is_of_attempt(track, passer)) {
+		monitor_forward(monitor, passer);
+		return;
+	}
+	if (!track->ends[BROKER].known) {
 		let_pass(monitor, track, PASS_ONE_DIRECTION);
 		monitor_forward(monitor, passer);
 		return;

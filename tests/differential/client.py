@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.session, self.run = session, run
         self.framer = mqtt.Framer(session.version)
         self.receive_maximum = options.get("receive_maximum") or NO_LIMIT
+        self.maximum_packet = options.get("maximum_packet") or NO_LIMIT
         self.keep_alive = options.get("keep_alive", 0)
         self.hold = self.silent = self.leaving = self.may_end = False
         # Of the session; what is sent behind the CONNECT without waiting is not among it.
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
         self.closed = asyncio.get_running_loop().create_future()
         self.transport = None
         self.record = {"step": step, "connack": None, "acks": [], "granted": {}, "deliveries": [],
-                       "told": None, "anomalies": []}
+                       "told": None, "reset": False, "anomalies": []}
 
     # The connection
 
@@ -79,7 +80,8 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def connection_lost(self, _error):
+    def connection_lost(self, error):
+        self.record["reset"] = error is not None
         if not self.may_end:
             self.anomaly("the broker closed, unasked")
         for future in [*self.waiting.values(), *self.pings]:
@@ -198,6 +200,9 @@ class Connection(asyncio.Protocol):
         self.news += 1
         props = [list(prop) for prop in packet.props if prop[0] != "topic_alias"]
         topic = self._resolve(packet)
+        # mosquitto 2.0.11 leaves the first octet out of its sum.
+        if packet.qos == 0 and packet.length == self.maximum_packet + 1:
+            return None
         repeated = packet.qos == 2 and packet.pid in self.session.taken
         if not repeated:
             number = programs.number_of(packet.payload)

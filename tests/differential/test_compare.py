@@ -56,7 +56,7 @@ def copy_of(number, topic, qos=1, props=(), step=1, dup=False):
 
 def record(step, present=False):
     return {"step": step, "connack": [present, 0, [["topic_alias_maximum", 10]]], "acks": [],
-            "granted": {}, "deliveries": [], "told": None, "anomalies": []}
+            "granted": {}, "deliveries": [], "told": None, "reset": False, "anomalies": []}
 
 
 def trace():
@@ -142,6 +142,7 @@ FREEDOM = {
         0, t[SUBSCRIBER][0]["deliveries"].pop(6)),
     "qos_interleaved": lambda t: _swap(t[SUBSCRIBER][0]["deliveries"], 6, 7),
     "dup": lambda t: _set(t, 6, 3, True),
+    "a_reset": lambda t: t[SUBSCRIBER][0].update(reset=True),
     "puback_and_pubrec_interleaved": lambda t: _swap(t[PUBLISHER][0]["acks"], 3, 4),
     "pubcomps_exchanged": lambda t: _swap(t[PUBLISHER][0]["acks"], 6, 8),
     "an_expiry_less_by_a_second": lambda t: _expiry(t, 599),

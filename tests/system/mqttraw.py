@@ -194,8 +194,9 @@ class Packet:
     topic = payload = pid = reason = None
     qos, retain, dup, props, reasons, session_present = 0, False, False, (), (), False
 
-    def __init__(self, first, body, version):
+    def __init__(self, first, body, version, length):
         self.kind, self.flags, self.body = first >> 4, first & 15, body
+        self.length = length  # as Maximum Packet Size counts it
         reader = Reader(body)
         if self.kind == PUBLISH:
             self.qos, self.retain, self.dup = self.flags >> 1 & 3, bool(self.flags & 1), bool(
@@ -243,7 +244,7 @@ class Framer:
                 return None
             first, body = self.buffer[0], bytes(self.buffer[at + 1:end])
             del self.buffer[:end]
-            return Packet(first, body, self.version)
+            return Packet(first, body, self.version, end)
         return None
 
 

@@ -234,6 +234,29 @@ static void test_the_answer_that_went_another_way(void **state)
 	passes(w, "one_direction");
 }
 
+// The port was another connection's a moment ago, and of that one something is still on its way.
+static void test_stragglers_of_an_earlier_connection_change_nothing(void **state)
+{
+	struct wire *w = *state;
+
+	wire_say(w, CLIENT, SYN, 0, 0, NULL, 0);
+	wire_say(w, BROKER, ACK, 7000, 9000, NULL, 0);
+	wire_say(w, BROKER, FIN | ACK, 7000, 9000, "old", 3);
+	assert_int_equal(wire_drop(w, CLIENT), 2);
+	assert_int_equal(wire_drop(w, BROKER), 1);
+	assert_int_equal(wire_state(w), TRACK_OPENING);
+	wire_say(w, BROKER, SYN | ACK, 0, 1, NULL, 0);
+	wire_say(w, BROKER, FIN | ACK, 7000, 9000, "old", 3);
+	wire_say(w, CLIENT, ACK, 9000, 7003, "older", 5);
+	assert_int_equal(wire_drop(w, CLIENT), 2);
+	assert_int_equal(wire_drop(w, BROKER), 1);
+	wire_say(w, CLIENT, ACK, 1, 1, CONNECT_PACKET, CONNECT_LENGTH);
+	wire_expect(w, BROKER, ACK, 1, 1, CONNECT_PACKET, CONNECT_LENGTH);
+	assert_int_equal(wire_state(w), TRACK_ADOPTED);
+	assert_true(offload_broker_trusted(w->offload, 0));
+	wire_drop(w, CLIENT);
+}
+
 static void test_a_refusal_ends_it_and_a_forged_one_does_not(void **state)
 {
 	struct wire *w = *state;
@@ -416,6 +439,7 @@ int test_opening(void)
 		wire_test(test_who_says_nothing_passes_in_the_end),
 		wire_test(test_what_was_there_before_passes),
 		wire_test(test_the_answer_that_went_another_way),
+		wire_test(test_stragglers_of_an_earlier_connection_change_nothing),
 		wire_test(test_a_refusal_ends_it_and_a_forged_one_does_not),
 		wire_test(test_spoilt_segments_are_not_believed),
 		wire_test(test_text_on_a_connection_that_nobody_saw_begin_ends_trust),

@@ -61,7 +61,7 @@ def ring(io, workers, mtu):
     """Arguments of a port's device."""
     # A fan-out to a thousand clients is answered by a thousand acknowledgements at once.
     frames = ",framesz=9216,blocksz=36864,framecnt=1024" if mtu > hosts.MTUS[0] else ",framecnt=4096"
-    if io == "af_xdp":  # its driver sees one queue in a veth: workers hand over to each other
+    if io != "af_packet":  # af_xdp has one queue in a veth: workers hand over to each other
         return ""
     return frames + (f",qpairs={workers}" if workers > 1 else "")  # a queue each
 
