@@ -32,6 +32,9 @@
 #define COMPONENT "port"
 #define MAPS_MAX  16
 
+#define CLAIM_TRIES    20
+#define CLAIM_PAUSE_US 100000
+
 struct program {
 	const char *name;
 	const uint8_t *object;
@@ -137,7 +140,10 @@ int filter_claim(const char *device)
 		log_error(COMPONENT, "'%s': there is no interface '%s'", device, name);
 		return -ENODEV;
 	}
-	r = claim(if_index);
+	// A process that was killed holds what it had until the kernel has freed all of it.
+	for (unsigned tries = 0; (r = claim(if_index)) == -EADDRINUSE && tries < CLAIM_TRIES;
+		tries++)
+		usleep(CLAIM_PAUSE_US);
 	if (r < 0) {
 		log_error(COMPONENT, "%s: %s", name,
 			r == -EADDRINUSE ? "another offrampd filters this interface"

@@ -13,6 +13,7 @@ import socket
 import pytest
 
 from bed import BUILD, REPOSITORY, eventually
+from others import exchange
 from servers import channel
 from testbed import hosts
 
@@ -86,8 +87,7 @@ def test_the_library_is_linked_instead(bed):
             client.settimeout(bed.seconds(20))
             assert eventually(lambda: client.connect_ex(address) == 0)
             for word in (b"hello", b"x" * 3000):
-                client.sendall(word)
-                assert client.recv(len(word), socket.MSG_WAITALL) == word
+                assert exchange(client, word) == word
     finally:
         server.kill()
         server.communicate()

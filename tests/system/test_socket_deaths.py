@@ -98,6 +98,12 @@ def held(bed):
             counters["pool_in_use"]["clients"], servers.descriptors(pid))
 
 
+def held_at_rest(bed):
+    """Once who came before is gone."""
+    assert eventually(lambda: held(bed)[1:3] == (0, 0)), held(bed)
+    return held(bed)
+
+
 # --- a process dies ------------------------------------------------------------------------------
 
 
@@ -147,7 +153,7 @@ def test_a_process_dies_at_every_call(bed):
 @pytest.mark.full
 def test_many_processes_die_with_many_connections(bed):
     """Attached at once, each with listeners and clients; and no memory is kept."""
-    before, kept = held(bed), []
+    before, kept = held_at_rest(bed), []
     for _ in range(6):
         processes = [peer(bed, "taken", "stay") for _ in range(8)]
         # Connections go round among those that accept.
@@ -348,7 +354,7 @@ FIFTY = pytest.param(50, marks=pytest.mark.full)
 
 @pytest.mark.parametrize("rounds", [2, FIFTY])
 def test_a_broker_killed_under_load_attaches_anew(bed, rounds):
-    before, took, kept = held(bed), [], []
+    before, took, kept = held_at_rest(bed), [], []
     with servers.folder() as path, Load(bed, SECOND) as load:
         for _ in range(rounds):
             began = time.monotonic()
