@@ -447,12 +447,18 @@ int output_broker_packet(
 	return 0;
 }
 
-bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
+static bool stream_may_begin(struct client *client, const struct mqtt_publish *publish)
 {
 	if (client->waiting_count > 0 || client->windowed_broker > 0 ||
 		(publish->qos > 0 && client->windowed_count > 0))
 		return false;
 	return publish->qos == 0 || window_broker_take(client, publish->packet_id);
+}
+
+bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
+{
+	client->stream_waits = !stream_may_begin(client, publish);
+	return !client->stream_waits;
 }
 
 int output_broker_stream(struct client *client, const struct mqtt_stream *stream)

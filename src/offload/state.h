@@ -151,6 +151,7 @@ struct client {
 	enum mqtt_version version;
 	bool clean, bridge;
 	bool left;	    // it has said goodbye
+	bool stream_waits;  // a PUBLISH of the broker that is too long to gather
 	bool has_will;	    // which the broker publishes unless it says goodbye
 	bool unknown;	    // counted as unknown in the map
 	bool gone;	    // the client's direction has ended

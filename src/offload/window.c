@@ -49,11 +49,24 @@ static bool budget_left(const struct client *client, const struct identifiers *i
 	return ids->inflight - client->resends + ids->broker_count < client->receive_maximum;
 }
 
+static bool none_of_ours(const struct client *client, const struct identifiers *ids)
+{
+	return ids->inflight == client->resends;
+}
+
+// mosquitto counts a QoS 2 message only up to its PUBREC, and so goes beyond the budget: what is
+// unacknowledged may then wait for a PUBREL behind a long packet that waits for ours to go first.
+// One at a time they go, lest nothing ever goes.
+static bool may_take(const struct client *client, const struct identifiers *ids)
+{
+	return budget_left(client, ids) || (client->stream_waits && none_of_ours(client, ids));
+}
+
 uint16_t window_take(struct client *client, uint8_t qos)
 {
 	struct identifiers *ids = window_get(client);
 
-	if (ids == NULL || !budget_left(client, ids) ||
+	if (ids == NULL || !may_take(client, ids) ||
 		ids->inflight >= client->broker->config->client.inflight)
 		return 0;
 	return identifiers_take(ids, qos == 2);
@@ -62,7 +75,7 @@ uint16_t window_take(struct client *client, uint8_t qos)
 uint16_t window_resend(struct client *client, uint16_t id)
 {
 	DASSERT(client->resends > 0 && identifiers_ours(client_identifiers(client), id));
-	if (!budget_left(client, client_identifiers(client)))
+	if (!may_take(client, client_identifiers(client)))
 		return 0;
 	client->resends--;
 	return id;
@@ -110,11 +123,13 @@ void window_position(const struct client *client, uint16_t *ret_next, uint16_t *
 	*ret_broker = client->identifier_broker;
 }
 
+// With nothing of ours under way, how much the broker has under way is its own affair.
 bool window_broker_take(struct client *client, uint16_t id)
 {
 	struct identifiers *ids = window_get(client);
 
-	if (ids == NULL || !budget_left(client, ids) || identifiers_broker_take(ids, id) < 0)
+	if (ids == NULL || (!budget_left(client, ids) && !none_of_ours(client, ids)) ||
+		identifiers_broker_take(ids, id) < 0)
 		return false;
 	client->identifier_broker = id;
 	client->broker_publishes++;

@@ -139,6 +139,50 @@ static void brokers_identifier_that_is_taken_waits(void **state)
 	broker_gets(bed, 0, BYTES("\x40\x02\x80\x00"));
 }
 
+// mosquitto takes a message at QoS 2 for done at its PUBREC, goes on, and says PUBREL behind a long
+// packet: two such messages fill the window, and nothing of what waits for it may hold up that
+// packet.
+static void a_long_packet_does_not_wait_for_what_is_behind_it(void **state)
+{
+	static const char released[] = "\x62\x02\x00\x0c\x62\x02\x00\x0e";
+	static const char small[] = "\x32\x06\x00\x01"
+				    "b\x00\x0f\x00";
+	static uint8_t text[100000], packet[sizeof(text) + 32];
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+	size_t length;
+
+	bed->broker.capture.max_size = 1000;
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 2);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	broker_sends(bed, 0,
+		BYTES("\x34\x06\x00\x01"
+		      "b\x00\x0c\x00"
+		      "\x34\x06\x00\x01"
+		      "b\x00\x0e\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got), 16);
+	client_sends(bed, 0, BYTES("\x50\x02\x00\x0c\x50\x02\x00\x0e"));
+	broker_gets(bed, 0, BYTES("\x50\x02\x00\x0c\x50\x02\x00\x0e"));
+	client_sends(bed, 1, BYTES(CAPTURED));
+	client_gets(bed, 1, BYTES("\x40\x02\x00\x09"));
+	client_gets(bed, 0, BYTES("")); // it waits
+	broker_sends(bed, 0, BYTES(small));
+	length = publish_v4(packet, "b", 2, text, sizeof(text)); // text: no properties
+	broker_sends(bed, 0, packet, 40000);			 // too long to wait for its end
+	broker_sends(bed, 0, packet + 40000, length - 40000);
+	broker_sends(bed, 0, BYTES(released));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x00\x00hi"));
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	assert_int_equal(
+		got_take(&bed->down[0], &got), sizeof(small) - 1 + length + sizeof(released) - 1);
+	assert_memory_equal(got, small, sizeof(small) - 1);
+	assert_memory_equal(got + sizeof(small) - 1 + length, released, sizeof(released) - 1);
+}
+
 // A retained message of 100,000 bytes for the subscriber, streamed in pieces.
 static void long_packets_are_never_interrupted(void **state)
 {
@@ -359,6 +403,8 @@ int test_output(void)
 		cmocka_unit_test_teardown(receive_maximum_holds_for_who_leaves, bed_end),
 		cmocka_unit_test_teardown(receive_maximum_holds_for_who_has_ended, bed_end),
 		cmocka_unit_test_teardown(brokers_identifier_that_is_taken_waits, bed_end),
+		cmocka_unit_test_teardown(
+			a_long_packet_does_not_wait_for_what_is_behind_it, bed_end),
 		cmocka_unit_test_teardown(long_packets_are_never_interrupted, bed_end),
 		cmocka_unit_test_teardown(a_packet_that_breaks_off_stays_broken, bed_end),
 		cmocka_unit_test_teardown(
