@@ -121,17 +121,7 @@ void socket_echoes_forget(struct socket_process *process)
 // What the process has written, out of its reach. False: it is not there yet.
 static bool copy(const struct socket_echo *echo, uint32_t skip, void *to, uint32_t length)
 {
-	struct lane_span spans[LANE_SPANS];
-	unsigned count = lane_peek(lane_of(echo), echo->slot, skip, spans, LANE_SPANS);
-	uint32_t done = 0;
-
-	for (unsigned i = 0; i < count && done < length; i++) {
-		uint32_t n = spans[i].length < length - done ? spans[i].length : length - done;
-
-		memcpy((uint8_t *)to + done, spans[i].data, n);
-		done += n;
-	}
-	return done == length;
+	return lane_copy(lane_of(echo), echo->slot, skip, to, length);
 }
 
 static struct net_address address_of(const struct channel_address *from)

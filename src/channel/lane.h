@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "channel/abi.h"
 #include "channel/message.h"
@@ -139,6 +140,23 @@ static inline unsigned lane_peek(
 	struct lane *lane, uint32_t slot, uint32_t skip, struct lane_span *ret_spans, unsigned max)
 {
 	return lane->ops->peek(lane, slot, skip, ret_spans, max);
+}
+
+// Copies octets that wait, from `skip` on. False: there are not as many.
+static inline bool lane_copy(
+	struct lane *lane, uint32_t slot, uint32_t skip, void *to, uint32_t length)
+{
+	struct lane_span spans[LANE_SPANS];
+	unsigned count = lane_peek(lane, slot, skip, spans, LANE_SPANS);
+	uint32_t done = 0;
+
+	for (unsigned i = 0; i < count && done < length; i++) {
+		uint32_t n = spans[i].length < length - done ? spans[i].length : length - done;
+
+		memcpy((uint8_t *)to + done, spans[i].data, n);
+		done += n;
+	}
+	return done == length;
 }
 
 // Accepts NULL.

@@ -115,16 +115,7 @@ void echo_lost(struct echo *echo)
 
 static void peek(const struct echo *echo, uint32_t skip, void *to, uint32_t length)
 {
-	struct lane_span spans[LANE_SPANS];
-	unsigned count = lane_peek(lane_of(echo), echo->slot, skip, spans, LANE_SPANS);
-	uint32_t done = 0;
-
-	for (unsigned i = 0; i < count && done < length; i++) {
-		uint32_t n = spans[i].length < length - done ? spans[i].length : length - done;
-
-		memcpy((uint8_t *)to + done, spans[i].data, n);
-		done += n;
-	}
+	lane_copy(lane_of(echo), echo->slot, skip, to, length);
 }
 
 // Takes one datagram out of the lane. False: there is none that is whole.

@@ -41,21 +41,8 @@ def end(process, number=signal.SIGTERM):
 
 
 @contextlib.contextmanager
-def server(bed, *command, host="broker"):
-    """A server on the daemon's sockets."""
-    process = bed.popen(*attached(bed, *command), host=host)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            end(process)
-        else:
-            process.communicate()
-
-
-@contextlib.contextmanager
 def native(bed, *command, host="broker"):
-    """The same on the kernel's."""
+    """A server on the kernel's sockets."""
     process = bed.popen(*command, host=host)
     try:
         yield process
@@ -64,6 +51,11 @@ def native(bed, *command, host="broker"):
             end(process)
         else:
             process.communicate()
+
+
+def server(bed, *command, host="broker"):
+    """The same on the daemon's."""
+    return native(bed, *attached(bed, *command), host=host)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ import pytest
 
 import mqttraw as mqtt
 from bed import eventually
+from servers import speaks
 from testbed import configs, hosts
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
@@ -31,17 +32,6 @@ DATA, BEAT, KINDS = 2, 7, 8
 
 def up_options(_mode):
     return ["--channel", "tcp", "--config", OVERLAY]
-
-
-def speaks(bed):
-    """A message goes through, captured or not."""
-    try:
-        subscriber, publisher = bed.client("s"), bed.client("p")
-        subscriber.subscribe("speaks")
-        publisher.publish("speaks", b"hello", 1)
-        return subscriber.payloads(1, 5) == [b"hello"]
-    except (OSError, mqtt.Closed, mqtt.Timeout):
-        return False
 
 
 def attached(bed):
