@@ -161,15 +161,29 @@ unsigned socket_echoes_go_on(struct sockets *sockets);
 // The process is gone, or has broken the lane.
 void socket_echoes_forget(struct socket_process *process);
 
-// --- slots (sockets.c) ---------------------------------------------------------------------------
+// --- listening (socket_listen.c) -----------------------------------------------------------------
 
+// As a process asked. An errno, for the process.
+int socket_listen(struct socket_process *process, const struct channel_message *message);
+void socket_unlisten(struct socket_process *process, uint32_t number);
 // Who listens for the broker and has a free slot, in turn. NULL: nobody.
 struct socket_process *sockets_listener(
 	struct sockets *sockets, unsigned broker, uint32_t *ret_number);
+// How many connections may wait for the broker's processes; 0: nobody listens.
+uint32_t sockets_backlog(const struct sockets *sockets, unsigned broker);
+
+// --- messages (socket_message.c) -----------------------------------------------------------------
+
+void socket_message_take(struct socket_process *process, const struct channel_message *message);
 // Answers the call of a process.
 void socket_done(struct socket_process *process, uint32_t call, int error);
+
+// --- processes (socket_process.c) ----------------------------------------------------------------
+
+// Deals with what is new of it, within reason. Returns how much there was.
+unsigned socket_process_receive(struct socket_process *process);
+// It is gone, or has broken the lane: so is all that it had.
+void socket_process_end(struct socket_process *process);
 uint32_t socket_slot_take(struct socket_process *process);
 // The daemon has done with the slot; it is free when the process has, too.
 void socket_slot_settle(struct socket_process *process, uint32_t slot);
-// How many connections may wait for the broker's processes; 0: nobody listens.
-uint32_t sockets_backlog(const struct sockets *sockets, unsigned broker);
