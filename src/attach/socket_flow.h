@@ -182,8 +182,10 @@ void socket_done(struct socket_process *process, uint32_t call, int error);
 
 // Deals with what is new of it, within reason. Returns how much there was.
 unsigned socket_process_receive(struct socket_process *process);
-// It is gone, or has broken the lane: so is all that it had.
+// It has broken the lane, or is gone: so is all that it had.
 void socket_process_end(struct socket_process *process);
+// It is gone; who has inherited its listening sockets, if anybody, has still to come.
+void socket_process_bequeath(struct socket_process *process);
 uint32_t socket_slot_take(struct socket_process *process);
 // The daemon has done with the slot; it is free when the process has, too.
 void socket_slot_settle(struct socket_process *process, uint32_t slot);

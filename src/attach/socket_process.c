@@ -118,13 +118,10 @@ int sockets_attach(struct sockets *sockets, const struct sockets_process *from)
 	return -ENOSPC;
 }
 
-void socket_process_end(struct socket_process *process)
+static void end_connections(struct socket_process *process)
 {
 	const struct sockets *sockets = process->sockets;
 
-	for (unsigned i = 0; i < SOCKETS_LISTENERS_MAX; i++)
-		if (process->listeners[i].used)
-			socket_unlisten(process, process->listeners[i].number);
 	for (uint32_t i = 0; i < slab_count(sockets->flows); i++) {
 		struct socket_flow *flow = slab_at(sockets->flows, i);
 
@@ -132,6 +129,23 @@ void socket_process_end(struct socket_process *process)
 			socket_flow_orphan(flow);
 	}
 	socket_echoes_forget(process);
+}
+
+void socket_process_end(struct socket_process *process)
+{
+	process->ended = true;
+	for (unsigned i = 0; i < SOCKETS_LISTENERS_MAX; i++)
+		if (process->listeners[i].used)
+			socket_unlisten(process, process->listeners[i].number);
+	end_connections(process);
+}
+
+void socket_process_bequeath(struct socket_process *process)
+{
+	process->ended = true;
+	for (unsigned i = 0; i < SOCKETS_LISTENERS_MAX; i++)
+		process->listeners[i].accepts = false;
+	end_connections(process);
 }
 
 // What it wrote before it ended is its will, within reason.
@@ -152,6 +166,14 @@ void sockets_detach(struct sockets *sockets, unsigned number)
 	free(process->free_slots);
 	*process = (struct socket_process){0};
 	counter_add(&sockets->counters.processes, -1);
+}
+
+void sockets_bequeath(struct sockets *sockets, unsigned number)
+{
+	struct socket_process *process = &sockets->processes[number];
+
+	hear_out(process);
+	socket_process_bequeath(process);
 }
 
 bool sockets_is_broken(const struct sockets *sockets, unsigned number)

@@ -124,10 +124,12 @@ unsigned sockets_receive(struct sockets *sockets)
 		count += socket_process_receive(process);
 		if (!process->broken && !process->gone)
 			continue;
-		// Control takes the rest away.
-		process->ended = true;
+		// Control takes the rest away, and knows of heirs.
 		counter_add(&sockets->counters.broken, process->broken);
-		socket_process_end(process);
+		if (process->broken)
+			socket_process_end(process);
+		else
+			socket_process_bequeath(process);
 	}
 	// What there was no room, or no time, for.
 	count += socket_echoes_go_on(sockets);

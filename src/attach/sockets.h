@@ -49,6 +49,9 @@ void sockets_destroy(struct sockets *sockets);
 int sockets_attach(struct sockets *sockets, const struct sockets_process *process);
 // It has gone: what it had ends as the kernel would end it. The lane is not touched any more.
 void sockets_detach(struct sockets *sockets, unsigned process);
+// It has ended, and children of its hold on to its listening sockets: who comes waits for one of
+// them, until it is detached.
+void sockets_bequeath(struct sockets *sockets, unsigned process);
 // It has written what it never may. Any thread.
 bool sockets_is_broken(const struct sockets *sockets, unsigned process);
 // Its lane has told so, behind all that came over it. Any thread.

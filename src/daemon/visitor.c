@@ -92,28 +92,61 @@ unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds)
 	for (unsigned i = 0; i < VISITORS_MAX; i++) {
 		struct visitor *visitor = &visitors->all[i];
 		bool leaves = visitor->state == VISITOR_LEAVING;
+		bool survived = visitor->state == VISITOR_SURVIVED;
 
 		if (visitor->fd < 0)
 			continue;
 		visitor->place = count;
-		ret_fds[count++] =
-			(struct pollfd){.fd = leaves ? -1 : visitor->fd, .events = POLLIN};
-		ret_fds[count++] =
-			(struct pollfd){.fd = leaves ? -1 : visitor->pidfd, .events = POLLIN};
+		ret_fds[count++] = (struct pollfd){
+			.fd = leaves ? -1 : visitor->fd, .events = survived ? POLLRDHUP : POLLIN};
+		ret_fds[count++] = (struct pollfd){
+			.fd = leaves || survived ? -1 : visitor->pidfd, .events = POLLIN};
 	}
 	return count;
 }
 
-// Over a stream the word of the end may be faster than what was said before it.
+enum legacy {
+	LEGACY_NONE,
+	LEGACY_CHILDREN, // hold its end of the socket, and so its listening sockets
+	LEGACY_UNKNOWN,	 // what it said last is on its way, or it is ending just now
+};
+
+// A process has closed its files when it has ended, so who has the socket then has inherited it.
+// Of what became of a process on another host nobody tells.
+static enum legacy legacy_of(const struct visitor *visitor)
+{
+	struct pollfd now[] = {
+		{.fd = visitor->fd, .events = POLLRDHUP}, {.fd = visitor->pidfd, .events = POLLIN}};
+
+	// Over a stream the word of the end may be faster than what was said before it.
+	if (visitor->door != NULL && !visitor_is_gone(visitor, true))
+		return LEGACY_UNKNOWN;
+	if (poll(now, 2, 0) < 0 || now[0].revents != 0)
+		return LEGACY_NONE;
+	if (now[1].revents != 0)
+		return LEGACY_CHILDREN;
+	return visitor->door != NULL && visitor->pidfd >= 0 ? LEGACY_UNKNOWN : LEGACY_NONE;
+}
+
 static void leave(
 	struct visitors *visitors, struct visitor *visitor, const char *why, uint64_t now_us)
 {
-	if (visitor->door == NULL || visitor_is_gone(visitor, true)) {
+	enum legacy legacy = legacy_of(visitor);
+
+	if (visitor->state != VISITOR_LEAVING) {
+		visitor->state = VISITOR_LEAVING;
+		visitor->until_us = now_us + LEAVE_MS * US_IN_MS;
+	}
+	if (legacy == LEGACY_UNKNOWN && now_us <= visitor->until_us)
+		return;
+	if (legacy != LEGACY_CHILDREN) {
 		show_out(visitors, visitor, why);
 		return;
 	}
-	visitor->state = VISITOR_LEAVING;
-	visitor->until_us = now_us + LEAVE_MS * US_IN_MS;
+	log_info("socket", "%s[%u] %s; its children listen in its place", visitor->name,
+		visitor->pid, why);
+	visitor_bequeath(visitors, visitor);
+	visitor->state = VISITOR_SURVIVED;
 }
 
 static void look(struct visitors *visitors, struct visitor *visitor, const struct pollfd *fds,
@@ -142,8 +175,11 @@ static void look(struct visitors *visitors, struct visitor *visitor, const struc
 			leave(visitors, visitor, "has gone", now_us);
 		break;
 	case VISITOR_LEAVING:
-		if (visitor_is_gone(visitor, true) || now_us > visitor->until_us)
-			show_out(visitors, visitor, "has gone");
+		leave(visitors, visitor, "has gone", now_us);
+		break;
+	case VISITOR_SURVIVED:
+		if (socket->revents != 0)
+			show_out(visitors, visitor, "has no children that listen in its place");
 		break;
 	}
 }

@@ -26,7 +26,7 @@ struct hand_over {
 	struct mailbox_message message;
 	struct visitor_lane *lane;
 	struct sockets_process process;
-	bool back;
+	enum { HAND_OVER, HAND_BEQUEST, HAND_BACK } what;
 };
 
 // On the worker's thread, as all that uses the number.
@@ -36,10 +36,17 @@ static void hand_over(struct mailbox_message *message, void *worker)
 	struct visitor_lane *lane = over->lane;
 
 	(void)worker;
-	if (over->back)
-		sockets_detach(lane->sockets, (unsigned)lane->number);
-	else
+	switch (over->what) {
+	case HAND_OVER:
 		lane->number = sockets_attach(lane->sockets, &over->process);
+		break;
+	case HAND_BEQUEST:
+		sockets_bequeath(lane->sockets, (unsigned)lane->number);
+		break;
+	case HAND_BACK:
+		sockets_detach(lane->sockets, (unsigned)lane->number);
+		break;
+	}
 }
 
 // Until it has been done: what a worker holds must not go away under it.
@@ -94,7 +101,7 @@ void visitor_take_lanes(struct visitors *visitors, struct visitor *visitor)
 		if (visitor->lanes[i].connection >= 0)
 			close(visitor->lanes[i].connection);
 	for (unsigned i = 0; i < visitor->lanes_count; i++) {
-		struct hand_over over = {.lane = &visitor->lanes[i], .back = true};
+		struct hand_over over = {.lane = &visitor->lanes[i], .what = HAND_BACK};
 
 		tell(visitors->workers[i], &over);
 		lane_destroy(visitor->lanes[i].lane);
@@ -102,6 +109,15 @@ void visitor_take_lanes(struct visitors *visitors, struct visitor *visitor)
 	free(visitor->lanes);
 	visitor->lanes = NULL;
 	visitor->lanes_count = 0;
+}
+
+void visitor_bequeath(struct visitors *visitors, struct visitor *visitor)
+{
+	for (unsigned i = 0; i < visitor->lanes_count; i++) {
+		struct hand_over over = {.lane = &visitor->lanes[i], .what = HAND_BEQUEST};
+
+		tell(visitors->workers[i], &over);
+	}
 }
 
 bool visitor_is_broken(const struct visitor *visitor)

@@ -24,6 +24,7 @@ enum visitor_state {
 	VISITOR_JOINING,  // its lanes' connections are awaited
 	VISITOR_ATTACHED, // has lanes
 	VISITOR_LEAVING,  // has hung up; what its lanes' connections carry still is awaited
+	VISITOR_SURVIVED, // has ended; children hold its end of the socket, and listen by that
 };
 
 struct visitor_lane {
@@ -37,7 +38,7 @@ struct visitor {
 	int fd;				// -1: nobody
 	const struct config_door *door; // NULL: shared memory
 	enum visitor_state state;
-	uint64_t until_us; // but for ATTACHED: no longer
+	uint64_t until_us; // but for ATTACHED and SURVIVED: no longer
 	int pidfd;
 	int wake; // shared memory: a counter
 	uint32_t pid;
@@ -69,6 +70,8 @@ int visitor_give_memory(struct visitors *visitors, struct visitor *visitor, int 
 // The lanes' connections are here: workers have them. 0, or a negative errno.
 int visitor_give_connections(struct visitors *visitors, struct visitor *visitor);
 void visitor_take_lanes(struct visitors *visitors, struct visitor *visitor);
+// The process has ended, its listening sockets have not.
+void visitor_bequeath(struct visitors *visitors, struct visitor *visitor);
 // -ENOMEM.
 int visitor_make_lanes(const struct visitors *visitors, struct visitor *visitor);
 bool visitor_is_broken(const struct visitor *visitor);

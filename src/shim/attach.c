@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "channel/shared.h"
@@ -192,12 +193,30 @@ void attach_flush(struct attachment *attached)
 	errno = error;
 }
 
-void attach_forget(struct attachment *attached)
+static ino_t inode_of(int fd)
+{
+	struct stat state;
+
+	return fstat(fd, &state) == 0 ? state.st_ino : 0;
+}
+
+void attach_inherit(struct shim *shim, struct attachment *attached)
 {
 	for (unsigned i = 0; attached->over_stream && i < attached->lanes_count; i++)
 		stream_lane_forget(attached->lanes[i]);
-	libc_get()->close(attached->socket);
 	libc_get()->close(attached->wake);
+	attach_renounce(shim); // the parent's parent's
+	shim->legacy = attached->socket;
+	shim->legacy_inode = inode_of(attached->socket);
+	if (list_empty(&shim->listeners))
+		attach_renounce(shim);
+}
+
+void attach_renounce(struct shim *shim)
+{
+	if (shim->legacy >= 0 && inode_of(shim->legacy) == shim->legacy_inode)
+		libc_get()->close(shim->legacy);
+	shim->legacy = -1;
 }
 
 bool attach_wants(
@@ -249,13 +268,13 @@ void attach_lost(struct shim *shim)
 
 // --- the watcher ---------------------------------------------------------------------------------
 
-// A listener that has not been offered to this attachment.
-static struct listener *next_fallen(struct shim *shim)
+// A listener that has not been offered to this attachment: fallen, or inherited.
+static struct listener *next_unoffered(struct shim *shim)
 {
 	list_for_each (link, &shim->listeners) {
 		struct listener *listener = container_of(link, struct listener, link);
 
-		if (!listener->offloaded && listener->offered != shim->attached->number)
+		if (listener->offered != shim->attached->number)
 			return listener;
 	}
 	return NULL;
@@ -284,11 +303,13 @@ static void rise(struct shim *shim)
 	else if (attached != NULL)
 		attachment_free(attached);
 	// The lock is let go meanwhile: the list may be another one.
-	while (shim->attached != NULL && (listener = next_fallen(shim)) != NULL &&
+	while (shim->attached != NULL && (listener = next_unoffered(shim)) != NULL &&
 		listener_rise(shim, listener))
 		risen = true;
 	if (risen)
 		wait_touch_all(shim);
+	if (shim->attached == NULL || next_unoffered(shim) == NULL)
+		attach_renounce(shim);
 	shim_unlock();
 }
 
@@ -307,7 +328,7 @@ static void watch_prepare(struct shim *shim, struct watch *watch)
 	fds[0] = (struct pollfd){.fd = attached != NULL ? attached->socket : -1, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = shim->watcher_bell, .events = POLLIN};
 	watch->count = 2;
-	watch->timeout_us = attached == NULL || next_fallen(shim) != NULL ? RETRY_MS * 1000 : -1;
+	watch->timeout_us = attached == NULL || next_unoffered(shim) != NULL ? RETRY_MS * 1000 : -1;
 	if (attached == NULL || !attached->over_stream)
 		return;
 	// What is tried again is often enough for the beat.

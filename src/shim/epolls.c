@@ -143,6 +143,7 @@ void epoll_inherit(struct epoll *epoll)
 	close_bed(epoll);
 	make_bed(epoll, epoll->object.fd);
 	epoll->waiting = 0;
+	epoll->inherited = true;
 }
 
 // The daemon's wake descriptor is in the bed, the latest attachment's.
@@ -447,6 +448,17 @@ static int sleep_in(struct epoll *epoll, struct epoll_event *events, int max, in
 	return count > 0 ? from_kernel(epoll, events, max, NULL) : count;
 }
 
+// A child waits in what its parent has set up: it looks for what that has looked for.
+static void take_up(struct epoll *epoll)
+{
+	if (!epoll->inherited)
+		return;
+	epoll->inherited = false;
+	list_for_each (link, &epoll->entries) {
+		watched(container_of(link, struct entry, of_epoll)->object);
+	}
+}
+
 int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_t timeout_us,
 	const sigset_t *mask)
 {
@@ -454,6 +466,7 @@ int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_
 	struct shim *shim = shim_get();
 	bool asked = false; // the kernel, a moment ago: it had nothing
 
+	take_up(epoll);
 	for (;;) {
 		int count, kernel = 0;
 

@@ -291,8 +291,8 @@ bool listener_rise(struct shim *shim, struct listener *listener)
 	unsigned number = shim->attached->number;
 	int error;
 
-	if (listener->offloaded ||
-		!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only)) {
+	if (!attach_wants(shim->attached, &listener->endpoint, listener->ipv6_only)) {
+		listener_fall(listener); // inherited, and the next daemon's are others
 		listener->offered = number;
 		return true;
 	}
@@ -300,7 +300,10 @@ bool listener_rise(struct shim *shim, struct listener *listener)
 	error = tell(shim, listener);
 	if (is_answer(error))
 		listener->offered = number;
-	if (error == 0 && !listener->closed && shim->attached != NULL) {
+	if (is_answer(error) && error != 0) {
+		listener_fall(listener);
+	} else if (error == 0 && !listener->offloaded && !listener->closed &&
+		   shim->attached != NULL) {
 		listener->offloaded = true;
 		entries_to_kernel(&listener->object, false);
 		// Back to a bound socket that does not listen.
@@ -324,6 +327,8 @@ void listener_close(struct listener *listener)
 	listener->closed = true;
 	list_remove(&listener->link);
 	forget_arrivals(listener, true);
+	if (list_empty(&shim->listeners))
+		attach_renounce(shim);
 	if (listener->offloaded && shim->attached != NULL)
 		news_tell(shim, &message);
 	wait_touch(shim, &listener->object);

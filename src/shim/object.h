@@ -104,6 +104,7 @@ struct epoll {
 	int bell;	       // an eventfd in the bed
 	unsigned waiting;      // threads in it
 	unsigned waker;	       // which attachment's wake descriptor that is
+	bool inherited;	       // and nobody has waited in it in this process
 };
 
 // An object of ours in an epoll.

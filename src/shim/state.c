@@ -18,7 +18,8 @@
 
 #define PATH_DEFAULT "/run/offramp/channel.sock"
 
-static struct shim shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .watcher_bell = -1, .lender = -1};
+static struct shim shim = {
+	.lock = PTHREAD_MUTEX_INITIALIZER, .watcher_bell = -1, .lender = -1, .legacy = -1};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
@@ -54,7 +55,7 @@ static void after_fork_in_child(void)
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.
-	attach_forget(attached);
+	attach_inherit(&shim, attached);
 	list_for_each (link, &shim.listeners) {
 		listener_inherit(container_of(link, struct listener, link));
 	}

@@ -66,6 +66,8 @@ struct shim {
 	int heir_end;	       // and its end of the control socket
 	int lender;	       // in an heir: the control socket; -1: it has nothing to take
 	unsigned rounds;       // through all streams, at forks
+	int legacy;	       // in a child: its parent's socket to the daemon; -1: none
+	ino_t legacy_inode;    // programs close what they do not know
 	bool watched;	       // the watcher's thread runs
 	int watcher_bell;
 	pid_t pid;
@@ -89,8 +91,11 @@ bool attach_try(struct shim *shim);
 void attach_lost(struct shim *shim);
 // Writes what is to be written; errno stays.
 void attach_flush(struct attachment *attached);
-// In a child: descriptors are closed, nobody is told.
-void attach_forget(struct attachment *attached);
+// In a child: descriptors are closed, nobody is told. The socket to the daemon is kept where there
+// are listening sockets of the parent's: while a child has it they are there, and who comes waits.
+void attach_inherit(struct shim *shim, struct attachment *attached);
+// The child has listening sockets of its own by now, or none.
+void attach_renounce(struct shim *shim);
 // Is this one of the endpoints that the daemon listens on?
 bool attach_wants(
 	const struct attachment *attached, const struct channel_endpoint *endpoint, bool ipv6_only);

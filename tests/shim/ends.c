@@ -3,6 +3,7 @@
 //
 // What scenarios are made of: a server's sockets, a client's, patience.
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -138,16 +139,20 @@ void client_finds(struct play *play, const char *what, int client)
 void nobody_listens(struct play *play)
 {
 	int64_t until_ms = now_ms() + WAIT_MS;
-	int rc = 0;
+	int error = 0;
 
-	while (rc == 0 && now_ms() < until_ms) {
+	// Who comes while the last one goes may be reset.
+	while ((error == 0 || error == ECONNRESET) && now_ms() < until_ms) {
 		int client = end_client_new(play, AF_INET);
 
-		rc = connect(client, (struct sockaddr *)&play->address, sizeof(play->address));
-		if (rc < 0)
-			told(play, "connect", rc);
+		error = connect(client, (struct sockaddr *)&play->address, sizeof(play->address)) <
+					0
+				? errno
+				: 0;
 		close(client);
 	}
+	errno = error;
+	told(play, "connect", error == 0 ? 0 : -1);
 }
 
 // --- pairs ---------------------------------------------------------------------------------------

@@ -390,8 +390,44 @@ static void daemonised(struct play *play)
 	told(play, "ended", read(tell[0], &octet, 1));
 }
 
-// A server that listens and goes into the background then.
+// A server that listens and goes into the background then: who comes meanwhile waits.
 static void daemonised_late(struct play *play)
+{
+	int tell[2], client;
+	pid_t pid;
+	char octet;
+
+	if (pipe(tell) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		int fd = end_listen(play);
+
+		if (daemon(1, 1) < 0)
+			_exit(1);
+		alarm(2 * WAIT_MS / 1000); // out of reach of whoever ends what hangs
+		for (unsigned i = 0; i < 5; i++)
+			calm();
+		_exit(echo_one(accept(fd, NULL, NULL)) || write(tell[1], "x", 1) != 1 ||
+			echo_one(accept(fd, NULL, NULL)));
+	}
+	close(tell[1]);
+	child_told(play, "parent", pid);
+	client = end_client(play);
+	client_says(client, "hello");
+	client_finds(play, "client", client);
+	// It listens by itself now.
+	told(play, "served", read(tell[0], &octet, 1));
+	client = end_client(play);
+	client_says(client, "again");
+	client_finds(play, "client", client);
+	told(play, "ended", read(tell[0], &octet, 1));
+	nobody_listens(play);
+}
+
+// The same with an epoll descriptor, of which its child has a copy. Who comes while it ends may be
+// lost with it.
+static void daemonised_watching(struct play *play)
 {
 	int64_t until_ms = now_ms() + WAIT_MS;
 	int tell[2], n = -1;
@@ -400,12 +436,17 @@ static void daemonised_late(struct play *play)
 	if (pipe(tell) < 0)
 		return;
 	if (fork() == 0) {
-		int fd = end_listen(play);
+		int fd = end_listen(play), epfd = epoll_create1(0);
+		struct epoll_event event = {.events = EPOLLIN};
 
-		if (daemon(1, 1) < 0)
+		epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+		if (daemon(1, 1) < 0 || write(tell[1], "x", 1) != 1)
 			_exit(1);
-		if (write(tell[1], "x", 1) == 1)
-			_exit(echo_one(accept(fd, NULL, NULL)));
+		alarm(2 * WAIT_MS / 1000);
+		while (epoll_wait(epfd, &event, 1, WAIT_MS) == 1)
+			if (echo_one(accept(fd, NULL, NULL)) == 0)
+				_exit(0);
+		_exit(2);
 	}
 	close(tell[1]);
 	told(play, "ready", read(tell[0], &octet, 1));
@@ -420,6 +461,31 @@ static void daemonised_late(struct play *play)
 	}
 	told(play, "client", n);
 	told(play, "ended", read(tell[0], &octet, 1));
+}
+
+// Nobody comes who accepts: the place is free when the last one is gone.
+static void heir_ends(struct play *play)
+{
+	int ready[2], client;
+	char octet;
+	pid_t pid;
+
+	if (pipe(ready) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		end_listen(play);
+		if (fork() == 0) {
+			close(ready[1]);
+			_exit(read(ready[0], &octet, 1) != 1);
+		}
+		_exit(0);
+	}
+	child_told(play, "parent", pid);
+	client = end_client(play);
+	told(play, "tell", write(ready[1], "x", 1));
+	client_finds(play, "client", client);
+	nobody_listens(play);
 }
 
 static void other_user(struct play *play)
@@ -593,6 +659,8 @@ const struct scenario fork_scenarios[] = {
 	{"fork-parent-ends", parent_ends},
 	{"fork-daemon", daemonised},
 	{"fork-daemon-late", daemonised_late},
+	{"fork-daemon-watching", daemonised_watching},
+	{"fork-heir-ends", heir_ends},
 	{"fork-both-accept", both_accept},
 	{"fork-other-user", other_user},
 	{"fork-other-program", other_program},
