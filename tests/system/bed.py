@@ -150,6 +150,10 @@ class Bed:
         with open(f"/proc/{self.pid(who)}/status", encoding="ascii") as status:
             return int(next(line.split()[1] for line in status if line.startswith("VmRSS")))
 
+    def starter(self):
+        """What starts a program on the daemon's sockets."""
+        return ToolBed(self.name).starter()
+
     # Commands on the hosts
 
     def run(self, *command, host="clients", timeout=60, **options):

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import mqttraw as mqtt
-from bed import BUILD, eventually, hosts
+from bed import eventually, hosts
 
 CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers.yaml")
 OTHER_HOST = "198.18.0.3"  # a second address of the daemon's
@@ -26,7 +26,7 @@ def channel(bed):
 
 def attached(bed, *command):
     """That command, on the daemon's sockets."""
-    return [os.path.join(BUILD, "offramp"), "run", "--channel", channel(bed), "--", *command]
+    return [*bed.starter(), *command]
 
 
 def end(process, number=signal.SIGTERM):

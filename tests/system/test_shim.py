@@ -58,8 +58,7 @@ def natively(bed, names=()):
 
 
 def under_the_shim(bed, names=()):
-    command = (os.path.join(BUILD, "offramp"), "run", "--channel", channel(bed), "--")
-    return play(bed, command, "broker", (hosts.LISTEN, hosts.LISTEN6), names)
+    return play(bed, bed.starter(), "broker", (hosts.LISTEN, hosts.LISTEN6), names)
 
 
 def test_every_scenario_comes_to_the_same_or_is_listed(bed):

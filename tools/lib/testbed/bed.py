@@ -110,7 +110,7 @@ class Bed:
             commands["daemon"] = self._daemon_command(
                 entry, config, impair, workers, plugin, mtus, recipe.user)
         if mode == "socket":  # the broker's sockets live in the daemon
-            commands["broker"]["argv"] = recipe.command(self._starter())
+            commands["broker"]["argv"] = recipe.command(self.starter())
             commands = dict(reversed(commands.items()))
         self.state["commands"] = commands
         deadline = time.monotonic() + seconds
@@ -145,7 +145,7 @@ class Bed:
                               group, self.state["channel"])
         return {"argv": [path, "-c", file], "cwd": self.directory}
 
-    def _starter(self):
+    def starter(self):
         """What starts a program on the daemon's sockets."""
         cli = os.path.join(self.state["build"], "offramp")
         channel = self.state["channel"]
