@@ -622,6 +622,7 @@ static void handed_over(struct play *play)
 	child_told(play, "child", pid);
 }
 
+// Whoever of the two is there serves.
 static void both_accept(struct play *play)
 {
 	int fd = end_listen(play), clients[4];
@@ -629,8 +630,8 @@ static void both_accept(struct play *play)
 
 	for (unsigned i = 0; i < 2; i++) {
 		pids[i] = fork();
-		if (pids[i] == 0)
-			_exit(echo_one(accept(fd, NULL, NULL)) + echo_one(accept(fd, NULL, NULL)));
+		while (pids[i] == 0)
+			echo_one(accept(fd, NULL, NULL));
 	}
 	calm();
 	for (unsigned i = 0; i < 4; i++) {
@@ -639,6 +640,10 @@ static void both_accept(struct play *play)
 	}
 	for (unsigned i = 0; i < 4; i++)
 		client_finds(play, "client", clients[i]);
+	for (unsigned i = 0; i < 2; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
 	close(fd);
 }
 

@@ -73,10 +73,9 @@ static void play_one(struct play *play, const struct scenario *scenario)
 	if (pid == 0)
 		play_here(play, scenario);
 	ended = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-	if (poll(&ended, 1, HANGS_MS) == 0) {
+	if (poll(&ended, 1, HANGS_MS) == 0)
 		printf("%s: hangs\n", scenario->name);
-		kill(-pid, SIGKILL); // and its children
-	}
+	kill(-pid, SIGKILL); // its children, too
 	close(ended.fd);
 	waitpid(pid, &status, 0);
 	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
