@@ -88,13 +88,20 @@ const char *stream_reason(const struct broker *broker)
 	return NULL;
 }
 
+static void keys_forget(struct broker *broker)
+{
+	session_keys_forget(broker->map);
+	if (broker->holders != NULL)
+		holders_forget(broker->holders);
+}
+
 void offload_stream_up(
 	struct offload *offload, unsigned broker, const struct offload_stream *stream)
 {
 	struct broker *b = &offload->brokers[broker];
 
 	if (stream->instance == 0 || stream->instance != b->stream.instance)
-		session_keys_forget(b->map);
+		keys_forget(b);
 	b->stream.tide++;
 	b->stream.instance = stream->instance;
 	b->stream.serial++;
@@ -134,7 +141,11 @@ void offload_notice_snapshot_end(struct offload *offload, unsigned broker)
 
 void offload_notice_joined(struct offload *offload, unsigned broker, uint64_t nonce, uint64_t key)
 {
-	marker_joined(offload, &offload->brokers[broker], nonce, key);
+	struct broker *b = &offload->brokers[broker];
+
+	if (b->holders != NULL && marker_token_worker(nonce) < offload->config.peers.count)
+		holders_set(b->holders, key, marker_token_worker(nonce));
+	marker_joined(offload, b, nonce, key);
 }
 
 // Is it told of all that the broker has?
@@ -163,12 +174,19 @@ static void filter_changed(
 	const struct session *session = key != 0 ? session_by_key(broker->map, key) : NULL;
 	struct mqtt_bytes plain = filter, name;
 
+	int holder = broker->holders != NULL ? holders_find(broker->holders, key) : -1;
+
 	if (session != NULL && session->owner != NULL && !session->unknown)
+		return;
+	// Another worker looks at this, and tells what it sees on the wire, or does not.
+	if (holder >= 0 && holder != (int)offload->config.peers.self)
 		return;
 	mqtt_filter_share(filter, &name, &plain);
 	session_changes_add_filter(&broker->map->changes, plain);
 	session_changes_add_filter(&broker->map->doubts, plain);
 	probes_overtaken(offload, broker, plain);
+	if (holder >= 0)
+		replica_doubt(broker->map->replica, plain);
 }
 
 void offload_notice_subscribed(struct offload *offload, unsigned broker, uint64_t key,

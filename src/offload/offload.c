@@ -122,6 +122,9 @@ static int broker_create(struct offload *offload, struct broker *broker,
 	broker->map->ended = owed_drop;
 	broker->map->ended_ctx = offload;
 	rc = grants_of_broker(offload, broker);
+	if (rc == 0 && map.tells_all)
+		rc = holders_create(
+			"holders", map.sessions_max * limits->peers.count, &broker->holders);
 	if (rc == 0 && config->hooks && stream_wanted(broker))
 		rc = roster_of_broker(offload, broker);
 	if (rc < 0)
@@ -192,6 +195,7 @@ void offload_destroy(struct offload *offload)
 	for (unsigned i = 0; offload->brokers != NULL && i < offload->config.brokers_count; i++) {
 		proof_routes_destroy(offload->brokers[i].routes);
 		roster_destroy(offload->brokers[i].roster);
+		holders_destroy(offload->brokers[i].holders);
 		session_map_destroy(offload->brokers[i].map);
 		grants_destroy(offload->brokers[i].writes);
 		grants_destroy(offload->brokers[i].reads);

@@ -271,7 +271,7 @@ static void probe_put_together(struct probe *probe, struct proof_route *route)
 				  : READERS_STRANGERS;
 	if (!proving_compared(publisher, route, readers))
 		return;
-	proving_shown_elsewhere(route, others.until_us, others.since_us);
+	proving_shown_elsewhere(publisher->broker, route, others.until_us, others.since_us);
 	proving_shown(publisher, route, !probe->sighting.silent && !others.silent);
 }
 

@@ -221,10 +221,12 @@ static bool route_look(const struct client *publisher, struct proof_route *route
 	return true;
 }
 
-void proving_shown_elsewhere(struct proof_route *route, uint64_t until_us, uint64_t since_us)
+void proving_shown_elsewhere(const struct broker *broker, struct proof_route *route,
+	uint64_t until_us, uint64_t since_us)
 {
 	route->standing.others_until_us = until_us;
 	route->standing.others_since_us = since_us;
+	route->standing.others_learned = replica_learned(broker->map->replica);
 }
 
 void proving_shown(struct client *publisher, struct proof_route *route, bool all)

@@ -48,7 +48,8 @@ void proving_shown(struct client *publisher, struct proof_route *route, bool all
 // The answer says nothing of the route: another publisher's message may ask for it at once.
 void proving_ask_others(struct client *publisher, struct proof_route *route);
 // … and of the subscribers of other workers, until then; said at `since_us` by their clocks.
-void proving_shown_elsewhere(struct proof_route *route, uint64_t until_us, uint64_t since_us);
+void proving_shown_elsewhere(const struct broker *broker, struct proof_route *route,
+	uint64_t until_us, uint64_t since_us);
 // No answer came; `route` may be NULL.
 void proving_unanswered(struct client *publisher, uint64_t hash, struct proof_route *route);
 

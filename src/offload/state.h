@@ -21,6 +21,7 @@
 #include "session/acks.h"
 #include "session/aliases.h"
 #include "session/exchanges.h"
+#include "session/holders.h"
 #include "session/identifiers.h"
 #include "session/pings.h"
 #include "session/roster.h"
@@ -39,7 +40,8 @@ struct broker {
 	uint64_t counting; // of the latest count of readers
 	// Where it tells all that it has (offload/hooks.h); NULL otherwise.
 	struct roster *roster;
-	uint32_t misnamed; // clients that it may know by other identifiers than their own
+	struct holders *holders; // of keys; NULL: there is one worker
+	uint32_t misnamed;	 // clients that it may know by other identifiers than their own
 	bool reachable;
 	uint32_t connections;
 	struct list told; // changes that other workers do not know yet (offload/peers.c)

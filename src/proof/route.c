@@ -117,7 +117,7 @@ static bool route_confirm(struct proof_routes *table, struct proof_route *route)
 // The readers may be others than before, and still the broker's and the map's are the same.
 static bool standing_agrees(const struct session_map *map, const struct proof_route *route)
 {
-	return route->standing.here && map->replica == NULL &&
+	return route->standing.here &&
 	       !session_changes_touch(&map->doubts, route->standing.agreed,
 		       mqtt_bytes(route->topic->data, route->topic->length));
 }
@@ -368,6 +368,9 @@ static void route_look_elsewhere(struct collection *collection, struct mqtt_byte
 		collection->whole = true;
 	route->workers = match.workers;
 	route->kept_elsewhere = match.kept;
+	// What is said of its subscribers' rights is said of those that were there.
+	if (match.joined_at > route->standing.others_learned)
+		route->standing.others_until_us = 0;
 	// Whether copies would have to be joined only that worker could tell.
 	if (match.joined != 0)
 		route->reason = PROOF_OVERLAP;
@@ -406,6 +409,9 @@ static void standing_remake(const struct session_map *map, struct proof_route *r
 		remade.known = standing->known;
 		remade.here = true;
 		remade.gone_us = standing->gone_us;
+		remade.others_until_us = standing->others_until_us;
+		remade.others_since_us = standing->others_since_us;
+		remade.others_learned = standing->others_learned;
 		remade.agreed = map->doubts.version;
 		remade.reason = PROOF_UNPROVEN;
 	}

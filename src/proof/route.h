@@ -44,8 +44,9 @@ struct proof_standing {
 	uint64_t until_us; // shown, until then
 	// Of the subscribers of other workers: shown until then; by those workers' clocks, when.
 	uint64_t others_until_us, others_since_us;
-	struct survey *survey; // asks them, or has; NULL: not
-	uint64_t ask_us;       // no message asks before that
+	uint64_t others_learned; // replica_learned() then
+	struct survey *survey;	 // asks them, or has; NULL: not
+	uint64_t ask_us;	 // no message asks before that
 	uint64_t agreed;  // the version of the map's doubts up to which `known` and `here` hold
 	uint64_t gone_us; // not known: by then strangers may have gone, and a message asks
 	uint64_t only;	  // the publisher that it is shown for; 0: for all

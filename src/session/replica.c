@@ -11,14 +11,16 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "base/payload.h"
 
 struct replica {
 	struct replica_config config;
-	struct session_changes *changes;
+	struct session_changes *changes, *doubts;
 	struct slab *filters;
 	struct mqtt_trie *trie;
 	struct list due; // records, the oldest first; `map` among them
 	uint64_t now;
+	uint64_t learned; // see replica_learned()
 	bool incomplete[REPLICA_WORKERS_MAX];
 	uint32_t full;			    // bit i: worker i
 	uint32_t gaps[REPLICA_WORKERS_MAX]; // filters of theirs for which there was no room
@@ -28,7 +30,8 @@ struct replica {
 };
 
 int replica_create(const char *name, const struct replica_config *config,
-	struct session_changes *changes, struct replica **ret_replica)
+	struct session_changes *changes, struct session_changes *doubts,
+	struct replica **ret_replica)
 {
 	struct replica *replica = rte_zmalloc(name, sizeof(*replica), 0);
 	struct mqtt_trie_config trie = {
@@ -44,6 +47,7 @@ int replica_create(const char *name, const struct replica_config *config,
 		return -ENOMEM;
 	replica->config = *config;
 	replica->changes = changes;
+	replica->doubts = doubts;
 	list_init(&replica->due);
 	list_init(&replica->map.due_link);
 	rc = slab_create("filters", config->filters_max,
@@ -143,6 +147,7 @@ static void record_due(struct replica *replica, struct replica_filter *record)
 		list_append(&replica->due, &record->due_link);
 	} else if (!news) {
 		list_remove(&record->due_link);
+		record->more = false; // and went
 	}
 }
 
@@ -157,11 +162,23 @@ void replica_count(
 	record_due(replica, record);
 }
 
-void replica_touch(struct replica *replica, struct replica_filter *record)
+void replica_touch(struct replica *replica, struct replica_filter *record, bool sure, bool more)
 {
-	// Who has not been told of it remembers nothing that it matches.
-	record->touched = record->told != 0;
+	record->more |= more;
+	record->unsure |= !sure;
+	// Who has not been told of it remembers nothing that it matches; what the broker may have
+	// concerns all.
+	record->touched = record->told != 0 || record->unsure;
 	record_due(replica, record);
+}
+
+void replica_doubt(struct replica *replica, struct mqtt_bytes filter)
+{
+	struct replica_filter *record =
+		filter.length <= PAYLOAD_LARGEST ? filter_make(replica, filter) : NULL;
+
+	// What cannot be told of one is told of all.
+	replica_touch(replica, record == NULL ? &replica->map : record, false, false);
 }
 
 void replica_put(struct replica *replica, struct replica_filter *record)
@@ -211,6 +228,8 @@ bool replica_peek(
 				  : mqtt_trie_entry_filter(&record->entry, out, size),
 		.before = record->told,
 		.after = standings_own(record),
+		.more = record->more,
+		.unsure = record->unsure,
 	};
 	return true;
 }
@@ -221,7 +240,7 @@ void replica_told(struct replica *replica)
 		container_of(list_pop(&replica->due), struct replica_filter, due_link);
 
 	record->told = standings_own(record);
-	record->touched = false;
+	record->touched = record->more = record->unsure = false;
 	record_release(replica, record);
 }
 
@@ -241,11 +260,24 @@ static void gaps_add(struct replica *replica, unsigned worker, int n)
 	lack(replica, before > 0, replica->gaps[worker] > 0);
 }
 
+static void doubt(struct replica *replica, struct mqtt_bytes filter)
+{
+	if (filter.length == 0) {
+		session_changes_add_all(replica->changes);
+		session_changes_add_all(replica->doubts);
+	} else {
+		session_changes_add_filter(replica->changes, filter);
+		session_changes_add_filter(replica->doubts, filter);
+	}
+}
+
 void replica_learn(struct replica *replica, unsigned worker, const struct replica_news *news,
 	struct mqtt_bytes filter)
 {
 	struct replica_filter *record;
 
+	if (news->unsure)
+		doubt(replica, filter);
 	if (filter.length == 0) {
 		bool incomplete = news->after & REPLICA_INCOMPLETE;
 		uint32_t bit = 1u << worker;
@@ -267,9 +299,18 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 			gaps_add(replica, worker, 1);
 		return;
 	}
+	// Of who was there before there was room for the filter nothing was known either.
+	if (news->more || record->others[worker] == 0)
+		record->joined_at = ++replica->learned;
 	record->others[worker] = news->after;
-	session_changes_add(replica->changes, &record->entry);
+	if (!news->unsure)
+		session_changes_add(replica->changes, &record->entry);
 	record_release(replica, record);
+}
+
+uint64_t replica_learned(const struct replica *replica)
+{
+	return replica->learned;
 }
 
 bool replica_complete(const struct replica *replica)
@@ -319,6 +360,8 @@ static void matching_visit(void *ctx, struct mqtt_trie_entry *entry)
 			matching->match->kept |= 1u << i;
 		matching->match->standings |= standings;
 	}
+	if (record->joined_at > matching->match->joined_at)
+		matching->match->joined_at = record->joined_at;
 }
 
 void replica_match(

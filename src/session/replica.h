@@ -12,7 +12,9 @@
 //
 // What is told is the state of a filter, not a difference, so several changes of it
 // that wait are told as one. Beside filters two more things are told: whether this
-// worker's map is complete, and whether it can keep more for who may be away.
+// worker's map is complete, and whether it can keep more for who may be away. And a change says
+// whether somebody may have come with it, and whether it puts in doubt that the broker has the
+// same: whoever has compared them is to compare them again only then.
 //
 // One a broker and worker, on the worker's thread; memory is sized at creation.
 
@@ -54,8 +56,11 @@ struct replica_filter {
 	struct mqtt_trie_entry entry;
 	struct list due_link; // what the others do not know yet
 	uint64_t due;	      // when it became due
-	bool touched;	      // though what is told is the same
-	uint32_t holders;     // this worker's subscriptions with this filter
+	// What is told though it is the same; what has come about since it was told: somebody may
+	// have come, and the broker may have something else.
+	bool touched, more, unsure;
+	uint64_t joined_at; // when others told of somebody who may have come; replica_learned()
+	uint32_t holders;   // this worker's subscriptions with this filter
 	uint32_t own[STANDING_KINDS];
 	uint16_t told;	   // what the others were told last
 	uint16_t others[]; // what they have told; of each worker
@@ -63,8 +68,10 @@ struct replica_filter {
 
 struct replica;
 
+// What others tell goes to `changes` and, if it is not sure, to `doubts` too.
 int replica_create(const char *name, const struct replica_config *config,
-	struct session_changes *changes, struct replica **ret_replica);
+	struct session_changes *changes, struct session_changes *doubts,
+	struct replica **ret_replica);
 void replica_destroy(struct replica *replica); // accepts NULL
 
 // --- of this worker's own ------------------------------------------------------------------------
@@ -77,8 +84,11 @@ void replica_put(struct replica *replica, struct replica_filter *filter);
 void replica_count(
 	struct replica *replica, struct replica_filter *filter, uint16_t before, uint16_t after);
 // Whom the filter reaches has changed, though perhaps not what that means to the others: they are
-// to look again at what it matches.
-void replica_touch(struct replica *replica, struct replica_filter *filter);
+// to look again at what it matches. `more`: somebody may have come; not `sure`: the broker may have
+// something else.
+void replica_touch(struct replica *replica, struct replica_filter *filter, bool sure, bool more);
+// The broker may have other subscriptions with this filter than are known here.
+void replica_doubt(struct replica *replica, struct mqtt_bytes filter);
 // This worker's map has become complete or incomplete.
 void replica_complete_set(struct replica *replica, bool complete);
 // This worker keeps no more messages for persistent sessions, or does again.
@@ -99,6 +109,7 @@ struct replica_news {
 	uint32_t length;	// of the filter; 0: about the map, `after` says what it lacks:
 				// REPLICA_…
 	uint16_t before, after; // standings, as told before and now
+	bool more, unsure;	// see replica_touch()
 };
 // The oldest change; its filter in `out`, cut at `size` (then *ret_news.length is larger). False:
 // none.
@@ -111,6 +122,8 @@ void replica_told(struct replica *replica);
 
 void replica_learn(struct replica *replica, unsigned worker, const struct replica_news *news,
 	struct mqtt_bytes filter);
+// How often others have told of somebody who may have come.
+uint64_t replica_learned(const struct replica *replica);
 // All others' maps are complete, and there was room for all they told.
 bool replica_complete(const struct replica *replica);
 // There was room for all they told.
@@ -129,6 +142,7 @@ struct replica_match {
 	uint32_t joined;    // bit i: worker i may have to join copies
 	uint32_t kept;	    // bit i: worker i has somebody whose share outlives the connection
 	uint16_t standings; // of all workers together
+	uint64_t joined_at; // somebody may have come then, and not later; replica_learned()
 };
 void replica_match(
 	const struct replica *replica, struct mqtt_bytes topic, struct replica_match *ret_match);

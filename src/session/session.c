@@ -84,7 +84,8 @@ int session_map_create(const char *name, const struct session_map_config *config
 	if (rc < 0)
 		goto err;
 	if (config->replica.workers > 1) {
-		rc = replica_create(name, &config->replica, &map->changes, &map->replica);
+		rc = replica_create(
+			name, &config->replica, &map->changes, &map->doubts, &map->replica);
 		if (rc < 0)
 			goto err;
 	}

@@ -63,14 +63,15 @@ uint16_t subscription_standing(const struct session_map *map, const struct subsc
 	return standing;
 }
 
-static void standing_set(struct session_map *map, struct subscription *sub, uint16_t standing)
+static void standing_set(
+	struct session_map *map, struct subscription *sub, uint16_t standing, bool sure)
 {
 	uint16_t before = sub->standing;
 
 	if (map->replica == NULL)
 		return;
 	if (map->config.tells_all)
-		replica_touch(map->replica, sub->shared);
+		replica_touch(map->replica, sub->shared, sure, standing != 0);
 	if (standing == before)
 		return;
 	sub->standing = standing;
@@ -87,14 +88,14 @@ static void change_add(struct session_map *map, const struct subscription *sub, 
 void subscription_changed(struct session_map *map, struct subscription *sub, bool sure)
 {
 	change_add(map, sub, sure);
-	standing_set(map, sub, subscription_standing(map, sub));
+	standing_set(map, sub, subscription_standing(map, sub), sure);
 }
 
 static void subscription_drop(struct session_map *map, struct subscription *sub, bool sure)
 {
 	unsubscribe_over(sub);
 	change_add(map, sub, sure);
-	standing_set(map, sub, 0);
+	standing_set(map, sub, 0, sure);
 	if (map->replica != NULL)
 		replica_put(map->replica, sub->shared);
 	mqtt_trie_remove(map->trie, &sub->entry);

@@ -252,6 +252,53 @@ static void rights_are_shown_again_in_time(void **state)
 	twin_free(twin);
 }
 
+// What of it the broker confirms makes the same difference to it and to the map, at whichever
+// worker; who comes has to be seen, who goes has not.
+static void what_is_known_outlives_what_happens_elsewhere(void **state)
+{
+	struct twin *twin = twin_new_pair(*state);
+	uint32_t number = 1, before, from;
+
+	twin_connect(twin, 0, true, "p");
+	for (unsigned i = 1; i < 6; i += 2)
+		twin_connect(twin, i, i < 5, (char[]){'s', (char)('0' + i), 0});
+	twin_subscribe(twin, 1, "t1", 1);
+	twin_subscribe(twin, 3, "t1", 1);
+	twin_subscribe(twin, 5, "+", 0);
+	twin_until_captured(twin, 0, '1', 1, &number);
+	// More changes of other topics than anybody remembers.
+	before = twin->legs[0].published;
+	for (unsigned i = 0; i < 2 * SESSION_CHANGES; i++) {
+		twin_subscribe(twin, 1, "t2", 1);
+		twin_unsubscribe(twin, 1, "t2");
+	}
+	twin_publish(twin, 0, '1', 1, number++);
+	twin_unsubscribe(twin, 3, "t1");
+	from = number;
+	twin_publish(twin, 0, '1', 1, number++);
+	bed_close(twin_bed(twin, 3), 3);
+	twin_publish(twin, 0, '1', 1, number++);
+	assert_int_equal(twin->legs[0].published, before);
+	assert_int_equal(twin_got(twin, 3, from - 1), 1);
+	assert_int_equal(twin_got(twin, 3, from), 0);
+	// Who comes may not be allowed to read.
+	twin->legs[3].subscriptions_count = 0;
+	twin_connect(twin, 3, true, "r");
+	twin->legs[3].may_read[1] = false;
+	twin_subscribe(twin, 3, "t1", 1);
+	from = number;
+	assert_true(twin_until_captured(twin, 0, '1', 1, &number) > 0);
+	twin_publish(twin, 0, '1', 1, number++);
+	for (uint32_t i = from; i < number; i++)
+		assert_int_equal(twin_got(twin, 3, i), 0);
+	// An UNSUBACK without a code may mean anything.
+	twin_unsubscribe(twin, 5, "+");
+	assert_true(twin_until_captured(twin, 0, '1', 1, &number) > 0);
+	for (uint32_t i = 1; i < number; i++)
+		assert_int_equal(twin_got(twin, 1, i), 1);
+	twin_free(twin);
+}
+
 static void rights_hold_whatever_happens_at_two_workers(void **state)
 {
 	uint64_t all = 0, captured = 0;
@@ -388,6 +435,7 @@ int test_proofs_workers(void)
 		pair_test_told(strangers_pass_where_both_have_subscribers),
 		pair_test_told(rights_elsewhere_are_of_a_connection),
 		pair_test_told(rights_are_shown_again_in_time),
+		pair_test_told(what_is_known_outlives_what_happens_elsewhere),
 		pair_test_told(rights_hold_whatever_happens_at_two_workers),
 		pair_test_told(rights_hold_whatever_the_threads_do),
 	};

@@ -14,7 +14,7 @@ int main(void)
 
 	if (rte_eal_init(sizeof(arguments) / sizeof(arguments[0]), arguments) < 0)
 		return 1;
-	return test_acks() + test_aliases() + test_changes() + test_exchanges() +
+	return test_acks() + test_aliases() + test_changes() + test_exchanges() + test_holders() +
 		       test_identifiers() + test_pings() + test_replica() + test_map() !=
 	       0;
 }

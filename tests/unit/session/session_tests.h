@@ -16,6 +16,7 @@ int test_acks(void);
 int test_aliases(void);
 int test_changes(void);
 int test_exchanges(void);
+int test_holders(void);
 int test_identifiers(void);
 int test_map(void);
 int test_pings(void);

@@ -28,7 +28,7 @@ struct told {
 };
 
 struct world {
-	struct session_changes changes[WORKERS];
+	struct session_changes changes[WORKERS], doubts[WORKERS];
 	struct replica *replicas[WORKERS];
 	struct told queue[WORKERS][WORKERS][QUEUE]; // from, to
 	unsigned head[WORKERS][WORKERS], tail[WORKERS][WORKERS];
@@ -52,8 +52,10 @@ static void world_init(struct world *w, uint32_t filters_max)
 		};
 
 		session_changes_init(&w->changes[i]);
-		assert_int_equal(
-			replica_create("replica", &config, &w->changes[i], &w->replicas[i]), 0);
+		session_changes_init(&w->doubts[i]);
+		assert_int_equal(replica_create("replica", &config, &w->changes[i], &w->doubts[i],
+					 &w->replicas[i]),
+			0);
 	}
 }
 
@@ -199,6 +201,11 @@ static void test_random_changes_are_known_everywhere_in_the_end(void **state)
 			case 4:
 				tell(&w, worker);
 				break;
+			case 5:
+				if (h->record != NULL)
+					replica_touch(w.replicas[worker], h->record,
+						random_below(&r, 2), random_below(&r, 2));
+				break;
 			default:
 				learn(&w, worker, random_below(&r, WORKERS));
 			}
@@ -266,12 +273,103 @@ static void test_changes_that_wait_are_told_as_one(void **state)
 	world_fini(&w);
 }
 
+// Somebody has come to `topic` at another worker since *learned.
+static bool joined_since(const struct world *w, unsigned self, const char *topic, uint64_t *learned)
+{
+	struct replica_match match;
+	uint64_t before = *learned;
+
+	*learned = replica_learned(w->replicas[self]);
+	replica_match(w->replicas[self], mqtt_bytes(topic, strlen(topic)), &match);
+	return match.joined_at > before;
+}
+
+static bool doubted_since(
+	const struct world *w, unsigned self, const char *topic, uint64_t *version)
+{
+	uint64_t before = *version;
+
+	*version = w->doubts[self].version;
+	return session_changes_touch(&w->doubts[self], before, mqtt_bytes(topic, strlen(topic)));
+}
+
+// One who comes to a filter that somebody has already, one who goes: what is told is the same.
+static void test_who_may_have_come_and_what_is_in_doubt(void **state)
+{
+	static struct world w;
+	struct holding *h = w.holdings[0];
+	uint64_t learned = 0, version = 1;
+
+	world_init(&w, 8);
+	assert_true(holding_make(&w, 0, &h[0], 1));
+	replica_touch(w.replicas[0], h[0].record, true, true);
+	holding_set(&w, 0, &h[0], STANDING_TARGET);
+	settle(&w);
+	assert_true(joined_since(&w, 1, "a/b", &learned));
+	assert_false(joined_since(&w, 1, "a/b", &learned));
+	assert_true(holding_make(&w, 0, &h[1], 1));
+	replica_touch(w.replicas[0], h[1].record, true, true);
+	holding_set(&w, 0, &h[1], STANDING_TARGET);
+	settle(&w);
+	assert_false(joined_since(&w, 1, "b", &learned));
+	replica_touch(w.replicas[0], h[1].record, true, true);
+	settle(&w);
+	assert_true(joined_since(&w, 1, "a/b", &learned));
+	// One goes, for certain, and then another, perhaps.
+	replica_touch(w.replicas[0], h[1].record, true, false);
+	holding_drop(&w, 0, &h[1]);
+	settle(&w);
+	assert_false(joined_since(&w, 1, "a/b", &learned));
+	assert_false(doubted_since(&w, 1, "a/b", &version));
+	replica_touch(w.replicas[0], h[0].record, false, false);
+	holding_drop(&w, 0, &h[0]);
+	settle(&w);
+	assert_false(joined_since(&w, 1, "a/b", &learned));
+	assert_false(doubted_since(&w, 1, "b", &(uint64_t){version}));
+	assert_true(doubted_since(&w, 1, "a/b", &version));
+	world_fini(&w);
+}
+
+// Nobody has been told of who came and went, and still the broker may have him.
+static void test_doubts_are_told_of_what_nobody_knew(void **state)
+{
+	static struct world w;
+	struct holding *h = w.holdings[0];
+	uint64_t version = 1;
+
+	world_init(&w, 4);
+	for (unsigned sure = 0; sure < 2; sure++) {
+		assert_true(holding_make(&w, 0, h, 1));
+		replica_touch(w.replicas[0], h->record, true, true);
+		holding_set(&w, 0, h, STANDING_TARGET);
+		replica_touch(w.replicas[0], h->record, sure, false);
+		holding_drop(&w, 0, h);
+		settle(&w);
+		assert_int_equal(doubted_since(&w, 2, "a/b", &version), !sure);
+	}
+	replica_doubt(w.replicas[0], mqtt_bytes("a/+", 3));
+	replica_doubt(w.replicas[0], mqtt_bytes("a/+", 3));
+	settle(&w);
+	assert_false(doubted_since(&w, 1, "b/c/d", &(uint64_t){version}));
+	assert_true(doubted_since(&w, 1, "a/b", &version));
+	assert_int_equal(w.tail[0][1], 2);
+	// Without room everything is in doubt.
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(holding_make(&w, 0, &h[i], i));
+	replica_doubt(w.replicas[0], mqtt_bytes("#", 1));
+	settle(&w);
+	assert_true(doubted_since(&w, 1, "x", &version));
+	world_fini(&w);
+}
+
 int test_replica(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_changes_are_known_everywhere_in_the_end),
 		cmocka_unit_test(test_what_finds_no_room_makes_the_map_incomplete),
 		cmocka_unit_test(test_changes_that_wait_are_told_as_one),
+		cmocka_unit_test(test_who_may_have_come_and_what_is_in_doubt),
+		cmocka_unit_test(test_doubts_are_told_of_what_nobody_knew),
 	};
 
 	return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
