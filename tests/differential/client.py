@@ -26,6 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import mqttraw as mqtt  # noqa: E402
 import program as programs  # noqa: E402
+from window import Window  # noqa: E402
 
 NO_LIMIT = 65535
 
@@ -61,10 +62,7 @@ class Connection(asyncio.Protocol):
         self.older = list(session.unfinished)
         self.held = []  # acknowledgements that wait, in order
         self.is_halfway, self.behind = False, []
-        self.inflight = set()  # identifiers of the broker's that are not acknowledged to the end
-        # Those before PUBACK or PUBREC: mosquitto 2.0.11 does not wait for PUBCOMP as it should
-        # before it counts a message as done (4.9).
-        self.unanswered = set()
+        self.window = Window(self.receive_maximum, max(map(len, run.payloads.values())))
         self.aliases = {}  # the broker's
         self.waiting = {}  # what is awaited → future
         self.pings = []
@@ -213,12 +211,9 @@ class Connection(asyncio.Protocol):
                 packet.dup, number, self._judge(packet.payload, number), props, self.run.step])
         if not packet.qos:
             return None
-        if packet.pid in self.inflight and not packet.dup:
-            self.anomaly("an identifier in use was given to another message")
-        self.inflight.add(packet.pid)
-        self.unanswered.add(packet.pid)
-        if len(self.unanswered) > self.receive_maximum:
-            self.anomaly("more than Receive Maximum in flight")
+        wrong = self.window.came(packet.pid, packet.dup)
+        if wrong:
+            self.anomaly(wrong)
         if packet.qos == 2:
             self.session.taken.add(packet.pid)
         return self._answer(mqtt.PUBACK if packet.qos == 1 else mqtt.PUBREC, packet.pid)
@@ -248,9 +243,8 @@ class Connection(asyncio.Protocol):
         if self.hold:
             self.held.append((kind, pid))
             return None
-        self.unanswered.discard(pid)
         if kind != mqtt.PUBREC:
-            self.inflight.discard(pid)
+            self.window.ended(pid)
         return [mqtt.ack(kind, pid)]
 
     def release(self):

@@ -9,8 +9,8 @@ Equal means equal to a client, up to the freedom that MQTT gives:
   between those, any interleaving. The copies that several subscriptions of one client give of one
   message may come in any order (3.3.4), but together.
 - packet identifiers and topic aliases of the broker are its own choice; so is an Assigned Client
-  Identifier. (An identifier that is in use, and more than Receive Maximum in flight, are noticed by
-  the client itself.)
+  Identifier. (An identifier that is in use the client notices itself, and more in flight than its
+  Receive Maximum, unless that is the broker's doing: window.py.)
 - DUP; a repeat on a later connection of a session that lives on (4.4) is not counted; nor is what a
   publisher that left without waiting for the acknowledgement publishes again when it is back, to
   subscribers at QoS 0 too (4.3.2).
