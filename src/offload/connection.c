@@ -209,6 +209,7 @@ void offload_check(const struct offload *offload)
 		ASSERT(waiting == client->waiting_count && unreleased == client->unreleased_count);
 		ASSERT(windowed == client->windowed_count && pending == client->pending_count);
 		ASSERT(client->windowed_broker <= windowed);
+		ASSERT(client->windowed_numbered <= client->windowed_broker);
 		ASSERT(client->resends <= output_inflight(client));
 		ASSERT(client->session == NULL || client->session->owner == client);
 		if (client->identifiers != NULL)

@@ -118,6 +118,12 @@ static bool is_windowed(const struct delivery *delivery)
 	return delivery->kind == DELIVERY_BROKER || delivery->qos > 0;
 }
 
+// The broker's, and it needs room in the window.
+static bool is_numbered(const struct delivery *delivery)
+{
+	return delivery->kind == DELIVERY_BROKER && delivery->qos > 0;
+}
+
 static void wait_append(struct client *client, struct delivery *delivery)
 {
 	bool windowed = is_windowed(delivery);
@@ -127,6 +133,7 @@ static void wait_append(struct client *client, struct delivery *delivery)
 	client->windowed_bytes += windowed ? delivery->length : 0;
 	client->waiting_count += !windowed;
 	client->windowed_broker += delivery->kind == DELIVERY_BROKER;
+	client->windowed_numbered += is_numbered(delivery);
 	keep_trying(client);
 }
 
@@ -137,6 +144,7 @@ static void wait_remove(struct client *client, struct delivery *delivery)
 	client->windowed_bytes -= is_windowed(delivery) ? delivery->length : 0;
 	client->waiting_count -= !is_windowed(delivery);
 	client->windowed_broker -= delivery->kind == DELIVERY_BROKER;
+	client->windowed_numbered -= is_numbered(delivery);
 	list_remove(&delivery->link);
 }
 
@@ -325,7 +333,7 @@ static int pump_windowed(struct client *client, struct delivery *delivery)
 // -EAGAIN: it waits on. Otherwise it waits no longer.
 static int pump_one(struct client *client, struct delivery *delivery)
 {
-	bool broker_windowed = delivery->kind == DELIVERY_BROKER && delivery->qos > 0;
+	bool broker_windowed = is_numbered(delivery);
 	struct tcp_piece pieces[DELIVERY_PIECES_MAX];
 	uint32_t waited = delivery_waited_s(client->offload, delivery);
 	int rc;
@@ -357,6 +365,20 @@ static void pump_list(struct client *client, struct list *head)
 			return;
 }
 
+// While a packet of the broker is held up, what it sent at QoS 0 waits for no acknowledgement of
+// ours: it overtakes none of the broker's.
+static void pump_overtaking(struct client *client)
+{
+	list_for_each_safe (link, &client->windowed) {
+		struct delivery *delivery = container_of(link, struct delivery, link);
+
+		if (is_numbered(delivery) || client->in_packet)
+			return;
+		if (delivery->kind == DELIVERY_BROKER && pump_one(client, delivery) < 0)
+			return;
+	}
+}
+
 // --- the broker's packets ------------------------------------------------------------------------
 
 static int send_frame(struct client *client, const struct mqtt_frame *frame)
@@ -374,6 +396,14 @@ static int send_frame(struct client *client, const struct mqtt_frame *frame)
 	return rc == -ENOMEM ? -EAGAIN : 0;
 }
 
+// What waits for the window, or the window itself, holds up the broker's next PUBLISH.
+static int hold_up(struct client *client, const struct mqtt_publish *publish)
+{
+	client->broker_waits = true;
+	client->broker_needs = publish->qos > 0;
+	return -EAGAIN;
+}
+
 static int wait_frame(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
 {
@@ -384,10 +414,10 @@ static int wait_frame(
 
 	// Behind the broker's end nothing is left to wait for.
 	if (client->windowed_broker >= WINDOWED_BROKER_MAX && !client->link->eof(client))
-		return -EAGAIN;
+		return hold_up(client, publish);
 	delivery = delivery_take(client->offload, DELIVERY_BROKER);
 	if (delivery == NULL)
-		return -EAGAIN;
+		return hold_up(client, publish);
 	if (frame_pieces(client->offload, frame, pieces, &count, &copy) == 0) {
 		delivery->body = piece_table_create(client->offload, pieces, count);
 		if (copy != NULL)
@@ -395,7 +425,7 @@ static int wait_frame(
 	}
 	if (delivery->body == NULL) {
 		delivery_drop(client->offload, delivery);
-		return -EAGAIN;
+		return hold_up(client, publish);
 	}
 	delivery->qos = publish->qos;
 	delivery->id = publish->packet_id;
@@ -427,6 +457,7 @@ static void windowed_flush(struct client *client)
 int output_broker_packet(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish)
 {
+	client->broker_waits = false;
 	// What waited for a long packet to end goes first.
 	pump_list(client, &client->waiting);
 	if (!list_empty(&client->waiting))
@@ -457,8 +488,11 @@ static bool stream_may_begin(struct client *client, const struct mqtt_publish *p
 
 bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
 {
-	client->stream_waits = !stream_may_begin(client, publish);
-	return !client->stream_waits;
+	client->broker_waits = false;
+	if (stream_may_begin(client, publish))
+		return true;
+	hold_up(client, publish);
+	return false;
 }
 
 int output_broker_stream(struct client *client, const struct mqtt_stream *stream)
@@ -512,8 +546,11 @@ void output_resend_acknowledged(struct client *client, uint16_t id)
 void output_pump(struct client *client)
 {
 	pump_list(client, &client->waiting);
-	if (list_empty(&client->waiting))
+	if (list_empty(&client->waiting)) {
 		pump_list(client, &client->windowed);
+		if (client->broker_waits && client->windowed_broker > 0)
+			pump_overtaking(client);
+	}
 	keep_trying(client);
 }
 

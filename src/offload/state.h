@@ -153,7 +153,8 @@ struct client {
 	enum mqtt_version version;
 	bool clean, bridge;
 	bool left;	    // it has said goodbye
-	bool stream_waits;  // a PUBLISH of the broker that is too long to gather
+	bool broker_waits;  // with its next PUBLISH: too long to gather, or one more than may wait
+	bool broker_needs;  // that is at QoS 1 or 2: it needs room in the window
 	bool has_will;	    // which the broker publishes unless it says goodbye
 	bool unknown;	    // counted as unknown in the map
 	bool gone;	    // the client's direction has ended
@@ -235,7 +236,7 @@ struct client {
 	struct list waiting;  // control packets and QoS 0 that wait for in_packet to end
 	struct list windowed; // QoS 1 and the broker's PUBLISHes that wait for the window
 	struct list pending;  // messages that wait for a SUBACK
-	uint32_t waiting_count, windowed_count, windowed_broker, pending_count;
+	uint32_t waiting_count, windowed_count, windowed_broker, windowed_numbered, pending_count;
 	uint64_t windowed_bytes;
 	uint32_t resends;	     // of the unacknowledged ones, those that wait to be sent again
 	struct payload *identifiers; // struct identifiers; NULL: nothing unacknowledged

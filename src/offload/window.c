@@ -54,12 +54,20 @@ static bool none_of_ours(const struct client *client, const struct identifiers *
 	return ids->inflight == client->resends;
 }
 
-// mosquitto counts a QoS 2 message only up to its PUBREC, and so goes beyond the budget: what is
-// unacknowledged may then wait for a PUBREL behind a long packet that waits for ours to go first.
-// One at a time they go, lest nothing ever goes.
+// A full window of the broker's, and one more of its own waits: it has gone beyond the budget, as
+// mosquitto does.
+static bool broker_beyond(const struct client *client)
+{
+	return client->windowed_numbered > 0 || (client->broker_waits && client->broker_needs);
+}
+
+// What of the broker's is unacknowledged may wait for a PUBREL behind a packet that waits for ours
+// to go first. When the broker has gone beyond the budget they go, one at a time, lest nothing ever
+// goes; when it has not, nothing but QoS 0 is before that packet, and need not wait for ours.
 static bool may_take(const struct client *client, const struct identifiers *ids)
 {
-	return budget_left(client, ids) || (client->stream_waits && none_of_ours(client, ids));
+	return budget_left(client, ids) ||
+	       (client->broker_waits && broker_beyond(client) && none_of_ours(client, ids));
 }
 
 uint16_t window_take(struct client *client, uint8_t qos)

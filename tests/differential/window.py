@@ -23,8 +23,9 @@ the next does not; it is never compared. But it is known to the message, so:
 """
 
 OURS = 0x4000  # identifiers from here on are Offramp's
-# A message of ours may go beyond, one at a time, when the broker's alone fill the window and one of
-# the broker's that is too long to gather waits behind ours: neither would ever go (offload/window.c).
+# Where the broker is beyond Receive Maximum by itself, a message of ours may be, too, one at a time,
+# when one of the broker's waits behind it that is too long to gather: neither would ever go
+# (offload/window.c).
 LONG = 16000
 
 

@@ -139,9 +139,8 @@ static void brokers_identifier_that_is_taken_waits(void **state)
 	broker_gets(bed, 0, BYTES("\x40\x02\x80\x00"));
 }
 
-// mosquitto takes a message at QoS 2 for done at its PUBREC, goes on, and says PUBREL behind a long
-// packet: two such messages fill the window, and nothing of what waits for it may hold up that
-// packet.
+// mosquitto goes beyond the window, and says PUBREL behind a long packet: two messages at QoS 2
+// fill the window, and nothing of what waits for it may hold up that packet.
 static void a_long_packet_does_not_wait_for_what_is_behind_it(void **state)
 {
 	static const char released[] = "\x62\x02\x00\x0c\x62\x02\x00\x0e";
@@ -181,6 +180,115 @@ static void a_long_packet_does_not_wait_for_what_is_behind_it(void **state)
 		got_take(&bed->down[0], &got), sizeof(small) - 1 + length + sizeof(released) - 1);
 	assert_memory_equal(got, small, sizeof(small) - 1);
 	assert_memory_equal(got + sizeof(small) - 1 + length, released, sizeof(released) - 1);
+}
+
+// A long packet at QoS 0 waits only for what the broker sent before it; when that has gone, nothing
+// of ours need go beyond the Receive Maximum for its sake.
+static void a_long_packet_makes_no_room_it_does_not_need(void **state)
+{
+	static const char before[] = "\x32\x06\x00\x01"
+				     "b\x00\x0f\x00";
+	static uint8_t text[100000], packet[sizeof(text) + 32];
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+	size_t length;
+
+	bed->broker.capture.max_size = 1000;
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 1);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	client_sends(bed, 1, BYTES(CAPTURED));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x00\x00hi"));
+	broker_sends(bed, 0, BYTES(before));
+	client_sends(bed, 1, BYTES(CAPTURED));
+	length = publish_v4(packet, "b", 0, text, sizeof(text)); // text: no properties
+	broker_sends(bed, 0, packet, 40000);			 // too long to wait for its end
+	broker_sends(bed, 0, packet + 40000, length - 40000);
+	client_gets(bed, 0, BYTES("")); // they wait
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got), sizeof(before) - 1 + length);
+	assert_memory_equal(got, before, sizeof(before) - 1);
+	client_sends(bed, 0, BYTES("\x40\x02\x00\x0f"));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x01\x00hi"));
+}
+
+// What a legal broker sent at QoS 0 before a long packet goes out before it, though ours wait for
+// the PUBREL that comes behind.
+static void qos_0_before_a_long_packet_waits_for_none_of_ours(void **state)
+{
+	static const char before[] = "\x34\x06\x00\x01"
+				     "b\x00\x0f\x00";
+	static const char small[] = "\x30\x04\x00\x01"
+				    "c\x00";
+	static const char released[] = "\x62\x02\x00\x0f";
+	static uint8_t text[100000], packet[sizeof(text) + 32];
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+	size_t length;
+
+	bed->broker.capture.max_size = 1000;
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 1);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	client_sends(bed, 1, BYTES(CAPTURED));
+	assert_int_equal(got_take(&bed->down[0], &got), 10);
+	broker_sends(bed, 0, BYTES(before));
+	client_sends(bed, 1, BYTES(CAPTURED));
+	broker_sends(bed, 0, BYTES(small));
+	length = publish_v4(packet, "b", 0, text, sizeof(text)); // text: no properties
+	broker_sends(bed, 0, packet, 40000);			 // too long to wait for its end
+	broker_sends(bed, 0, packet + 40000, length - 40000);
+	broker_sends(bed, 0, BYTES(released));
+	client_gets(bed, 0, BYTES("")); // they wait
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got),
+		sizeof(before) - 1 + sizeof(small) - 1 + length + sizeof(released) - 1);
+	assert_memory_equal(got, before, sizeof(before) - 1);
+	assert_memory_equal(got + sizeof(before) - 1, small, sizeof(small) - 1);
+	client_sends(bed, 0, BYTES("\x50\x02\x00\x0f\x70\x02\x00\x0f"));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x01\x00hi"));
+}
+
+// mosquitto says more than the window holds, and PUBREL behind more of it than may wait.
+static void a_broker_far_beyond_the_window_is_heard_on(void **state)
+{
+	enum { BEYOND = 100, LENGTH = 8 };
+
+	static uint8_t beyond[BEYOND * LENGTH];
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 1);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	broker_sends(bed, 0,
+		BYTES("\x34\x06\x00\x01"
+		      "b\x00\x0c\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got), LENGTH);
+	client_sends(bed, 1, BYTES(CAPTURED));
+	client_gets(bed, 0, BYTES("")); // it waits
+	for (unsigned i = 0; i < BEYOND; i++)
+		memcpy(beyond + i * LENGTH,
+			(const uint8_t[]){0x32, 6, 0, 1, 'b', 0, (uint8_t)(i + 13), 0}, LENGTH);
+	broker_sends(bed, 0, beyond, sizeof(beyond));
+	client_sends(bed, 0, BYTES("\x50\x02\x00\x0c"));
+	broker_sends(bed, 0, BYTES("\x62\x02\x00\x0c"));
+	client_gets(bed, 0,
+		BYTES("\x32\x08\x00\x01"
+		      "a\x80\x00\x00hi"));
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got), sizeof(beyond) + 4);
+	assert_memory_equal(got, beyond, sizeof(beyond));
+	assert_memory_equal(got + sizeof(beyond), "\x62\x02\x00\x0c", 4);
 }
 
 // A retained message of 100,000 bytes for the subscriber, streamed in pieces.
@@ -405,6 +513,10 @@ int test_output(void)
 		cmocka_unit_test_teardown(brokers_identifier_that_is_taken_waits, bed_end),
 		cmocka_unit_test_teardown(
 			a_long_packet_does_not_wait_for_what_is_behind_it, bed_end),
+		cmocka_unit_test_teardown(a_long_packet_makes_no_room_it_does_not_need, bed_end),
+		cmocka_unit_test_teardown(
+			qos_0_before_a_long_packet_waits_for_none_of_ours, bed_end),
+		cmocka_unit_test_teardown(a_broker_far_beyond_the_window_is_heard_on, bed_end),
 		cmocka_unit_test_teardown(long_packets_are_never_interrupted, bed_end),
 		cmocka_unit_test_teardown(a_packet_that_breaks_off_stays_broken, bed_end),
 		cmocka_unit_test_teardown(
