@@ -19,6 +19,11 @@ struct Hello {           # a process that wants to attach
   secret @3 :Data;       # where the daemon asks for one
 }
 
+struct Prefix {
+  address @0 :Data;      # 4 or 16 octets
+  length @1 :UInt8;      # so many bits of it count
+}
+
 struct Welcome {         # and what it is given: a memory with one region a lane
   version @0 :UInt16;
   lanes @1 :UInt16;
@@ -30,6 +35,7 @@ struct Welcome {         # and what it is given: a memory with one region a lane
   slots @7 :UInt32;      # and what such a lane has room for
   chunks @8 :UInt32;
   silenceMs @9 :UInt32;  # who says nothing for so long is gone
+  connects @10 :List(Prefix);  # where connections to are made here
 }
 
 struct Refused {
@@ -104,6 +110,15 @@ struct RouteIs {         # to an address
   longest @5 :UInt32;    # octets of an ICMP message that can be answered
 }
 
+struct Connect {         # from a lane that the connection is to be in; a slot that names the socket begins, and
+                         # is told when the connection stands; answered with Done: EXDEV for another lane's port,
+                         # ENXIO where it is the kernel's, for an address from or to which none is made here
+  socket @0 :UInt32;     # the process's own number
+  local @1 :Endpoint;    # address 0: the one that the way suggests; port 0: an ephemeral one
+  remote @2 :Endpoint;
+  attempts @3 :UInt8;    # SYNs that are sent again; 0: as the daemon does
+}
+
 struct Message {
   call @0 :UInt32;
   union {
@@ -120,5 +135,6 @@ struct Message {
     icmp @11 :Icmp;
     route @12 :Route;
     routeIs @13 :RouteIs;
+    connect @14 :Connect;
   }
 }

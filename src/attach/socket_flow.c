@@ -47,8 +47,7 @@ static void again(struct socket_flow *flow)
 
 // --- to the process ------------------------------------------------------------------------------
 
-static uint32_t post_data(
-	struct lane *lane, uint32_t slot, const struct tcp_span *spans, unsigned count)
+uint32_t socket_post(struct lane *lane, uint32_t slot, const struct tcp_span *spans, unsigned count)
 {
 	struct lane_span data[LANE_SPANS];
 	struct lane_item item = {.what = LANE_POST_DATA, .slot = slot, .spans = data};
@@ -71,7 +70,7 @@ void socket_push(struct lane *lane, uint32_t slot, struct bytes *bytes)
 
 	while (bytes->length > 0) {
 		struct tcp_span spans[LANE_SPANS];
-		uint32_t n = post_data(lane, slot, spans, bytes_peek(bytes, spans, LANE_SPANS));
+		uint32_t n = socket_post(lane, slot, spans, bytes_peek(bytes, spans, LANE_SPANS));
 
 		bytes_consume(bytes, n);
 		if (n == 0 && asked)
@@ -189,6 +188,8 @@ static uint64_t take(struct socket_flow *flow)
 
 uint64_t socket_flow_take(struct socket_flow *flow)
 {
+	if (socket_state_is_outgoing(flow->state))
+		return socket_outgoing_take(flow);
 	return flow->process != NULL && flow->in.length < IN_MAX ? take(flow) : 0;
 }
 
@@ -235,12 +236,13 @@ static void flow_free(struct socket_flow *flow)
 	wheel_disarm(&flow->sockets->timers, &flow->timer);
 	if (flow->state == SOCKET_STANDING)
 		flow->sockets->standing[flow->broker]--;
+	if (socket_state_is_outgoing(flow->state))
+		socket_outgoing_forget(flow);
 	flow->sockets->freed++;
 	slab_give(flow->sockets->flows, flow);
 }
 
-// The process is told, and the flow is no more. Not the pcb, which the caller deals with.
-static void leave_slot(struct socket_flow *flow, int error)
+void socket_flow_leave(struct socket_flow *flow, int error)
 {
 	struct socket_process *process = flow->process;
 	uint32_t slot = flow->slot;
@@ -258,7 +260,7 @@ void socket_flow_abort(struct socket_flow *flow)
 {
 	struct tcp_pcb *pcb = flow->pcb;
 
-	leave_slot(flow, ECONNRESET);
+	socket_flow_leave(flow, ECONNRESET);
 	if (pcb != NULL)
 		tcp_abort(pcb);
 }
@@ -285,7 +287,7 @@ static void client_gone(struct socket_flow *flow, int error)
 	tcp_abort(pcb);
 	push(flow);
 	if (flow->out.length == 0)
-		leave_slot(flow, error);
+		socket_flow_leave(flow, error);
 }
 
 // The process has closed its descriptor: with a reset when it had not read everything (as Linux),
@@ -297,7 +299,7 @@ static void process_closed(struct socket_flow *flow, const struct lane_slot *slo
 
 	if (reset)
 		counter_inc(&flow->sockets->counters.resets[SOCKETS_RESET_BROKER]);
-	leave_slot(flow, 0);
+	socket_flow_leave(flow, 0);
 	if (reset)
 		tcp_abort_after_send(pcb);
 	else
@@ -309,7 +311,7 @@ static void both_ended(struct socket_flow *flow)
 {
 	struct tcp_pcb *pcb = flow->pcb;
 
-	leave_slot(flow, 0);
+	socket_flow_leave(flow, 0);
 	tcp_close(pcb);
 }
 
@@ -369,7 +371,7 @@ static const struct broker_link_ops socket_link_ops = {
 
 // --- opening -------------------------------------------------------------------------------------
 
-static struct channel_endpoint endpoint_of(const struct net_endpoint *from)
+struct channel_endpoint socket_endpoint_to(const struct net_endpoint *from)
 {
 	struct channel_endpoint to = {.port = from->port};
 
@@ -389,8 +391,8 @@ static bool give_to_process(struct socket_flow *flow)
 	struct sockets *sockets = flow->sockets;
 	struct lane_opened opened = {
 		.kind = CHANNEL_STREAM_SLOT,
-		.local = endpoint_of(&local),
-		.remote = endpoint_of(&remote),
+		.local = socket_endpoint_to(&local),
+		.remote = socket_endpoint_to(&remote),
 	};
 	struct socket_process *process = sockets_listener(sockets, flow->broker, &opened.listener);
 
@@ -435,6 +437,18 @@ static void stand(struct socket_flow *flow)
 	give_to_process(flow);
 }
 
+void socket_flow_init(
+	struct sockets *sockets, struct socket_flow *flow, enum socket_flow_state state)
+{
+	flow->sockets = sockets;
+	flow->state = state;
+	flow->keep_alive = (struct tcp_keep_alive){7200, 75, 9};
+	bytes_init(&flow->in, sockets->payloads);
+	bytes_init(&flow->out, sockets->payloads);
+	wheel_timer_init(&flow->timer);
+	list_init(&flow->link);
+}
+
 void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *pcb, bool standing)
 {
 	struct socket_flow *flow = sockets->draining ? NULL : slab_take(sockets->flows);
@@ -445,15 +459,9 @@ void socket_flow_open(struct sockets *sockets, unsigned broker, struct tcp_pcb *
 		tcp_abort(pcb);
 		return;
 	}
-	flow->sockets = sockets;
+	socket_flow_init(sockets, flow, SOCKET_KNOCKING);
 	flow->broker = broker;
 	flow->pcb = pcb;
-	flow->state = SOCKET_KNOCKING;
-	flow->keep_alive = (struct tcp_keep_alive){7200, 75, 9};
-	bytes_init(&flow->in, sockets->payloads);
-	bytes_init(&flow->out, sockets->payloads);
-	wheel_timer_init(&flow->timer);
-	list_init(&flow->link);
 	list_append(&sockets->waiting, &flow->link);
 	tcp_pcb_set_user(pcb, flow);
 	if (standing)
@@ -481,6 +489,10 @@ void socket_flow_event(struct socket_flow *flow, uint32_t events)
 	const struct sockets *sockets = flow->sockets;
 	uint64_t freed = sockets->freed;
 
+	if (socket_state_is_outgoing(flow->state)) {
+		socket_outgoing_event(flow, events);
+		return;
+	}
 	if (flow->state != SOCKET_OPEN) {
 		if (events & TCP_EVENTS_TERMINAL)
 			socket_flow_abort(flow); // nobody has heard of it yet
@@ -504,6 +516,10 @@ void socket_flow_run(struct socket_flow *flow)
 {
 	struct lane_slot slot;
 
+	if (socket_state_is_outgoing(flow->state)) {
+		socket_outgoing_run(flow);
+		return;
+	}
 	push(flow);
 	if (flow->state == SOCKET_OPEN) {
 		offload_client_run(flow->client);
@@ -511,7 +527,7 @@ void socket_flow_run(struct socket_flow *flow)
 	}
 	slot_of(flow, &slot);
 	if (flow->out.length == 0 || slot.closed)
-		leave_slot(flow, flow->error);
+		socket_flow_leave(flow, flow->error);
 }
 
 void socket_flow_timeout(struct socket_flow *flow)
@@ -526,6 +542,10 @@ void socket_flow_orphan(struct socket_flow *flow)
 	struct socket_process *process = flow->process;
 	struct lane_slot slot;
 
+	if (socket_state_is_outgoing(flow->state)) {
+		socket_outgoing_orphan(flow);
+		return;
+	}
 	slot_of(flow, &slot);
 	if (slot.sent > 0 || flow->out.length > 0 || process->broken)
 		flow->error = ECONNRESET;
@@ -542,6 +562,10 @@ void socket_flow_orphan(struct socket_flow *flow)
 
 void socket_flow_drain(struct socket_flow *flow)
 {
+	if (socket_state_is_outgoing(flow->state)) {
+		socket_outgoing_drain(flow);
+		return;
+	}
 	if (flow->state == SOCKET_ENDING)
 		return;
 	if (flow->state != SOCKET_OPEN) {

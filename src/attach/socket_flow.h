@@ -10,6 +10,11 @@
 //   OPEN      a process has it, and the offload
 //   ENDING    the client's side is gone; the process has not taken all that it had sent
 //
+// Or one that a process makes, from the beginning its own, and not the offload's:
+//
+//   CONNECTING  SYN sent
+//   CONNECTED   it stands
+//
 // A slot whose flow is gone stays the process's until its descriptor is closed.
 
 #pragma once
@@ -28,6 +33,14 @@
 enum sockets_refusal { SOCKETS_REFUSED_FULL, SOCKETS_REFUSED_DRAINING, SOCKETS_REFUSALS };
 enum { SOCKETS_RESET_CLIENT, SOCKETS_RESET_BROKER, SOCKETS_RESET_OFFRAMP, SOCKETS_RESETS };
 
+enum sockets_failure {
+	SOCKETS_FAILED_REFUSED,
+	SOCKETS_FAILED_TIMEOUT,
+	SOCKETS_FAILED_UNREACHABLE,
+	SOCKETS_FAILED_HERE, // it was not tried
+	SOCKETS_FAILURES
+};
+enum { SOCKETS_OUTGOING_CONNECTING, SOCKETS_OUTGOING_CONNECTED, SOCKETS_OUTGOINGS };
 enum { SOCKET_ECHO_RECEIVED, SOCKET_ECHO_SENT, SOCKET_ECHO_WAYS };
 
 struct sockets_counters {
@@ -38,6 +51,9 @@ struct sockets_counters {
 	uint64_t processes; // attached now
 	uint64_t broken;    // lanes given up
 	uint64_t wakes;
+	uint64_t connected; // that processes made
+	uint64_t outgoing_failed[SOCKETS_FAILURES];
+	uint64_t outgoing[SOCKETS_OUTGOINGS]; // now
 };
 
 struct socket_listener {
@@ -64,6 +80,7 @@ struct socket_process {
 	struct socket_flow **flows; // by slot; NULL: free
 	uint32_t *free_slots;
 	uint32_t free_count;
+	uint32_t connecting; // flows
 };
 
 // An ICMP socket of a process (socket_echo.c).
@@ -82,6 +99,7 @@ struct sockets {
 	struct net *net;
 	struct tcp_stack *tcp;
 	struct payload_pool *payloads;
+	struct sockets_outgoing outgoing;
 	struct tcp_pcb **listeners; // one a broker; NULL: nobody listens
 	unsigned *turns;	    // one a broker: whose turn it was
 	uint32_t *standing;	    // one a broker: flows that are STANDING
@@ -106,8 +124,15 @@ enum socket_flow_state {
 	SOCKET_SHAKING,
 	SOCKET_STANDING,
 	SOCKET_OPEN,
-	SOCKET_ENDING
+	SOCKET_ENDING,
+	SOCKET_CONNECTING,
+	SOCKET_CONNECTED
 };
+
+static inline bool socket_state_is_outgoing(enum socket_flow_state state)
+{
+	return state >= SOCKET_CONNECTING;
+}
 
 struct socket_flow {
 	struct sockets *sockets;
@@ -121,7 +146,8 @@ struct socket_flow {
 	struct bytes out; // for the process, for which its stream has no room
 	struct list link; // waiting or ready
 	struct wheel_timer timer;
-	int error; // ENDING: how; of a process that is gone: had it left something unread?
+	int error; // ENDING, or down_dead: how; of a process that is gone: had it left something
+		   // unread?
 	struct tcp_keep_alive keep_alive; // as the process has set it
 	bool keeps_alive;
 	bool down_ended; // the client's FIN was seen, and what it sent dealt with
@@ -149,6 +175,29 @@ void socket_flow_drain(struct socket_flow *flow);
 void socket_flow_abort(struct socket_flow *flow);
 // What waits goes into the slot's stream as far as there is room, with word when there is more.
 void socket_push(struct lane *lane, uint32_t slot, struct bytes *bytes);
+// As much of the spans as there is room for. Returns how many octets.
+uint32_t socket_post(
+	struct lane *lane, uint32_t slot, const struct tcp_span *spans, unsigned count);
+// A flow of nobody's yet, zeroed before.
+void socket_flow_init(
+	struct sockets *sockets, struct socket_flow *flow, enum socket_flow_state state);
+// The process is told, and the flow is no more. Not the pcb, which the caller deals with.
+void socket_flow_leave(struct socket_flow *flow, int error);
+// As the lane writes an end, and back.
+struct channel_endpoint socket_endpoint_to(const struct net_endpoint *from);
+struct net_endpoint socket_endpoint_from(const struct channel_endpoint *from);
+
+// --- connections that processes make (socket_outgoing.c) -----------------------------------------
+
+// As a process asked. An errno, for the process.
+int socket_outgoing_open(struct socket_process *process, const struct channel_message *message);
+// For flows in its states, these are what is above.
+void socket_outgoing_event(struct socket_flow *flow, uint32_t events);
+uint64_t socket_outgoing_take(struct socket_flow *flow);
+void socket_outgoing_run(struct socket_flow *flow);
+void socket_outgoing_orphan(struct socket_flow *flow);
+void socket_outgoing_drain(struct socket_flow *flow);
+void socket_outgoing_forget(struct socket_flow *flow);
 
 // --- ICMP sockets (socket_echo.c) ----------------------------------------------------------------
 

@@ -99,25 +99,26 @@ void socket_done(struct socket_process *process, uint32_t call, int error)
 		process->lane, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = &answer});
 }
 
-static struct net_address address_of(const struct channel_endpoint *endpoint)
+struct net_endpoint socket_endpoint_from(const struct channel_endpoint *from)
 {
-	struct net_address address;
+	struct net_endpoint to = {.port = from->port};
 	uint32_t ipv4;
 
-	if (endpoint->ipv6) {
-		memcpy(address.bytes, endpoint->address, sizeof(address.bytes));
-		return address;
+	if (from->ipv6) {
+		memcpy(to.address.bytes, from->address, sizeof(to.address.bytes));
+		return to;
 	}
-	memcpy(&ipv4, endpoint->address, sizeof(ipv4));
-	return net_address_from_ipv4(ipv4);
+	memcpy(&ipv4, from->address, sizeof(ipv4));
+	to.address = net_address_from_ipv4(ipv4);
+	return to;
 }
 
 static void tell_route(struct socket_process *process, const struct channel_message *message)
 {
 	struct channel_message answer = {.call = message->call, .kind = CHANNEL_ROUTE_IS};
-	const struct net_address remote = address_of(&message->route.remote);
+	const struct net_endpoint remote = socket_endpoint_from(&message->route.remote);
 	struct net_way way;
-	int rc = net_way_find(process->sockets->net, &remote, &way);
+	int rc = net_way_find(process->sockets->net, &remote.address, &way);
 
 	if (rc == 0) {
 		answer.route_is.own = way.own;
@@ -125,11 +126,8 @@ static void tell_route(struct socket_process *process, const struct channel_mess
 		answer.route_is.mtu = way.mtu;
 		answer.route_is.longest =
 			way.echo_max < CHANNEL_DATAGRAM_MAX ? way.echo_max : CHANNEL_DATAGRAM_MAX;
-		answer.route_is.local.ipv6 = !net_address_is_ipv4(&way.local);
-		if (answer.route_is.local.ipv6)
-			memcpy(answer.route_is.local.address, way.local.bytes, 16);
-		else
-			memcpy(answer.route_is.local.address, &way.local.words[3], 4);
+		answer.route_is.local =
+			socket_endpoint_to(&(struct net_endpoint){.address = way.local});
 	}
 	answer.route_is.error = (uint16_t)-rc;
 	lane_post(
@@ -157,6 +155,9 @@ void socket_message_take(struct socket_process *process, const struct channel_me
 		break;
 	case CHANNEL_ROUTE:
 		tell_route(process, message);
+		break;
+	case CHANNEL_CONNECT:
+		socket_done(process, message->call, socket_outgoing_open(process, message));
 		break;
 	default: // a daemon's own
 		process->broken = true;

@@ -30,6 +30,18 @@ static const char *const echo_names[SOCKET_ECHO_WAYS] = {
 	[SOCKET_ECHO_SENT] = "sent",
 };
 
+static const char *const failure_names[SOCKETS_FAILURES] = {
+	[SOCKETS_FAILED_REFUSED] = "refused",
+	[SOCKETS_FAILED_TIMEOUT] = "timeout",
+	[SOCKETS_FAILED_UNREACHABLE] = "unreachable",
+	[SOCKETS_FAILED_HERE] = "not_tried",
+};
+
+static const char *const outgoing_names[SOCKETS_OUTGOINGS] = {
+	[SOCKETS_OUTGOING_CONNECTING] = "connecting",
+	[SOCKETS_OUTGOING_CONNECTED] = "connected",
+};
+
 static const struct counter_family families[] = {
 	{"connections_accepted_total", "clients connected to their broker", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
@@ -44,11 +56,17 @@ static const struct counter_family families[] = {
 		COUNTER_MONOTONIC},
 	{"process_wakes_total", "times a sleeping process was woken", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
+	{"outgoing_connected_total", "connections that processes made", NULL, NULL, 1,
+		COUNTER_MONOTONIC},
+	{"outgoing_failed_total", "connections that processes could not make, by the reason why",
+		"reason", failure_names, SOCKETS_FAILURES, COUNTER_MONOTONIC},
+	{"outgoing_connections", "connections that processes made, by state", "state",
+		outgoing_names, SOCKETS_OUTGOINGS, COUNTER_GAUGE},
 };
 
-static_assert(
-	sizeof(struct sockets_counters) ==
-		sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + SOCKET_ECHO_WAYS + 3),
+static_assert(sizeof(struct sockets_counters) ==
+		      sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + SOCKET_ECHO_WAYS +
+						 3 + 1 + SOCKETS_FAILURES + SOCKETS_OUTGOINGS),
 	"a family a field, in order");
 
 int sockets_create(const struct offload_config *config, struct offload *offload, struct net *net,
@@ -108,6 +126,11 @@ void sockets_destroy(struct sockets *sockets)
 	rte_free(sockets->turns);
 	rte_free(sockets->listeners);
 	rte_free(sockets);
+}
+
+void sockets_allow_outgoing(struct sockets *sockets, const struct sockets_outgoing *outgoing)
+{
+	sockets->outgoing = *outgoing;
 }
 
 // --- a turn --------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@
 
 struct lane;
 struct net;
+struct net_address;
+struct net_endpoint;
 struct offload;
 struct payload_pool;
 struct rte_mbuf;
@@ -71,6 +73,17 @@ struct sockets_echo {
 void sockets_open_echo(struct sockets *sockets, unsigned process, const struct sockets_echo *echo);
 // What net_config.echo is given is for all of these. Consumes m.
 void sockets_echo_back(struct sockets *sockets, struct rte_mbuf *m);
+
+// Which connections processes make: to where, and (several workers) between which ends they are
+// this worker's; NULL: all.
+struct sockets_outgoing {
+	bool (*may)(void *ctx, const struct net_address *remote);
+	bool (*is_ours)(
+		void *ctx, const struct net_endpoint *local, const struct net_endpoint *remote);
+	void *ctx;
+};
+// Before the first process comes; without it they make none. Copied.
+void sockets_allow_outgoing(struct sockets *sockets, const struct sockets_outgoing *outgoing);
 
 // Takes in what processes have written; before offload_hear(). Returns how much there was.
 unsigned sockets_receive(struct sockets *sockets);

@@ -65,6 +65,7 @@ enum channel_flag {
 	CHANNEL_CLOSED = 1 << 1, // this side has done with the slot, in both directions
 	CHANNEL_RESET = 1 << 2,	 // and what it had not read, or sent, is lost
 	CHANNEL_HUNGRY = 1 << 3, // wants a notice when the other has taken octets
+	CHANNEL_READY = 1 << 4,	 // the daemon's: a connection that the process makes stands
 };
 
 struct channel_half {

@@ -26,6 +26,7 @@ enum frame_kind {
 	FRAME_END,     // nothing follows
 	FRAME_CLOSE,   // `value`: errno, or 0; the slot's last one of this side in this life
 	FRAME_BEAT,    // this side is there; of no slot
+	FRAME_READY,   // the connection that the process makes stands; the daemon only
 	FRAME_KINDS,
 };
 

@@ -49,6 +49,7 @@ enum lane_post {
 	LANE_POST_TAKEN,   // `octets` of what the other side has sent are not needed any more
 	LANE_POST_END,	   // nothing follows what was sent
 	LANE_POST_CLOSE,   // this side is done with the slot; `error`: how, if not in order
+	LANE_POST_READY,   // the connection that the process makes stands (the daemon only)
 	LANE_POST_HUNGRY, // wants LANE_MOVED when the other side has taken something, until DATA is
 			  // posted; look, or post, once more afterwards
 };
@@ -80,6 +81,7 @@ struct lane_slot {
 	bool open;     // this side has not closed it
 	bool ended;    // nothing follows what is there
 	bool closed;   // the other side has done with it
+	bool ready;    // the other side has said that the connection stands
 	int error;     // and how: an errno, or 0
 	uint32_t came; // octets that wait to be read
 	uint32_t room; // octets that can be posted now

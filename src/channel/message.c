@@ -29,7 +29,7 @@ struct shape {
 
 static const struct shape shapes[CHANNEL_KINDS] = {
 	[CHANNEL_HELLO] = {1, 2},
-	[CHANNEL_WELCOME] = {5, 2},
+	[CHANNEL_WELCOME] = {5, 3},
 	[CHANNEL_REFUSED] = {0, 1},
 	[CHANNEL_LISTEN] = {2, 1},
 	[CHANNEL_UNLISTEN] = {1, 0},
@@ -41,9 +41,10 @@ static const struct shape shapes[CHANNEL_KINDS] = {
 	[CHANNEL_ICMP] = {1, 0},
 	[CHANNEL_ROUTE] = {0, 1},
 	[CHANNEL_ROUTE_IS] = {2, 1},
+	[CHANNEL_CONNECT] = {1, 2},
 };
 
-static const struct shape endpoint_shape = {1, 1};
+static const struct shape endpoint_shape = {1, 1}, prefix_shape = {1, 1};
 
 // --- writing -------------------------------------------------------------------------------------
 
@@ -111,18 +112,41 @@ static void put_endpoint_at(
 	put_endpoint(w, at, endpoint);
 }
 
-static void put_listens(struct writer *w, uint32_t from, const struct channel_message *message)
+// A list of structs. Returns where the first is; the others are behind it.
+static uint32_t put_list(struct writer *w, uint32_t from, unsigned count, struct shape shape)
 {
-	unsigned count = message->welcome.listens_count;
-	uint32_t size = endpoint_shape.data + endpoint_shape.pointers;
+	uint32_t size = (uint32_t)shape.data + shape.pointers;
 	uint32_t tag = take_words(w, 1 + count * size);
 
 	point_to_list(w, from, tag, LIST_COMPOSITE, count * size);
 	put(w, tag, 0, (uint64_t)count << 2 | TAG_STRUCT, 4);
-	put(w, tag, 4, endpoint_shape.data, 2);
-	put(w, tag, 6, endpoint_shape.pointers, 2);
+	put(w, tag, 4, shape.data, 2);
+	put(w, tag, 6, shape.pointers, 2);
+	return tag + 1;
+}
+
+static void put_listens(struct writer *w, uint32_t from, const struct channel_message *message)
+{
+	unsigned count = message->welcome.listens_count;
+	uint32_t at = put_list(w, from, count, endpoint_shape);
+
 	for (unsigned i = 0; i < count; i++)
-		put_endpoint(w, tag + 1 + i * size, &message->welcome.listens[i]);
+		put_endpoint(w, at + i * (endpoint_shape.data + endpoint_shape.pointers),
+			&message->welcome.listens[i]);
+}
+
+static void put_connects(struct writer *w, uint32_t from, const struct channel_message *message)
+{
+	unsigned count = message->welcome.connects_count;
+	uint32_t at = put_list(w, from, count, prefix_shape);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct channel_prefix *prefix = &message->welcome.connects[i];
+		uint32_t one = at + i * (prefix_shape.data + prefix_shape.pointers);
+
+		put(w, one, 0, prefix->length, 1);
+		put_bytes(w, one + prefix_shape.data, prefix->address, prefix->ipv6 ? 16 : 4);
+	}
 }
 
 static void put_listen(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -145,6 +169,7 @@ static void put_welcome(struct writer *w, uint32_t at, const struct channel_mess
 	put(w, at + 4, 0, message->welcome.silence_ms, 4);
 	put_listens(w, at + 5, message);
 	put_bytes(w, at + 6, message->welcome.ticket, CHANNEL_TICKET);
+	put_connects(w, at + 7, message);
 }
 
 static void put_info(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -165,6 +190,16 @@ static void put_route(struct writer *w, uint32_t at, const struct channel_messag
 	put(w, at, 4, message->route_is.mtu, 2);
 	put(w, at + 1, 0, message->route_is.longest, 4);
 	put_endpoint_at(w, at + shapes[CHANNEL_ROUTE_IS].data, &message->route_is.local);
+}
+
+static void put_connect(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	uint32_t pointers = at + shapes[CHANNEL_CONNECT].data;
+
+	put(w, at, 0, message->connect.socket, 4);
+	put(w, at, 4, message->connect.attempts, 1);
+	put_endpoint_at(w, pointers, &message->connect.local);
+	put_endpoint_at(w, pointers + 1, &message->connect.remote);
 }
 
 static void put_member(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -214,6 +249,9 @@ static void put_member(struct writer *w, uint32_t at, const struct channel_messa
 		break;
 	case CHANNEL_ROUTE_IS:
 		put_route(w, at, message);
+		break;
+	case CHANNEL_CONNECT:
+		put_connect(w, at, message);
 		break;
 	case CHANNEL_KINDS:
 		break;
@@ -366,50 +404,85 @@ static void read_ticket(struct reader *r, uint32_t word, uint8_t ticket[CHANNEL_
 		r->bad = true;
 }
 
-static void read_endpoint(
-	struct reader *r, struct found found, struct channel_endpoint *ret_endpoint)
+static void read_address(struct reader *r, uint32_t word, uint8_t address[16], bool *ret_ipv6)
 {
 	uint32_t length;
-	const uint8_t *bytes = find_bytes(r, pointer(r, found, 0), &length);
+	const uint8_t *bytes = find_bytes(r, word, &length);
 
-	ret_endpoint->port = (uint16_t)field(r, found, 0, 0, 2);
 	if (bytes == NULL || (length != 4 && length != 16)) {
 		r->bad = true;
 		return;
 	}
-	memcpy(ret_endpoint->address, bytes, length);
-	ret_endpoint->ipv6 = length == 16;
+	memcpy(address, bytes, length);
+	*ret_ipv6 = length == 16;
 }
 
-static void read_listens(struct reader *r, uint32_t word, struct channel_message *message)
+static void read_endpoint(
+	struct reader *r, struct found found, struct channel_endpoint *ret_endpoint)
+{
+	ret_endpoint->port = (uint16_t)field(r, found, 0, 0, 2);
+	read_address(r, pointer(r, found, 0), ret_endpoint->address, &ret_endpoint->ipv6);
+}
+
+static void read_prefix(struct reader *r, struct found found, struct channel_prefix *ret_prefix)
+{
+	ret_prefix->length = (uint8_t)field(r, found, 0, 0, 1);
+	read_address(r, pointer(r, found, 0), ret_prefix->address, &ret_prefix->ipv6);
+	if (ret_prefix->length > (ret_prefix->ipv6 ? 128 : 32))
+		r->bad = true;
+}
+
+// A list of structs, of `max` at most. Returns how many; the first, and the others behind it.
+static uint32_t find_list(struct reader *r, uint32_t word, uint32_t max, struct found *ret_first)
 {
 	uint32_t what, count;
 	int64_t tag;
 	struct shape shape;
 
 	if (r->bad || word == NOWHERE || get(r, word, 0, 8) == 0)
-		return;
+		return 0;
 	what = (uint32_t)get(r, word, 4, 4);
 	tag = target(r, word);
 	if ((get(r, word, 0, 1) & 3) != TAG_LIST || (what & 7) != LIST_COMPOSITE ||
 		!within(r, tag, (uint64_t)(what >> 3) + 1)) {
 		r->bad = true;
-		return;
+		return 0;
 	}
 	count = (uint32_t)get(r, (uint32_t)tag, 0, 4) >> 2;
 	shape.data = (uint16_t)get(r, (uint32_t)tag, 4, 2);
 	shape.pointers = (uint16_t)get(r, (uint32_t)tag, 6, 2);
-	if (count > CHANNEL_LISTENS_MAX ||
-		count * ((uint64_t)shape.data + shape.pointers) > what >> 3) {
+	if (count > max || count * ((uint64_t)shape.data + shape.pointers) > what >> 3) {
 		r->bad = true;
-		return;
+		return 0;
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t at = (uint32_t)tag + 1 + i * ((uint32_t)shape.data + shape.pointers);
+	*ret_first = (struct found){(uint32_t)tag + 1, shape};
+	return count;
+}
 
-		read_endpoint(r, (struct found){at, shape}, &message->welcome.listens[i]);
-	}
+static struct found behind(struct found found)
+{
+	return (struct found){
+		found.at + (uint32_t)found.shape.data + found.shape.pointers, found.shape};
+}
+
+static void read_listens(struct reader *r, uint32_t word, struct channel_message *message)
+{
+	struct found found = {0};
+	uint32_t count = find_list(r, word, CHANNEL_LISTENS_MAX, &found);
+
+	for (uint32_t i = 0; i < count; i++, found = behind(found))
+		read_endpoint(r, found, &message->welcome.listens[i]);
 	message->welcome.listens_count = count;
+}
+
+static void read_connects(struct reader *r, uint32_t word, struct channel_message *message)
+{
+	struct found found = {0};
+	uint32_t count = find_list(r, word, CHANNEL_CONNECTS_MAX, &found);
+
+	for (uint32_t i = 0; i < count; i++, found = behind(found))
+		read_prefix(r, found, &message->welcome.connects[i]);
+	message->welcome.connects_count = count;
 }
 
 static void read_welcome(struct reader *r, struct found found, struct channel_message *message)
@@ -424,6 +497,7 @@ static void read_welcome(struct reader *r, struct found found, struct channel_me
 	message->welcome.silence_ms = (uint32_t)field(r, found, 4, 0, 4);
 	read_listens(r, pointer(r, found, 0), message);
 	read_ticket(r, pointer(r, found, 1), message->welcome.ticket);
+	read_connects(r, pointer(r, found, 2), message);
 }
 
 static void read_option(struct reader *r, struct found found, struct channel_message *message)
@@ -454,6 +528,14 @@ static void read_route(struct reader *r, struct found found, struct channel_mess
 	message->route_is.mtu = (uint16_t)field(r, found, 0, 4, 2);
 	message->route_is.longest = (uint32_t)field(r, found, 1, 0, 4);
 	read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->route_is.local);
+}
+
+static void read_connect(struct reader *r, struct found found, struct channel_message *message)
+{
+	message->connect.socket = (uint32_t)field(r, found, 0, 0, 4);
+	message->connect.attempts = (uint8_t)field(r, found, 0, 4, 1);
+	read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->connect.local);
+	read_endpoint(r, find_struct(r, pointer(r, found, 1)), &message->connect.remote);
 }
 
 static void read_member(struct reader *r, struct found found, struct channel_message *message)
@@ -505,6 +587,9 @@ static void read_member(struct reader *r, struct found found, struct channel_mes
 		break;
 	case CHANNEL_ROUTE_IS:
 		read_route(r, found, message);
+		break;
+	case CHANNEL_CONNECT:
+		read_connect(r, found, message);
 		break;
 	case CHANNEL_KINDS:
 		break;

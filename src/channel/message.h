@@ -12,19 +12,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHANNEL_VERSION	    1
-#define CHANNEL_NAME_MAX    63	 // octets of a program's name, or of a reason
-#define CHANNEL_LISTENS_MAX 64	 // endpoints that a welcome names
-#define CHANNEL_SECRET_MAX  64	 // octets
-#define CHANNEL_TICKET	    16	 // octets
-#define CHANNEL_MESSAGE_MAX 2560 // octets of the longest message
-#define CHANNEL_MESSAGE_MIN 16	 // and of the shortest
+#define CHANNEL_VERSION	     1
+#define CHANNEL_NAME_MAX     63	  // octets of a program's name, or of a reason
+#define CHANNEL_LISTENS_MAX  64	  // endpoints that a welcome names
+#define CHANNEL_CONNECTS_MAX 32	  // prefixes, likewise
+#define CHANNEL_SECRET_MAX   64	  // octets
+#define CHANNEL_TICKET	     16	  // octets
+#define CHANNEL_MESSAGE_MAX  3584 // octets of the longest message
+#define CHANNEL_MESSAGE_MIN  16	  // and of the shortest
 
 // An address and a port; of IPv4 the first four octets count. The address 0: every one of ours.
 struct channel_endpoint {
 	uint8_t address[16];
 	uint16_t port;
 	bool ipv6;
+};
+
+// Addresses that begin with so many bits.
+struct channel_prefix {
+	uint8_t address[16];
+	bool ipv6;
+	uint8_t length;
 };
 
 enum channel_kind { // numbered as the union's members
@@ -41,6 +49,7 @@ enum channel_kind { // numbered as the union's members
 	CHANNEL_ICMP,
 	CHANNEL_ROUTE,
 	CHANNEL_ROUTE_IS,
+	CHANNEL_CONNECT,
 	CHANNEL_KINDS,
 };
 
@@ -73,6 +82,8 @@ struct channel_message {
 			uint64_t lane_bytes;
 			unsigned listens_count;
 			struct channel_endpoint listens[CHANNEL_LISTENS_MAX];
+			unsigned connects_count;
+			struct channel_prefix connects[CHANNEL_CONNECTS_MAX];
 			// Over a stream:
 			uint8_t ticket[CHANNEL_TICKET];
 			uint32_t slots, chunks, silence_ms;
@@ -124,6 +135,11 @@ struct channel_message {
 			uint32_t longest;
 			struct channel_endpoint local;
 		} route_is;
+		struct {
+			uint32_t socket;
+			uint8_t attempts;
+			struct channel_endpoint local, remote;
+		} connect;
 	};
 };
 

@@ -86,6 +86,10 @@ static int post_to_slot(struct shared_lane *lane, const struct lane_item *item)
 	case LANE_POST_CLOSE:
 		end(lane, slot, item->error);
 		break;
+	case LANE_POST_READY:
+		say(lane, slot, CHANNEL_READY);
+		shared_notify(lane, slot);
+		break;
 	case LANE_POST_HUNGRY:
 		say(lane, slot, CHANNEL_HUNGRY);
 		// What was taken before that was said has made no notice.
@@ -198,6 +202,7 @@ static void look(struct lane *base, uint32_t slot, struct lane_slot *ret_slot)
 	ret_slot->open = !(own->flags & CHANNEL_CLOSED) && own->generation != 0;
 	ret_slot->ended = (flags & CHANNEL_END) != 0;
 	ret_slot->closed = (flags & CHANNEL_CLOSED) != 0;
+	ret_slot->ready = (flags & CHANNEL_READY) != 0;
 	ret_slot->error = (flags & CHANNEL_RESET) ? (int)(theirs->error & 0xfff) : 0;
 	ret_slot->came = own->came - own->tail;
 	ret_slot->sent = own->head - own->taken;

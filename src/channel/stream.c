@@ -93,6 +93,9 @@ static int post_to_slot(struct stream_lane *lane, const struct lane_item *item)
 	case LANE_POST_CLOSE:
 		end(lane, item->slot, item->error);
 		break;
+	case LANE_POST_READY:
+		stream_tell(lane, item->slot, STREAM_TELL_READY, true);
+		break;
 	case LANE_POST_HUNGRY:
 		be_hungry(lane, item->slot);
 		break;
@@ -184,6 +187,7 @@ static void look(struct lane *base, uint32_t slot, struct lane_slot *ret_slot)
 		.open = (own->flags & STREAM_LIVES) && !(own->flags & STREAM_CLOSED),
 		.ended = (own->flags & STREAM_IS_ENDED) != 0,
 		.closed = (own->flags & STREAM_IS_CLOSED) != 0,
+		.ready = (own->flags & STREAM_IS_READY) != 0,
 		.error = own->error,
 		.came = own->came - own->tail,
 		.sent = own->head - own->taken,

@@ -179,6 +179,9 @@ static void take_word(
 	case FRAME_CLOSE:
 		take_close(lane, own, head->value);
 		break;
+	case FRAME_READY:
+		own->flags |= STREAM_IS_READY;
+		break;
 	default:
 		break;
 	}
@@ -200,7 +203,9 @@ static void take_of_slot(struct stream_lane *lane, const struct frame_head *head
 {
 	const struct stream_slot *own = &lane->slots[head->slot];
 
-	if (head->kind == FRAME_OPEN) {
+	if (head->kind == FRAME_READY && lane->lane.side == CHANNEL_DAEMON) {
+		is_broken(lane);
+	} else if (head->kind == FRAME_OPEN) {
 		take_open(lane, head, octets, ret_news);
 	} else if (is_stale(lane, head)) {
 		lane->data = *head;

@@ -14,7 +14,7 @@
 #include "channel/stream_state.h"
 
 // The most that is told of one slot at a time.
-#define TELL_MAX (5 * sizeof(struct frame_head) + sizeof(struct frame_opened))
+#define TELL_MAX (6 * sizeof(struct frame_head) + sizeof(struct frame_opened))
 
 static void wake(struct stream_lane *lane)
 {
@@ -215,15 +215,16 @@ static void tell_opened(struct stream_lane *lane, struct frame_head *head)
 
 static void tell_one(struct stream_lane *lane, uint32_t slot)
 {
-	static const uint8_t kinds[] = {FRAME_TAKEN, FRAME_HUNGRY, FRAME_END, FRAME_CLOSE};
+	static const uint8_t kinds[] = {
+		FRAME_READY, FRAME_TAKEN, FRAME_HUNGRY, FRAME_END, FRAME_CLOSE};
 	struct stream_slot *own = &lane->slots[slot];
-	const uint32_t values[] = {own->tail - own->told, 0, 0, (uint32_t)own->close_error};
+	const uint32_t values[] = {0, own->tail - own->told, 0, 0, (uint32_t)own->close_error};
 	struct frame_head head = {.slot = slot, .generation = own->generation};
 
 	if (own->flags & STREAM_TELL_OPEN)
 		tell_opened(lane, &head);
-	for (unsigned i = 0; i < 4; i++)
-		if (own->flags & (STREAM_TELL_TAKEN << i)) {
+	for (unsigned i = 0; i < sizeof(kinds); i++)
+		if (own->flags & (STREAM_TELL_READY << i)) {
 			head.kind = kinds[i];
 			head.value = values[i];
 			stream_out_frame(lane, &head, NULL);

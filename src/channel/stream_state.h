@@ -29,12 +29,14 @@ enum stream_flag {
 	STREAM_IS_ENDED = 1 << 4,  // the other
 	STREAM_IS_CLOSED = 1 << 5, // the other
 	STREAM_IS_HUNGRY = 1 << 6, // the other
+	STREAM_IS_READY = 1 << 7,  // the other
 	// What is to be told; in this order.
 	STREAM_TELL_OPEN = 1 << 8,
-	STREAM_TELL_TAKEN = 1 << 9,
-	STREAM_TELL_HUNGRY = 1 << 10,
-	STREAM_TELL_END = 1 << 11,
-	STREAM_TELL_CLOSE = 1 << 12,
+	STREAM_TELL_READY = 1 << 9,
+	STREAM_TELL_TAKEN = 1 << 10,
+	STREAM_TELL_HUNGRY = 1 << 11,
+	STREAM_TELL_END = 1 << 12,
+	STREAM_TELL_CLOSE = 1 << 13,
 };
 #define STREAM_TELL 0xff00u
 

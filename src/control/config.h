@@ -24,6 +24,7 @@
 
 #define CONFIG_ENDPOINTS_MAX 15
 #define CONFIG_DOORS_MAX     8
+#define CONFIG_CONNECTS_MAX  32
 // Octets of a secret that is shared with processes.
 #define CONFIG_SECRET_MIN 16
 #define CONFIG_SECRET_MAX 64
@@ -105,9 +106,11 @@ struct config_socket {	  // socket mode
 	const char *path; // where processes attach; absolute
 	uint32_t group;	  // that may; UINT32_MAX: the daemon's own
 	uint64_t memory;  // bytes for what is under way between the workers and one process
-	struct config_door *doors; // beside it
-	unsigned doors_count;	   // CONFIG_DOORS_MAX at most
-	uint64_t silence_us;	   // who says nothing there for so long is gone
+	struct config_door *doors;	 // beside it
+	unsigned doors_count;		 // CONFIG_DOORS_MAX at most
+	uint64_t silence_us;		 // who says nothing there for so long is gone
+	struct config_network *connects; // where processes' connections to are made here
+	unsigned connects_count;	 // CONFIG_CONNECTS_MAX at most
 };
 
 struct config_keep_alive {

@@ -109,6 +109,8 @@ struct raw_socket {
 	char *path, *group, *memory, *silence;
 	struct raw_door *listen;
 	unsigned listen_count;
+	char **connect;
+	unsigned connect_count;
 };
 
 struct raw_tls {

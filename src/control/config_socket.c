@@ -155,6 +155,53 @@ static int resolve_door(struct config_document *document, const struct raw_door 
 	return err;
 }
 
+// --- where to ------------------------------------------------------------------------------------
+
+// What no address on a wire is in, alone or with others.
+static bool is_of_host(const struct config_network *network)
+{
+	static const char *const own[] = {
+		"127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/4", "::1/128", "ff00::/8", "fe80::/10"};
+	struct net_address address;
+	uint8_t length;
+
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (net_prefix_parse(own[i], &address, &length) == 0 && network->prefix >= length &&
+			net_prefix_contains(&address, length, &network->address))
+			return true;
+	return false;
+}
+
+static int resolve_connects(
+	struct config_document *document, const struct raw_socket *raw, struct config *config)
+{
+	struct config_socket *socket = &config->socket;
+	char path[CONFIG_PATH_MAX];
+
+	if (raw->connect_count > CONFIG_CONNECTS_MAX) {
+		config_document_error(
+			document, "socket.connect", "at most %u entries", CONFIG_CONNECTS_MAX);
+		return 0;
+	}
+	socket->connects = calloc(raw->connect_count + 1, sizeof(*socket->connects));
+	if (!socket->connects)
+		return -ENOMEM;
+	socket->connects_count = raw->connect_count;
+	for (unsigned i = 0; i < raw->connect_count; i++) {
+		struct config_network *network = &socket->connects[i];
+
+		if (net_prefix_parse(raw->connect[i], &network->address, &network->prefix) < 0 ||
+			!net_prefix_names_network(&network->address, network->prefix) ||
+			is_of_host(network))
+			config_document_error(document, config_path(path, "socket.connect[%u]", i),
+				"'%s' cannot be used; valid choices: an address, or a prefix such "
+				"as 192.0.2.0/24 whose other bits are 0, neither of loopback nor "
+				"link-local nor multicast",
+				raw->connect[i]);
+	}
+	return 0;
+}
+
 int config_resolve_socket(
 	struct config_document *document, const struct raw_socket *raw, struct config *config)
 {
@@ -165,7 +212,8 @@ int config_resolve_socket(
 	config->socket.group = config_group_of(document, "socket.group", raw->group);
 	config_resolve_numbers(document, CONFIG_SECTION_SOCKET, "socket", raw, &config->socket);
 	if (config->mode != CONFIG_MODE_SOCKET &&
-		(raw->path || raw->group || raw->memory || raw->silence || raw->listen_count > 0))
+		(raw->path || raw->group || raw->memory || raw->silence || raw->listen_count > 0 ||
+			raw->connect_count > 0))
 		config_document_error(document, "socket",
 			"with 'mode: %s' no process attaches; valid choices: none",
 			config_mode_name(config->mode));
@@ -174,6 +222,9 @@ int config_resolve_socket(
 			document, "socket.listen", "at most %u entries", CONFIG_DOORS_MAX);
 		return 0;
 	}
+	err = resolve_connects(document, raw, config);
+	if (err)
+		return err;
 	config->socket.doors = calloc(raw->listen_count + 1, sizeof(*config->socket.doors));
 	if (!config->socket.doors)
 		return -ENOMEM;
@@ -191,4 +242,5 @@ void config_unresolve_socket(struct config_socket *socket)
 		free(socket->doors[i].secret);
 	}
 	free(socket->doors);
+	free(socket->connects);
 }

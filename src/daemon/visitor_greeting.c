@@ -110,6 +110,22 @@ static void list_listens(const struct config *config, struct channel_message *me
 	message->welcome.listens_count = count;
 }
 
+static void list_connects(const struct config *config, struct channel_message *message)
+{
+	for (unsigned i = 0; i < config->socket.connects_count; i++) {
+		const struct config_network *from = &config->socket.connects[i];
+		struct channel_prefix *to = &message->welcome.connects[i];
+
+		to->length = from->prefix;
+		to->ipv6 = !net_address_is_ipv4(&from->address);
+		if (to->ipv6)
+			memcpy(to->address, from->address.bytes, 16);
+		else
+			memcpy(to->address, &from->address.words[3], 4);
+	}
+	message->welcome.connects_count = config->socket.connects_count;
+}
+
 static int welcome(struct visitors *visitors, struct visitor *visitor)
 {
 	struct channel_message message = {
@@ -129,6 +145,7 @@ static int welcome(struct visitors *visitors, struct visitor *visitor)
 	if (rc < 0)
 		return rc;
 	list_listens(visitors->config, &message);
+	list_connects(visitors->config, &message);
 	if (visitor->door != NULL) {
 		if (getrandom(visitor->ticket, CHANNEL_TICKET, 0) != CHANNEL_TICKET)
 			return -EIO;

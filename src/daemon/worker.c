@@ -226,6 +226,32 @@ static int create_monitor(struct worker *worker, const struct worker_setup *setu
 		clock_now_us(), &worker->monitor);
 }
 
+static bool may_connect(void *ctx, const struct net_address *remote)
+{
+	const struct config_socket *socket = &((const struct worker *)ctx)->config->socket;
+
+	for (unsigned i = 0; i < socket->connects_count; i++)
+		if (net_prefix_contains(
+			    &socket->connects[i].address, socket->connects[i].prefix, remote))
+			return true;
+	return false;
+}
+
+static int create_sockets(struct worker *worker)
+{
+	const struct sockets_outgoing outgoing = {
+		.may = may_connect,
+		.is_ours = worker->steering != NULL ? is_ours : NULL,
+		.ctx = worker,
+	};
+	int rc = sockets_create(&worker->offload_config, worker->offload, worker->net, worker->tcp,
+		worker->payloads, clock_now_us(), &worker->sockets);
+
+	if (rc == 0)
+		sockets_allow_outgoing(worker->sockets, &outgoing);
+	return rc;
+}
+
 static int create_attach(struct worker *worker, const struct worker_setup *setup)
 {
 	const struct stack_share share = {is_ours, worker};
@@ -233,8 +259,7 @@ static int create_attach(struct worker *worker, const struct worker_setup *setup
 	int rc;
 
 	if (worker->config->mode == CONFIG_MODE_SOCKET)
-		return sockets_create(&worker->offload_config, worker->offload, worker->net,
-			worker->tcp, worker->payloads, clock_now_us(), &worker->sockets);
+		return create_sockets(worker);
 	rc = stack_create(&worker->offload_config, worker->offload, worker->tcp, !monitors,
 		worker->steering != NULL ? &share : NULL, clock_now_us(), &worker->stack);
 

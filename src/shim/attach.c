@@ -133,6 +133,8 @@ static struct attachment *accept_gifts(struct door_gifts *gifts)
 	attached->listens_count = message->welcome.listens_count;
 	attached->icmp = message->welcome.icmp;
 	memcpy(attached->listens, message->welcome.listens, sizeof(attached->listens));
+	attached->connects_count = message->welcome.connects_count;
+	memcpy(attached->connects, message->welcome.connects, sizeof(attached->connects));
 	list_init(&attached->calls);
 	attached->over_stream = gifts->connections != NULL;
 	if (attached->over_stream) {

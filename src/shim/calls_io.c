@@ -19,6 +19,7 @@
 #include "shim/libc.h"
 #include "shim/loans.h"
 #include "shim/object.h"
+#include "shim/outgoing.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 
@@ -240,13 +241,38 @@ EXPORT ssize_t send(int fd, const void *data, size_t length, int flags)
 	return transmit(object, fd, &iov, 1, flags);
 }
 
+// Linux's way to connect with the first octets. There are no cookies (RFC 7413): the connection is
+// made, and they follow. False: that was all, with *ret_rc.
+static bool connect_first(
+	int fd, int flags, const struct sockaddr *to, socklen_t length, ssize_t *ret_rc)
+{
+	struct object *object;
+	int rc = 0;
+
+	if (!(flags & MSG_FASTOPEN) || to == NULL)
+		return true;
+	object = object_get(fd);
+	if (object == NULL)
+		outgoing_connect(fd, to, length, &rc); // else it is the kernel's to do all
+	else if (stream_of(object) != NULL)
+		rc = outgoing_again(stream_of(object), to, length);
+	if (object != NULL)
+		object_put(object);
+	*ret_rc = rc == -EXDEV ? 0 : rc;
+	return *ret_rc == 0;
+}
+
 // Where to is known: a stream takes no notice of the address.
 EXPORT ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *to,
 	socklen_t to_length)
 {
 	struct iovec iov = {(void *)data, length};
-	struct object *object = object_get(fd);
+	struct object *object;
+	ssize_t rc;
 
+	if (!connect_first(fd, flags, to, to_length, &rc))
+		return answer(rc);
+	object = object_get(fd);
 	if (object == NULL)
 		return object_is_busy(fd)
 			       ? busy()
@@ -263,8 +289,12 @@ EXPORT ssize_t sendto(int fd, const void *data, size_t length, int flags, const 
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	struct object *object = object_get(fd);
+	struct object *object;
+	ssize_t rc;
 
+	if (!connect_first(fd, flags, message->msg_name, message->msg_namelen, &rc))
+		return answer(rc);
+	object = object_get(fd);
 	if (object == NULL)
 		return object_is_busy(fd) ? busy() : loan_sendmsg(fd, message, flags);
 	if (message->msg_iovlen > IOV_MAX) {

@@ -18,6 +18,7 @@
 #include "shim/listeners.h"
 #include "shim/loans.h"
 #include "shim/options.h"
+#include "shim/outgoing.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 #include "shim/table.h"
@@ -52,7 +53,8 @@ EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
 	rc = libc->bind(fd, address, length);
 	if (rc == 0 || errno != EADDRNOTAVAIL)
 		return rc;
-	if (!(echo ? echo_binds(address, length) : bind_is_ours(address, length)) ||
+	if (!(echo ? echo_binds(address, length)
+		   : bind_is_ours(address, length) || outgoing_binds(fd, address, length)) ||
 		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
 		return (int)answer(-EADDRNOTAVAIL);
 	return libc->bind(fd, address, length);
@@ -97,7 +99,7 @@ static int accept_first(
 
 	if (fd < 0)
 		return fd;
-	stream = stream_create(shim_get(), arrival, listener->family);
+	stream = stream_create(arrival, listener->family);
 	if (stream == NULL || !object_bind(&stream->object, fd)) {
 		libc_get()->close(fd);
 		return -ENOMEM;
@@ -204,11 +206,15 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 	int rc = -EISCONN;
 
 	if (object == NULL) {
+		if (outgoing_connect(fd, address, length, &rc))
+			return (int)answer(rc);
 		rc = libc_get()->connect(fd, address, length);
 		return rc < 0 && errno == ENETUNREACH ? connect_for_name(fd, address, length) : rc;
 	}
 	if (echo_of(object) != NULL)
 		rc = echo_connect(echo_of(object), address, length);
+	else if (stream_of(object) != NULL)
+		rc = outgoing_again(stream_of(object), address, length);
 	object_put(object);
 	return (int)answer(rc);
 }
@@ -227,7 +233,8 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 	else if (borrowed_of(object) != NULL)
 		rc = address_give(
 			&borrowed_of(object)->remote, borrowed_of(object)->family, address, length);
-	else if (stream == NULL || (stream_events(stream) & EPOLLHUP))
+	else if (stream == NULL || stream_is_connecting(stream) ||
+		 (stream_events(stream) & EPOLLHUP))
 		rc = -ENOTCONN;
 	else
 		rc = address_give(&stream->remote, stream->family, address, length);

@@ -11,6 +11,7 @@
 #include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
+#include "shim/outgoing.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 
@@ -43,13 +44,19 @@ static void moved(struct shim *shim, unsigned lane, uint32_t slot)
 		wait_touch(shim, &stream->object);
 }
 
+static void arrived(struct shim *shim, unsigned lane, uint32_t slot, const struct lane_slot *state)
+{
+	if (!outgoing_begun(shim, lane, slot, state))
+		listener_arrived(shim, lane, slot);
+}
+
 static void opened(struct shim *shim, unsigned lane, uint32_t slot)
 {
 	struct lane_slot state;
 
 	lane_slot(shim->attached->lanes[lane], slot, &state);
 	if (state.opened.kind == CHANNEL_STREAM_SLOT)
-		listener_arrived(shim, lane, slot);
+		arrived(shim, lane, slot, &state);
 	else if (lane != CHANNEL_LANE_OF_ECHOES || !echo_opened(shim, slot, &state))
 		lane_post(shim->attached->lanes[lane],
 			&(struct lane_item){.what = LANE_POST_CLOSE, .slot = slot});

@@ -74,9 +74,14 @@ struct stream {
 	uint32_t slot, generation;
 	struct channel_endpoint local, remote;
 	int family;
-	bool dead;	 // nothing of a lane is meant any more
-	int dead_error;	 // what was not told of that yet
-	bool error_told; // the lane's error was told
+	// Of one that connect() makes (outgoing.h):
+	struct list link; // of those that have no slot yet
+	uint32_t number;  // by which the slot names it
+	bool connecting;  // it does not stand yet; false as well when it could not
+	bool asks;	  // and connect() has not told of that
+	bool dead;	  // nothing of a lane is meant (any more)
+	int dead_error;	  // what was not told of that yet
+	bool error_told;  // the lane's error was told
 	bool shut_read, shut_write;
 	bool resets;				   // SO_LINGER with 0 seconds
 	int64_t read_timeout_us, write_timeout_us; // -1: none

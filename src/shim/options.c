@@ -199,23 +199,37 @@ static const struct {
 };
 #define INHERITED (sizeof(inherited) / sizeof(inherited[0]))
 
-// Which of them are not as a new socket has them.
-static void compare(struct listener *listener, int fd)
+// Which of a socket's are not as a new one has them.
+static uint32_t unlike(int fd, int fresh)
 {
 	const struct libc *libc = libc_get();
 	char mine[64], standard[64];
+	uint32_t found = 0;
 
-	listener->unlike = 0;
 	for (unsigned i = 0; i < INHERITED; i++) {
 		socklen_t length = sizeof(mine), usual = sizeof(standard);
 		int level = inherited[i].level, name = inherited[i].name;
 
-		if (libc->getsockopt(listener->object.fd, level, name, mine, &length) == 0 &&
-			libc->getsockopt(fd, level, name, standard, &usual) == 0 &&
+		if (libc->getsockopt(fd, level, name, mine, &length) == 0 &&
+			libc->getsockopt(fresh, level, name, standard, &usual) == 0 &&
 			(length != usual || memcmp(mine, standard, length) != 0))
-			listener->unlike |= 1u << i;
+			found |= 1u << i;
 	}
-	listener->compared = true;
+	return found;
+}
+
+void options_take(struct stream *stream, int fd, int fresh)
+{
+	uint32_t set = unlike(fd, fresh);
+
+	for (unsigned i = 0; i < INHERITED; i++) {
+		int level = inherited[i].level, name = inherited[i].name;
+		char value[64];
+		socklen_t length = sizeof(value);
+
+		if ((set & 1u << i) && libc_get()->getsockopt(fd, level, name, value, &length) == 0)
+			option_set(&stream->object, level, name, value, length);
+	}
 }
 
 void options_inherit(struct listener *listener, struct stream *stream, int fd)
@@ -224,7 +238,8 @@ void options_inherit(struct listener *listener, struct stream *stream, int fd)
 	int reuses = listener->reuses;
 
 	if (!listener->compared)
-		compare(listener, fd);
+		listener->unlike = unlike(listener->object.fd, fd);
+	listener->compared = true;
 	for (unsigned i = 0; i < INHERITED; i++) {
 		int level = inherited[i].level, name = inherited[i].name;
 		char value[64];

@@ -19,6 +19,8 @@ void option_set(struct object *object, int level, int name, const void *value, s
 // False: the kernel's socket knows.
 bool option_get(struct object *object, int level, int name, void *value, socklen_t *length);
 // What an accepted socket has from its listener.
+// What the application has set on its socket counts from now on. `fresh`: as a new one has it.
+void options_take(struct stream *stream, int fd, int fresh);
 void options_inherit(struct listener *listener, struct stream *stream, int fd);
 // bind() to an address that only Offramp has?
 bool bind_is_ours(const struct sockaddr *address, socklen_t length);

@@ -51,6 +51,8 @@ static void after_fork_in_child(void)
 	list_for_each (link, &shim.epolls) {
 		epoll_inherit(container_of(link, struct epoll, link));
 	}
+	while (list_pop(&shim.outgoing) != NULL) // of threads that are not here
+		;
 	loans_in_child(&shim);
 	if (attached == NULL)
 		return;
@@ -72,6 +74,7 @@ static void prepare(void)
 	list_init(&shim.waiters);
 	list_init(&shim.epolls);
 	list_init(&shim.echoes);
+	list_init(&shim.outgoing);
 	list_init(&shim.heirs);
 	list_init(&shim.relays);
 	shim.pid = getpid();

@@ -28,6 +28,8 @@ struct attachment {
 	uint64_t lane_bytes;
 	unsigned listens_count;
 	struct channel_endpoint listens[CHANNEL_LISTENS_MAX];
+	unsigned connects_count;
+	struct channel_prefix connects[CHANNEL_CONNECTS_MAX];
 	unsigned number; // of the attachments of this process
 	bool icmp;	 // the daemon serves ICMP sockets
 	struct list calls;
@@ -57,6 +59,9 @@ struct shim {
 	struct list waiters;   // struct waiter.link: who sleeps in poll, select or a blocking call
 	struct list epolls;    // struct epoll.link
 	struct list echoes;    // struct echo.link
+	struct list outgoing;  // struct stream.link
+	int64_t ask_again_us;  // for connections; not earlier (outgoing.c)
+	unsigned turn;	       // of lanes, for them
 	unsigned sleepers;     // threads between news_arm() and news_disarm()
 	struct list heirs;     // struct heir.link (loans.h)
 	struct list relays;    // struct relay.link

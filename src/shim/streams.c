@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "shim/loans.h"
+#include "shim/outgoing.h"
 #include "shim/state.h"
 
 static struct lane *lane_of(const struct stream *stream)
@@ -34,28 +35,58 @@ static int post(struct stream *stream, struct lane_item item)
 	return lane_post(lane_of(stream), &item);
 }
 
-struct stream *stream_create(struct shim *shim, const struct arrival *arrival, int family)
+// Without a slot.
+static struct stream *make(int family)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
-	struct lane_slot slot;
 
 	if (stream == NULL)
 		return NULL;
-	lane_slot(shim->attached->lanes[arrival->lane], arrival->slot, &slot);
 	*stream = (struct stream){
 		.object.kind = OBJECT_STREAM,
-		.lane = arrival->lane,
-		.slot = arrival->slot,
-		.generation = arrival->generation,
-		.local = slot.opened.local,
-		.remote = slot.opened.remote,
 		.family = family,
+		.dead = true,
 		.read_timeout_us = -1,
 		.write_timeout_us = -1,
 		.low_water = 1,
 	};
 	list_init(&stream->object.entries);
-	shim->attached->streams[stream->lane][stream->slot] = stream;
+	list_init(&stream->link);
+	return stream;
+}
+
+void stream_begin(struct stream *stream, unsigned lane, uint32_t slot)
+{
+	const struct attachment *attached = shim_get()->attached;
+	struct lane_slot state;
+
+	lane_slot(attached->lanes[lane], slot, &state);
+	stream->lane = lane;
+	stream->slot = slot;
+	stream->generation = state.generation;
+	stream->local = state.opened.local;
+	stream->remote = state.opened.remote;
+	stream->dead = false;
+	attached->streams[lane][slot] = stream;
+}
+
+struct stream *stream_create(const struct arrival *arrival, int family)
+{
+	struct stream *stream = make(family);
+
+	if (stream != NULL)
+		stream_begin(stream, arrival->lane, arrival->slot);
+	return stream;
+}
+
+struct stream *stream_create_outgoing(uint32_t number, int family)
+{
+	struct stream *stream = make(family);
+
+	if (stream == NULL)
+		return NULL;
+	stream->number = number;
+	stream->connecting = stream->asks = true;
 	return stream;
 }
 
@@ -80,8 +111,30 @@ void stream_destroy(struct stream *stream)
 void stream_die(struct stream *stream, int error)
 {
 	stream->dead = true;
-	stream->dead_error = error;
+	stream->dead_error = stream->connecting ? ECONNREFUSED : error;
+	stream->connecting = false;
 	wait_touch(shim_get(), &stream->object);
+}
+
+// --- standing ------------------------------------------------------------------------------------
+
+bool stream_is_connecting(struct stream *stream)
+{
+	struct lane_slot slot;
+
+	if (!stream->connecting || stream->dead) // or it has no slot yet
+		return stream->connecting;
+	look(stream, &slot);
+	stream->connecting = !slot.ready && !slot.closed;
+	return stream->connecting;
+}
+
+bool stream_stands(struct stream *stream)
+{
+	struct lane_slot slot;
+
+	look(stream, &slot);
+	return !stream_is_connecting(stream) && !stream->dead && slot.error == 0;
 }
 
 // --- errors --------------------------------------------------------------------------------------
@@ -105,6 +158,8 @@ int stream_take_error(struct stream *stream)
 	struct lane_slot slot;
 	int error;
 
+	if (stream_is_connecting(stream))
+		return 0;
 	look(stream, &slot);
 	error = error_of(stream, &slot);
 	if (error != 0)
@@ -123,6 +178,8 @@ uint32_t stream_events(struct stream *stream)
 	uint32_t events = 0;
 	struct lane_slot slot;
 
+	if (stream_is_connecting(stream))
+		return 0;
 	look(stream, &slot);
 	if (slot.came >= stream->low_water || slot.ended || stream->shut_read)
 		events |= EPOLLIN | EPOLLRDNORM;
@@ -246,11 +303,13 @@ static ssize_t receive_now(
 }
 
 // What there is to say when nothing came: 1: wait, 0: the end, or -errno.
-static int receive_idle(const struct stream *stream)
+static int receive_idle(struct stream *stream)
 {
 	struct lane_slot slot;
 	int error;
 
+	if (stream_is_connecting(stream))
+		return 1;
 	look(stream, &slot);
 	error = error_of(stream, &slot);
 	if (error != 0)
@@ -362,11 +421,14 @@ ssize_t stream_send(struct stream *stream, const struct iovec *iov, int count, i
 		return -EOPNOTSUPP;
 	news_drain(shim_get());
 	for (;;) {
-		rc = send_error(stream, done == 0);
+		bool connecting = stream_is_connecting(stream);
+
+		rc = connecting ? 0 : send_error(stream, done == 0);
 		if (rc < 0)
 			return done > 0 ? (ssize_t)done : rc;
-		done += (size_t)send_some(stream, iov, count, done);
-		if (done == wanted)
+		if (!connecting)
+			done += (size_t)send_some(stream, iov, count, done);
+		if (done == wanted && !connecting)
 			return (ssize_t)done;
 		if (!blocks(stream, flags))
 			return done > 0 ? (ssize_t)done : -EAGAIN;
@@ -383,6 +445,10 @@ int stream_shutdown(struct stream *stream, int how)
 	look(stream, &slot);
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
+	if (stream_is_connecting(stream)) {
+		outgoing_disconnect(stream);
+		return 0;
+	}
 	if (is_over(stream, &slot))
 		return -ENOTCONN;
 	if (how != SHUT_WR)

@@ -12,7 +12,13 @@
 struct shim;
 
 // A stream of an arrival, without a descriptor yet. NULL: no memory.
-struct stream *stream_create(struct shim *shim, const struct arrival *arrival, int family);
+struct stream *stream_create(const struct arrival *arrival, int family);
+// One that connect() makes; its slot begins later, with what the lane has come to know of it.
+struct stream *stream_create_outgoing(uint32_t number, int family);
+void stream_begin(struct stream *stream, unsigned lane, uint32_t slot);
+bool stream_is_connecting(struct stream *stream);
+// And when it is not any more: with success, and nothing has happened since?
+bool stream_stands(struct stream *stream);
 void stream_close(struct stream *stream);
 void stream_destroy(struct stream *stream);
 // The daemon is gone.

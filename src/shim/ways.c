@@ -41,6 +41,11 @@ static enum kernel_way kernel_way(const struct channel_endpoint *remote)
 	return way;
 }
 
+bool way_is_own(const struct channel_endpoint *remote)
+{
+	return kernel_way(remote) == KERNEL_OWN;
+}
+
 bool way_find(struct shim *shim, const struct channel_endpoint *remote, struct way *ret_way)
 {
 	struct channel_message message = {.kind = CHANNEL_ROUTE, .route.remote = *remote}, answer;

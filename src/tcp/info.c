@@ -18,6 +18,11 @@ void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user)
 	pcb->user = user;
 }
 
+enum tcp_unreachable tcp_pcb_unreachable(const struct tcp_pcb *pcb)
+{
+	return (enum tcp_unreachable)pcb->unreachable;
+}
+
 struct tcp_pcb *tcp_pcb_listener(const struct tcp_pcb *pcb)
 {
 	struct tcp_pcb *listener;

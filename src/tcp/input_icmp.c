@@ -31,6 +31,11 @@
 #define ICMP6_TOO_BIG		2
 #define ICMP6_PARAMETER_PROBLEM 4
 #define ICMP6_BAD_NEXT_HEADER	1
+#define ICMP6_NO_ROUTE		0
+#define ICMP6_PROHIBITED	1
+#define ICMP6_PORT_UNREACHABLE	4
+#define ICMP6_POLICY		5
+#define ICMP6_REJECTED		6
 
 #define QUOTE_TCP 8 // what RFC 792 promises of the segment
 
@@ -156,6 +161,39 @@ static bool path_mtu_lower(struct tcp_pcb *pcb, const struct quote *q, uint16_t 
 	return true;
 }
 
+static enum tcp_unreachable reason_ipv4(uint8_t code)
+{
+	switch (code) {
+	case ICMP_NET_UNREACHABLE:
+	case ICMP_PROHIBITED_NET:
+		return TCP_UNREACHABLE_NET;
+	case ICMP_PROTOCOL_UNREACHABLE:
+		return TCP_UNREACHABLE_PROTOCOL;
+	case ICMP_PORT_UNREACHABLE:
+		return TCP_UNREACHABLE_PORT;
+	default:
+		return TCP_UNREACHABLE_HOST;
+	}
+}
+
+static enum tcp_unreachable reason_ipv6(uint8_t type, uint8_t code)
+{
+	if (type == ICMP6_PARAMETER_PROBLEM)
+		return TCP_UNREACHABLE_PROTOCOL;
+	switch (code) {
+	case ICMP6_NO_ROUTE:
+		return TCP_UNREACHABLE_NET;
+	case ICMP6_PORT_UNREACHABLE:
+		return TCP_UNREACHABLE_PORT;
+	case ICMP6_PROHIBITED:
+	case ICMP6_POLICY:
+	case ICMP6_REJECTED:
+		return TCP_UNREACHABLE_PROHIBITED;
+	default:
+		return TCP_UNREACHABLE_HOST;
+	}
+}
+
 static bool apply(struct tcp_pcb *pcb, const struct quote *q, const struct net_delivery *delivery)
 {
 	uint8_t type = delivery->icmp_type, code = delivery->icmp_code;
@@ -166,6 +204,8 @@ static bool apply(struct tcp_pcb *pcb, const struct quote *q, const struct net_d
 	case MEANING_UNREACHABLE:
 		if (pcb->state != TCP_SYN_SENT)
 			return false;
+		pcb->unreachable =
+			(uint8_t)(pcb->path.ipv6 ? reason_ipv6(type, code) : reason_ipv4(code));
 		tcp_pcb_finish(pcb, TCP_EVENT_UNREACHABLE);
 		return true;
 	default:

@@ -205,6 +205,9 @@ static int connect_start(
 		pcb->flags |= TCP_PCB_HOLD_ACK;
 	if (options && options->no_delay)
 		pcb->flags |= TCP_PCB_NO_DELAY;
+	pcb->syn_retries = options && options->syn_retries
+				   ? options->syn_retries
+				   : (uint8_t)pcb->stack->config.syn_retries;
 	tcp_pcb_choose_isn(pcb, beyond);
 	tcp_pcb_set_state(pcb, TCP_SYN_SENT);
 	tcp_table_insert(pcb);

@@ -217,6 +217,7 @@ void tcp_pcb_established(struct tcp_pcb *pcb)
 	pcb->progress_ms = pcb->stack->now_ms;
 	pcb->tries = 0;
 	pcb->probes = 0;
+	pcb->reo_wnd_persist = 0;
 	pcb->heard_ms = pcb->stack->now_ms;
 	tcp_rtt_established(pcb);
 	tcp_congestion(pcb)->init(pcb);

@@ -167,13 +167,20 @@ struct tcp_pcb {
 	uint16_t peer_mss; // as announced
 	uint16_t dsack_length;
 	uint8_t snd_wscale, rcv_wscale;
-	uint8_t backoff;     // RTO is rto_us << backoff
-	uint8_t tries;	     // transmissions of one segment (or probes) without an answer
-	uint8_t probes;	     // since the window closed, or since the peer fell silent
-	uint8_t retries;     // RST + SYN again after an unacceptable ACK
-	uint8_t dupacks_due; // duplicate ACKs to send beside the next one
-	uint8_t congestion;  // enum tcp_congestion
-	uint8_t reo_wnd_mult, reo_wnd_persist; // RFC 8985 6.2 step 4
+	uint8_t backoff; // RTO is rto_us << backoff
+	uint8_t tries;	 // transmissions of one segment (or probes) without an answer
+	uint8_t probes;	 // since the window closed, or since the peer fell silent
+	union {
+		uint8_t retries;     // RST + SYN again after an unacceptable ACK
+		uint8_t unreachable; // enum tcp_unreachable, from the event on
+	};
+	uint8_t dupacks_due;  // duplicate ACKs to send beside the next one
+	uint8_t congestion;   // enum tcp_congestion
+	uint8_t reo_wnd_mult; // RFC 8985 6.2 step 4
+	union {
+		uint8_t reo_wnd_persist; // the same
+		uint8_t syn_retries;	 // at most; of one that we open, until ESTABLISHED
+	};
 	uint8_t keep_probes;
 	uint8_t keep_interval_s;
 	uint16_t keep_idle_s; // 0: no keep-alives

@@ -116,6 +116,7 @@ struct tcp_connect_options {
 	bool (*port_suits)(
 		void *ctx, const struct net_endpoint *local, const struct net_endpoint *remote);
 	void *port_ctx;
+	uint8_t syn_retries; // 0: config.syn_retries
 };
 
 // SYN-SENT from the given local address (zeros: the one the route suggests) and port (0: an
@@ -221,6 +222,16 @@ enum tcp_event {
 // The pcb with news that has waited longest, and its event bits (now cleared); NULL when none is
 // left.
 struct tcp_pcb *tcp_ready_next(struct tcp_stack *stack, uint32_t *ret_events);
+
+// Why: of a pcb that has reported UNREACHABLE.
+enum tcp_unreachable {
+	TCP_UNREACHABLE_HOST, // nobody answers for the next hop, or says so for the host
+	TCP_UNREACHABLE_NET,
+	TCP_UNREACHABLE_PORT,
+	TCP_UNREACHABLE_PROTOCOL,
+	TCP_UNREACHABLE_PROHIBITED,
+};
+enum tcp_unreachable tcp_pcb_unreachable(const struct tcp_pcb *pcb);
 
 void *tcp_pcb_user(const struct tcp_pcb *pcb);
 void tcp_pcb_set_user(struct tcp_pcb *pcb, void *user);

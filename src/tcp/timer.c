@@ -141,6 +141,11 @@ static void give_up(struct tcp_pcb *pcb)
 	tcp_pcb_finish(pcb, TCP_EVENT_TIMEOUT);
 }
 
+static uint32_t syn_retries(const struct tcp_pcb *pcb)
+{
+	return pcb->flags & TCP_PCB_PASSIVE ? pcb->stack->config.syn_retries : pcb->syn_retries;
+}
+
 // RFC 6298 (5.4) to (5.7); false when the pcb is done.
 static void rexmit_expired(struct tcp_pcb *pcb)
 {
@@ -148,10 +153,11 @@ static void rexmit_expired(struct tcp_pcb *pcb)
 	bool connecting = pcb->state == TCP_SYN_SENT || pcb->state == TCP_SYN_RECEIVED;
 
 	if (pcb->state == TCP_SYN_SENT && net_path_error(&pcb->path)) {
+		pcb->unreachable = TCP_UNREACHABLE_HOST;
 		tcp_pcb_finish(pcb, TCP_EVENT_UNREACHABLE);
 		return;
 	}
-	if (pcb->tries >= (connecting ? config->syn_retries : config->retries)) {
+	if (pcb->tries >= (connecting ? syn_retries(pcb) : config->retries)) {
 		give_up(pcb);
 		return;
 	}

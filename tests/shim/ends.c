@@ -116,6 +116,17 @@ int end_client(struct play *play)
 	return end_client_at(play, &play->address, sizeof(play->address));
 }
 
+int end_serve_at(struct play *play, const void *address, socklen_t length, int backlog)
+{
+	const struct sockaddr *at = address;
+	int fd = end_client_new(play, at->sa_family);
+
+	set_number(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	must("bind", bind(fd, at, length));
+	must("listen", listen(fd, backlog));
+	return fd;
+}
+
 void client_says(int client, const char *text)
 {
 	must("client's send", (int)send(client, text, strlen(text), MSG_NOSIGNAL));

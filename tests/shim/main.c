@@ -3,11 +3,11 @@
 //
 // Plays the scenarios one by one, each in a child that is ended when it hangs.
 //
-//   shim-scenarios --address A --address6 A --port N --clients NETNS [--user UID] [--part K/N]
-//   [NAME…]
+//   shim-scenarios --address A --address6 A --port N --peer A --peer6 A --clients NETNS
+//   [--user UID] [--part K/N] [NAME…]
 //
-// IPv6 is at the port after N. Part K (from 0) of N is every N-th scenario. This process itself
-// never listens, so each child begins anew.
+// IPv6 is at the port after N; the clients' servers are at N + 100. Part K (from 0) of N is every
+// N-th scenario. This process itself never listens, so each child begins anew.
 
 #include <arpa/inet.h>
 #include <argp.h>
@@ -29,7 +29,7 @@
 static const struct scenario *const groups[] = {listening_scenarios, accepting_scenarios,
 	closing_scenarios, reading_scenarios, writing_scenarios, option_scenarios, name_scenarios,
 	descriptor_scenarios, epoll_scenarios, poll_scenarios, signal_scenarios, thread_scenarios,
-	fork_scenarios, kernel_scenarios};
+	fork_scenarios, kernel_scenarios, connecting_scenarios};
 
 // --- results -------------------------------------------------------------------------------------
 
@@ -108,6 +108,8 @@ static const struct argp_option known[] = {
 	{"address", 'a', "IPV4", 0, "where the server listens", 0},
 	{"address6", '6', "IPV6", 0, "likewise, at the next port", 0},
 	{"port", 'p', "N", 0, "its port", 0},
+	{"peer", 'r', "IPV4", 0, "the clients' address", 0},
+	{"peer6", 'R', "IPV6", 0, "likewise", 0},
 	{"clients", 'c', "NETNS", 0, "the clients' network namespace", 0},
 	{"part", 'k', "K/N", 0, "some of them", 0},
 	{"user", 'u', "UID", 0, "a user who may attach", 0},
@@ -127,7 +129,13 @@ static error_t option(int key, char *arg, struct argp_state *state)
 	case 'p':
 		play->address.sin_port = htons((uint16_t)atoi(arg));
 		play->address6.sin6_port = htons((uint16_t)(atoi(arg) + 1));
+		play->peer.sin_port = htons((uint16_t)(atoi(arg) + 100));
+		play->peer6.sin6_port = play->peer.sin_port;
 		return 0;
+	case 'r':
+		return inet_pton(AF_INET, arg, &play->peer.sin_addr) == 1 ? 0 : EINVAL;
+	case 'R':
+		return inet_pton(AF_INET6, arg, &play->peer6.sin6_addr) == 1 ? 0 : EINVAL;
 	case 'c':
 		play->away = open(arg, O_RDONLY | O_CLOEXEC);
 		return play->away >= 0 ? 0 : errno;
@@ -153,7 +161,8 @@ int main(int argc, char **argv)
 	unsigned number = 0;
 
 	play->address.sin_family = AF_INET;
-	play->address6.sin6_family = AF_INET6;
+	play->address6.sin6_family = play->peer6.sin6_family = AF_INET6;
+	play->peer.sin_family = AF_INET;
 	play->self = argv[0];
 	play->home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	play->away = play->home;

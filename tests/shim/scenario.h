@@ -22,6 +22,8 @@
 struct play {
 	struct sockaddr_in address;   // where the server listens
 	struct sockaddr_in6 address6; // likewise
+	struct sockaddr_in peer;      // where the clients' host has servers
+	struct sockaddr_in6 peer6;    // likewise
 	int home, away;		      // namespaces: of the server, of the clients
 	unsigned user;		      // who may attach, and is not root
 	const char *self;	      // this program
@@ -38,7 +40,7 @@ struct scenario {
 extern const struct scenario listening_scenarios[], accepting_scenarios[], closing_scenarios[],
 	reading_scenarios[], writing_scenarios[], option_scenarios[], name_scenarios[],
 	descriptor_scenarios[], epoll_scenarios[], poll_scenarios[], signal_scenarios[],
-	thread_scenarios[], fork_scenarios[], kernel_scenarios[];
+	thread_scenarios[], fork_scenarios[], kernel_scenarios[], connecting_scenarios[];
 
 // --- results (main.c) ----------------------------------------------------------------------------
 
@@ -60,6 +62,8 @@ int end_client(struct play *play);
 int end_client_at(struct play *play, const void *address, socklen_t length);
 // A client's socket that is not connected.
 int end_client_new(struct play *play, int family);
+// A server of the kernel's, on the clients' host.
+int end_serve_at(struct play *play, const void *address, socklen_t length, int backlog);
 // A connection. pair_close() closes what is not -1.
 struct pair pair_open(struct play *play);
 void pair_close(struct pair *pair);

@@ -41,7 +41,7 @@ def play(bed, command, host, addresses, names=()):
     parts = 1 if names else PARTS
     programs = [bed.popen(
         *command, PROGRAM, "--address", addresses[0], "--address6", addresses[1],
-        "--port", PORT + 2 * part, "--clients", f"/run/netns/{hosts.netns(bed.name, 'clients')}",
+        "--port", PORT + 2 * part, "--peer", hosts.CLIENT, "--peer6", hosts.CLIENT6, "--clients", f"/run/netns/{hosts.netns(bed.name, 'clients')}",
         "--user", grp.getgrnam("nogroup").gr_gid, "--part", f"{part}/{parts}", *names, host=host)
         for part in range(parts)]
     found = {}

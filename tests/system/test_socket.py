@@ -109,13 +109,17 @@ def test_the_memory_cannot_be_taken_away(bed):
 
 def ask_and_sleep(memory):
     """As a shim that asks for a connection's TCP_INFO, and sleeps until the answer wakes it."""
-    message = struct.pack("<II QQQQ", 0, 4, 0x0001000100000000, 1 | 6 << 32, 0x0000000100000000, 0)
+    struct.pack_into("<I", memory, 192, 1)  # sleeping
+    say(memory, struct.pack("<II QQQQ", 0, 4, 0x0001000100000000, 1 | 6 << 32, 0x0000000100000000, 0))
+
+
+def say(memory, message):
+    """As a shim that has said nothing yet."""
     slots, = struct.unpack_from("<I", memory, 16)
     notices = 1 << slots.bit_length()  # a power of two above the number of slots
     messages_ring, notices_ring = 4096 + 65536, 4096 + 2 * 65536 + max(4 * notices, 4096)
     struct.pack_into(f"<II {len(message)}s", memory, messages_ring, len(message), 0, message)
     struct.pack_into("<I", memory, notices_ring, 2**32 - 1)
-    struct.pack_into("<I", memory, 192, 1)  # sleeping
     struct.pack_into("<I", memory, 256, 8 + len(message))  # the head of the messages
     struct.pack_into("<I", memory, 68, 1)  # the daemon is notified
     struct.pack_into("<I", memory, 264, 1)  # the head of the notices

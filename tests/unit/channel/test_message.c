@@ -20,6 +20,9 @@ static const struct channel_message messages[] = {
 			.listens_count = 2,
 			.listens = {{.address = {'A', 'B', 'C', 'D'}, .port = 1883},
 				{.address = "0123456789abcdef", .port = 65535, .ipv6 = true}},
+			.connects_count = 2,
+			.connects = {{.address = {'E', 'F'}, .length = 16},
+				{.address = "fedcba98", .length = 64, .ipv6 = true}},
 			.ticket = "fedcba9876543210",
 			.slots = 16384,
 			.chunks = 8192,
@@ -50,6 +53,12 @@ static const struct channel_message messages[] = {
 			.mtu = 1500,
 			.longest = 11840,
 			.local = {.address = {'l', 'o', 'o', 'p'}}}},
+	{.call = 8,
+		.kind = CHANNEL_CONNECT,
+		.connect = {.socket = 17,
+			.attempts = 3,
+			.local = {.address = {'h', 'e', 'r', 'e'}, .port = 4242},
+			.remote = {.address = "0123456789abcdef", .port = 8883, .ipv6 = true}}},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
 
@@ -60,7 +69,10 @@ static const char *const texts[MESSAGES] = {
 	"laneBytes = 1073741824, listens = [ ( address = \"ABCD\", port = 1883 ), "
 	"( address = \"0123456789abcdef\", "
 	"port = 65535 ) ], icmp = true, ticket = \"fedcba9876543210\", slots = 16384, "
-	"chunks = 8192, silenceMs = 30000 ) )",
+	"chunks = 8192, silenceMs = 30000, connects = [ "
+	"( address = \"EF\\000\\000\", length = 16 ), "
+	"( address = \"fedcba98\\000\\000\\000\\000\\000\\000\\000\\000\", "
+	"length = 64 ) ] ) )",
 	"( call = 0, refused = ( reason = \"no\" ) )",
 	"( call = 4294967295, listen = ( listener = 9, endpoint = ( address = "
 	"\"loop\", port = 8883 ), backlog = 128, accepts = true, ipv6Only = true ) )",
@@ -75,6 +87,8 @@ static const char *const texts[MESSAGES] = {
 	"( call = 7, route = ( remote = ( address = \"0123456789abcdef\", port = 0 ) ) )",
 	"( call = 7, routeIs = ( error = 113, local = ( address = \"loop\", port = 0 ), own = true, "
 	"general = true, mtu = 1500, longest = 11840 ) )",
+	"( call = 8, connect = ( socket = 17, local = ( address = \"here\", port = 4242 ), "
+	"remote = ( address = \"0123456789abcdef\", port = 8883 ), attempts = 3 ) )",
 };
 
 static void test_every_message_comes_back_as_it_went(void **state)
@@ -93,7 +107,8 @@ static void test_every_message_comes_back_as_it_went(void **state)
 static void test_the_longest_welcome_fits(void **state)
 {
 	struct channel_message message = {.kind = CHANNEL_WELCOME,
-				       .welcome.listens_count = CHANNEL_LISTENS_MAX},
+				       .welcome.listens_count = CHANNEL_LISTENS_MAX,
+				       .welcome.connects_count = CHANNEL_CONNECTS_MAX},
 			       back;
 	uint8_t bytes[CHANNEL_MESSAGE_MAX];
 	size_t length;
@@ -102,6 +117,9 @@ static void test_the_longest_welcome_fits(void **state)
 	for (unsigned i = 0; i < CHANNEL_LISTENS_MAX; i++)
 		message.welcome.listens[i] =
 			(struct channel_endpoint){.port = (uint16_t)i, .ipv6 = true};
+	for (unsigned i = 0; i < CHANNEL_CONNECTS_MAX; i++)
+		message.welcome.connects[i] =
+			(struct channel_prefix){.length = (uint8_t)(128 - i), .ipv6 = true};
 	length = channel_message_encode(&message, bytes);
 	assert_true(length <= sizeof(bytes));
 	assert_int_equal(channel_message_decode(bytes, length, &back), 0);
