@@ -26,6 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import mqttraw as mqtt  # noqa: E402
 import program as programs  # noqa: E402
+from excuse import late  # noqa: E402
 from window import Window  # noqa: E402
 
 NO_LIMIT = 65535
@@ -81,7 +82,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error):
         self.record["reset"] = error is not None
         if not self.may_end:
-            self.anomaly("the broker closed, unasked")
+            closed = "the broker closed, unasked"
+            self.anomaly(late(closed) if self.must_pulse else closed)
         for future in [*self.waiting.values(), *self.pings]:
             if not future.done():
                 future.set_result(None)

@@ -29,6 +29,7 @@ Equal means equal to a client, up to the freedom that MQTT gives:
 import collections
 
 import program as programs
+from excuse import Difference, is_late, without_late
 from races import CHANCE, SURE_QOS, Races
 
 EXPIRY_SLACK_S = 20
@@ -51,23 +52,31 @@ class Comparison:
         self.messages.update({will["id"]: will for _, _, will in programs.wills(program)})
         self.intervals = _intervals(self.messages.values())
         self.differences = []
+        self.is_late = False  # what is missing says nothing
         self.compared = self.skipped = 0  # copies
 
     def compare(self, alone, offramp):
-        """The differences as lines of text; none: equal. Traces are {client: records}."""
+        """The differences; none: equal. Traces are {client: records}."""
+        self.is_late = is_late(alone) or is_late(offramp)
         for slot in range(len(self.program["clients"])):
             self._connections(slot, alone[slot], offramp[slot])
             self._deliveries(slot, self._copies(alone[slot]), self._copies(offramp[slot]))
         self._shares(alone, offramp)
         return self.differences
 
-    def _differ(self, slot, what, expected, found):
-        self.differences.append(f"client {slot}: {what}: broker alone {expected}, "
-                                f"with Offramp {found}")
+    def _differ(self, slot, what, expected, found, is_harm=None):
+        """The two runs do. It is harm unless one of them broke off."""
+        self.differences.append(Difference(
+            f"client {slot}: {what}: broker alone {expected}, with Offramp {found}",
+            not self.is_late if is_harm is None else is_harm))
 
-    def _equal(self, slot, what, expected, found):
+    def _wrong(self, text):
+        """In one of the runs, whatever the other is like."""
+        self.differences.append(Difference(text, True))
+
+    def _equal(self, slot, what, expected, found, is_harm=None):
         if expected != found:
-            self._differ(slot, what, expected, found)
+            self._differ(slot, what, expected, found, is_harm)
 
     # Answers
 
@@ -75,20 +84,24 @@ class Comparison:
         self._equal(slot, "connections", len(alone), len(offramp))
         for number, (one, other) in enumerate(zip(alone, offramp)):
             where = f"connection {number} (step {one['step']}): "
-            for what in ("connack", "anomalies"):
-                self._equal(slot, where + what, one[what], other[what])
+            self._equal(slot, where + "connack", one["connack"], other["connack"])
+            self._anomalies(slot, where, one["anomalies"], other["anomalies"])
             self._told(slot, where, one, other)
             self._equal(slot, where + "SUBACK", self._granted(slot, one),
                         self._granted(slot, other))
             for kind, order in (("PUBACK", list), ("PUBREC", list), ("PUBCOMP", sorted)):
-                self._sequence(slot, where + kind, order(self._acks(one, kind)),
-                               order(self._acks(other, kind)))
+                self._answers(slot, where + kind, order(self._acks(one, kind)),
+                              order(self._acks(other, kind)))
+
+    def _anomalies(self, slot, where, one, other):
+        self._equal(slot, where + "anomalies", one, other,
+                    without_late(one) != without_late(other))
 
     def _told(self, slot, where, one, other):
         """A reset may overtake a DISCONNECT of the broker, and destroy it."""
         deaf = [record["told"] is None and record["reset"] for record in (one, other)]
         if not any(deaf):
-            self._equal(slot, where + "told", one["told"], other["told"])
+            self._equal(slot, where + "told", one["told"], other["told"], False)
 
     def _granted(self, slot, record):
         """Of operations whose answers the client waited for."""
@@ -104,13 +117,18 @@ class Comparison:
                 found.append((number, str(reason) if sure else "*", props if props != "00" else ""))
         return found
 
-    def _sequence(self, slot, what, expected, found):
+    def _answers(self, slot, what, expected, found):
+        """What is said in answers to the same messages is no harm."""
+        is_same = [answer[0] for answer in expected] == [answer[0] for answer in found]
+        self._sequence(slot, what, expected, found, False if is_same else None)
+
+    def _sequence(self, slot, what, expected, found, is_harm=None):
         if expected == found:
             return
         at = next((at for at, (one, other) in enumerate(zip(expected, found)) if one != other),
                   min(len(expected), len(found)))
         self._differ(slot, f"{what}, from the {at + 1}. of {len(expected)} and {len(found)}",
-                     expected[at:at + SHOWN], found[at:at + SHOWN])
+                     expected[at:at + SHOWN], found[at:at + SHOWN], is_harm)
 
     # Deliveries
 
@@ -198,24 +216,22 @@ class Comparison:
         for copy in copies:
             message = self.messages.get(copy.id)
             if copy.id is not None and message is None:
-                self.differences.append(f"client {slot}, {side}: a message that nobody sent: "
-                                        f"{copy}")
+                self._wrong(f"client {slot}, {side}: a message that nobody sent: {copy}")
                 continue
             if message is None or copy.retain or copy.topic.startswith("~/sh/"):
                 continue
             if copy.topic != message["topic"]:
-                self.differences.append(f"client {slot}, {side}: message {copy.id} came on topic "
-                                        f"{copy.topic}")
+                self._wrong(f"client {slot}, {side}: message {copy.id} came on topic {copy.topic}")
             key = (self.races.published[copy.id].slot, copy.topic, message["qos"], copy.qos)
             count[copy.id, copy.connection] += 1
             if count[copy.id, copy.connection] > self._copies_max(slot, copy):
-                self.differences.append(f"client {slot}, {side}: message {copy.id} came too often")
+                self._wrong(f"client {slot}, {side}: message {copy.id} came too often")
             if copy.dup or copy.id in self.races.unanswered or \
                     self.races.published[copy.id].is_will:
                 continue
             if last.get(key, -1) > copy.id:
-                self.differences.append(f"client {slot}, {side}: message {copy.id} came after "
-                                        f"{last[key]} ({self._title((*key, False))})")
+                self._wrong(f"client {slot}, {side}: message {copy.id} came after "
+                            f"{last[key]} ({self._title((*key, False))})")
             last[key] = max(last.get(key, -1), copy.id)
 
     def _copies_max(self, slot, copy):
@@ -240,9 +256,9 @@ class Comparison:
         expected, found = counts
         self.compared += sum(expected.values())
         if expected != found:
-            self.differences.append(
+            self.differences.append(Difference(
                 f"shares: missing {sorted((expected - found).items())[:SHOWN]}, "
-                f"too many {sorted((found - expected).items())[:SHOWN]}")
+                f"too many {sorted((found - expected).items())[:SHOWN]}", not self.is_late))
 
 
 def compare(program, alone, offramp):

@@ -16,6 +16,7 @@ import client as clients
 import program as programs
 import rights
 from client import mqtt
+from excuse import late
 
 LIMIT_S = 20  # for a script, a round of pings
 IMPAIRED_LIMIT_S = 90
@@ -94,8 +95,9 @@ class Run:
             await self._quiet()
         except (asyncio.TimeoutError, OSError) as error:
             for connection in self.current.values():
-                connection.anomaly(f"stuck in step {self.step}: {error or 'time is over'}, "
-                                   f"{connection.awaits()}")
+                text = (f"stuck in step {self.step}: {error or 'time is over'}, "
+                        f"{connection.awaits()}")
+                connection.anomaly(late(text) if isinstance(error, TimeoutError) else text)
         finally:
             pulse.cancel()
             for connection in self.current.values():

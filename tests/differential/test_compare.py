@@ -16,6 +16,7 @@ import generate  # noqa: E402
 import program as programs  # noqa: E402
 import shrink  # noqa: E402
 from compare import compare  # noqa: E402
+from excuse import late, may_be_chance  # noqa: E402
 
 PUBLISHER, SUBSCRIBER, RESUMER = range(3)
 PROPS = [["user_property", ["a", "1"]], ["user_property", ["b", "2"]], ["message_expiry", 600],
@@ -182,6 +183,47 @@ for _name, _harm in HARM.items():
     setattr(Comparison, f"test_{_name}_is_found", _case(_harm, "assert_found"))
 for _name, _freedom in FREEDOM.items():
     setattr(Comparison, f"test_{_name}_is_freedom", _case(_freedom, "assert_equal"))
+
+
+# What is excused when it is not seen again. No other harm is.
+TELLING = {"another_reason", "a_reason_string", "a_disconnect_of_the_broker"}
+
+
+def _excuse_case(name):
+    def test(self):
+        HARM[name](self.offramp)
+        self.assertEqual(may_be_chance(self.differences()), name in TELLING)
+    return test
+
+
+for _name in HARM:
+    _what = "is_excused" if _name in TELLING else "is_never_excused"
+    setattr(Comparison, f"test_{_name}_{_what}", _excuse_case(_name))
+
+
+class Late(unittest.TestCase):
+    """Somebody ran out of time, with Offramp or without."""
+
+    def differences(self, harm, alone=False):
+        traces = {True: trace(), False: trace()}
+        traces[alone][RESUMER][0]["anomalies"].append(late("stuck"))
+        harm(traces[False])
+        return compare(PROGRAM, traces[True], traces[False])
+
+    def test_what_is_missing_then_is_excused(self):
+        for alone in (False, True):
+            for name in ("a_lost_message", "a_missing_puback", "a_missing_connection"):
+                found = self.differences(HARM[name], alone)
+                self.assertTrue(found and may_be_chance(found), name)
+
+    def test_to_be_late_is_a_difference(self):
+        found = self.differences(lambda trace: None)
+        self.assertTrue(found and may_be_chance(found))
+
+    def test_what_came_is_judged(self):
+        for name in ("two_messages_of_a_topic_exchanged", "a_message_nobody_sent", "another_topic",
+                     "a_doubled_message", "a_connection_closed"):
+            self.assertFalse(may_be_chance(self.differences(HARM[name])), name)
 
 
 class Races(unittest.TestCase):
