@@ -118,6 +118,15 @@ static void fail(struct socket_flow *flow, int error)
 	tcp_abort(pcb);
 }
 
+// The process has written its last, and whether it waits for the peer to read it is TCP's business
+// from now on.
+static void take_all(struct socket_flow *flow)
+{
+	tcp_set_send_buffer(flow->pcb, 0);
+	while (socket_outgoing_take(flow) > 0)
+		;
+}
+
 static void run_connected(struct socket_flow *flow)
 {
 	struct lane_slot slot;
@@ -125,6 +134,10 @@ static void run_connected(struct socket_flow *flow)
 	socket_outgoing_take(flow);
 	push(flow);
 	lane_slot(lane_of(flow), flow->slot, &slot);
+	if (slot.closed && slot.came > 0) {
+		take_all(flow);
+		lane_slot(lane_of(flow), flow->slot, &slot);
+	}
 	if (slot.closed && flow->down_dead) {
 		fail(flow, flow->error);
 	} else if (slot.closed && slot.came == 0) {
@@ -159,9 +172,7 @@ void socket_outgoing_orphan(struct socket_flow *flow)
 	bool reset = process->broken;
 
 	if (!reset) {
-		tcp_set_send_buffer(flow->pcb, 0);
-		while (socket_outgoing_take(flow) > 0)
-			;
+		take_all(flow);
 		lane_slot(process->lane, flow->slot, &slot);
 		reset = slot.sent > 0 || slot.came > 0 || tcp_recv_readable(flow->pcb) > 0;
 	}
@@ -177,8 +188,7 @@ void socket_outgoing_drain(struct socket_flow *flow)
 		fail(flow, ENETDOWN);
 		return;
 	}
-	tcp_set_send_buffer(flow->pcb, 0);
-	socket_outgoing_take(flow);
+	take_all(flow);
 	push(flow);
 	tcp_recv_consume(flow->pcb, tcp_recv_readable(flow->pcb));
 	close_pcb(flow, false);

@@ -206,6 +206,8 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 	int rc = -EISCONN;
 
 	if (object == NULL) {
+		if (object_is_busy(fd))
+			return (int)answer(-EALREADY);
 		if (outgoing_connect(fd, address, length, &rc))
 			return (int)answer(rc);
 		rc = libc_get()->connect(fd, address, length);

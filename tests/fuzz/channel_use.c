@@ -57,6 +57,7 @@ void use_call(struct lane *lane, uint8_t what, uint8_t value)
 		LANE_POST_END, LANE_POST_CLOSE, LANE_POST_HUNGRY, LANE_POST_OPEN};
 	static const struct lane_opened opened = {.listener = 1};
 	uint32_t slot = (what >> 4) % lane->slots;
+	enum lane_post call;
 	struct lane_slot state;
 
 	lane_slot(lane, slot, &state);
@@ -76,12 +77,14 @@ void use_call(struct lane *lane, uint8_t what, uint8_t value)
 			lane_disarm(lane);
 		break;
 	default:
-		if (calls[what & 3] == LANE_POST_OPEN && lane->side != CHANNEL_DAEMON)
+		call = calls[what & 3];
+		if (call == LANE_POST_OPEN && lane->side != CHANNEL_DAEMON)
 			break;
-		lane_post(lane,
-			&(struct lane_item){.what = calls[what & 3],
-				.slot = slot,
-				.opened = calls[what & 3] == LANE_POST_OPEN ? &opened : NULL});
+		if (call == LANE_POST_OPEN && state.open && (value & 1))
+			call = LANE_POST_READY;
+		lane_post(lane, &(struct lane_item){.what = call,
+					.slot = slot,
+					.opened = call == LANE_POST_OPEN ? &opened : NULL});
 		break;
 	}
 }

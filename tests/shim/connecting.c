@@ -321,6 +321,28 @@ static void closed_unread(struct play *play)
 	client_finds(play, "server", server);
 }
 
+// What was written arrives, though nobody reads it yet.
+static void closed_at_once(struct play *play)
+{
+	static char data[600000];
+	int listener = serve(play), fd = tcp(0), server;
+	ssize_t n, got = 0;
+	size_t sent = 0;
+
+	set_number(listener, SOL_SOCKET, SO_RCVBUF, 4096);
+	to_peer(play, "connect", fd);
+	server = accept(listener, NULL, NULL);
+	set_nonblocking(fd, true);
+	while (sent < sizeof(data) && (n = write(fd, data, sizeof(data) - sent)) > 0)
+		sent += (size_t)n;
+	close(fd);
+	calm();
+	while ((n = recv(server, data, sizeof(data), 0)) > 0)
+		got += n;
+	told(play, "end", n);
+	told(play, "all", (size_t)got == sent);
+}
+
 static void closed_by_reset(struct play *play)
 {
 	struct linger linger = {1, 0};
@@ -443,11 +465,20 @@ static void no_route(struct play *play)
 	error_of(play, "error", fd);
 }
 
+// It is known at the same time of both; one of them goes on after signals.
 static void no_neighbour(struct play *play)
 {
 	struct sockaddr_in to = at(play, nobody);
+	int fd = tcp(SOCK_NONBLOCK);
+	struct nag *nag;
 
+	to_in(play, "nonblocking", fd, &to);
+	count_signals(SIGUSR1, SA_RESTART);
+	nag = nag_start(SIGUSR1);
 	to_in(play, "connect", tcp(0), &to);
+	nag_stop(nag);
+	told(play, "out", wait_for(fd, POLLOUT));
+	error_of(play, "error", fd);
 }
 
 // A full queue answers nothing.
@@ -633,6 +664,7 @@ const struct scenario connecting_scenarios[] = {
 	{"connect-halves", halves},
 	{"connect-peer-resets", peer_resets},
 	{"connect-closed-unread", closed_unread},
+	{"connect-closed-at-once", closed_at_once},
 	{"connect-closed-by-reset", closed_by_reset},
 	{"connect-unconnected", unconnected},
 	{"connect-copied", copied},

@@ -20,6 +20,7 @@ import test_socket
 from bed import REPOSITORY, eventually
 from test_socket_deaths import restored  # noqa: F401, a fixture
 from test_socket_mosquitto import bridge, crosses, mosquitto, plain
+from test_socket_servers import blob, fetch, nginx, wrk
 from testbed import hosts
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.every_time("socket"),
@@ -178,6 +179,31 @@ def test_redis_clients_go_by_the_daemon(bed, tmp_path):
         assert done.returncode == 0 and "rror" not in done.stdout, done.stdout + done.stderr
 
 
+@only_here
+@pytest.mark.full
+@pytest.mark.parametrize("alive", [0, 16], ids=["anew", "kept"])
+def test_a_proxy_goes_by_the_daemon(bed, tmp_path, alive):
+    """nginx at both of its ends: it has a connection in its epoll before it connects it."""
+    data, before = blob(tmp_path, 3_000_000), made(bed)
+    os.chmod(tmp_path, 0o755)
+    upstream = f"upstream behind {{ server {hosts.CLIENT}:{WEB}; keepalive {alive}; }}" if alive else \
+        f"upstream behind {{ server {hosts.CLIENT}:{WEB}; }}"
+    behind = tmp_path / "behind"
+    behind.mkdir()
+    (behind / "conf").write_text(f"""\
+user root; daemon off; pid {behind}/pid; error_log {behind}/log;
+events {{}}
+http {{ access_log off; server {{ listen {hosts.CLIENT}:{WEB}; root {tmp_path}; }} }}
+""")
+    with kernels(bed, WEB, "nginx", "-c", behind / "conf"), \
+            nginx(bed, tmp_path, "location / { proxy_pass http://behind; proxy_http_version 1.1; "
+                  'proxy_set_header Connection ""; }', http=upstream, listen=f"listen {NEAR}"):
+        for _ in range(3):
+            assert fetch(bed, tmp_path, "blob", port=NEAR) == data
+        wrk(bed, "-t1", "-c20", "-d2", port=NEAR)
+    assert made(bed) > before
+
+
 # --- from where ----------------------------------------------------------------------------------
 
 FIXED = """
@@ -262,7 +288,9 @@ print("again", rc)
 
 @only_here
 @pytest.mark.full
-def test_a_daemon_that_is_killed(restored):  # noqa: F811
+@pytest.mark.parametrize("number, connecting, received", [
+    ("KILL", "ECONNREFUSED", "ECONNRESET"), ("TERM", "ENETDOWN", "b''")])
+def test_a_daemon_that_ends(restored, number, connecting, received):  # noqa: F811
     """Who connects and who is connected hear of it; then the kernel is asked, which has no way here,
     until the daemon is back."""
     bed = restored
@@ -270,12 +298,14 @@ def test_a_daemon_that_is_killed(restored):  # noqa: F811
             program(bed, LIVES, hosts.CLIENT, NOBODY, PORT) as process:
         assert process.stdout.readline() == "connected None\n"
         assert eventually(lambda: outgoing(bed)["connecting"] == 1)
-        bed.tool("stop", "daemon", "--signal", "KILL")
-        assert process.stdout.readline() == "connecting ECONNREFUSED\n"
-        assert process.stdout.readline() == "received ECONNRESET\n"
-        assert process.stdout.readline() == "then ENETUNREACH\n"
+        bed.tool("stop", "daemon", "--signal", number)
+        assert process.stdout.readline() == f"connecting {connecting}\n"
+        assert process.stdout.readline() == f"received {received}\n"
+        line = "then ENETDOWN\n"  # while it is about to end
+        while line == "then ENETDOWN\n":
+            line = process.stdout.readline()
+        assert line == "then ENETUNREACH\n"
         bed.tool("start", "daemon")
-        line = "then ENETUNREACH\n"
         while line == "then ENETUNREACH\n":
             line = process.stdout.readline()
         assert line == "again None\n"

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mar
 
 OVERLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stream-channel.yaml")
 SILENCE_S = 2
-DATA, BEAT, KINDS = 2, 7, 8
+DATA, BEAT, KINDS = 2, 7, 9
 
 
 def up_options(_mode):

@@ -57,6 +57,45 @@ static void test_the_next_life_knows_nothing_of_the_last(void **state)
 	pair_destroy(pair);
 }
 
+static void test_a_connection_that_is_made_is_ready_once_it_stands(void **state)
+{
+	struct pair *pair = pair_create(*(enum transport *)*state, 2, 8);
+	struct lane_slot slot;
+	uint8_t data[16];
+
+	for (unsigned life = 0; life < 3; life++) {
+		pair_open(pair, 1);
+		lane_slot(pair->process, 1, &slot);
+		assert_true(slot.open && !slot.ready);
+		assert_int_equal(post(pair->daemon, LANE_POST_READY, 1), 0);
+		assert_int_equal(post_data(pair->daemon, 1, "first", 5), 5);
+		expect_news(pair->process, LANE_MOVED, 1);
+		lane_slot(pair->process, 1, &slot);
+		assert_true(slot.ready && !slot.ended && !slot.closed);
+		assert_int_equal(take(pair->process, 1, data, 16), 5);
+		post(pair->process, LANE_POST_CLOSE, 1);
+		post(pair->daemon, LANE_POST_CLOSE, 1);
+		pair_settle(pair);
+	}
+	pair_destroy(pair);
+}
+
+static void test_a_connection_that_was_not_made_says_why(void **state)
+{
+	struct pair *pair = pair_create(*(enum transport *)*state, 2, 8);
+	struct lane_slot slot;
+
+	pair_open(pair, 1);
+	assert_int_equal(lane_post(pair->daemon, &(struct lane_item){.what = LANE_POST_CLOSE,
+							 .slot = 1,
+							 .error = ECONNREFUSED}),
+		0);
+	expect_news(pair->process, LANE_MOVED, 1);
+	lane_slot(pair->process, 1, &slot);
+	assert_true(slot.closed && !slot.ready && slot.error == ECONNREFUSED);
+	pair_destroy(pair);
+}
+
 static void test_a_full_stream_takes_no_more_and_says_when_it_does(void **state)
 {
 	static uint8_t much[CHANNEL_STREAM + 1000];
@@ -293,6 +332,8 @@ int test_lane(void)
 	const struct CMUnitTest tests[] = {
 		OVER_BOTH(test_a_connection_lives_and_ends),
 		OVER_BOTH(test_the_next_life_knows_nothing_of_the_last),
+		OVER_BOTH(test_a_connection_that_is_made_is_ready_once_it_stands),
+		OVER_BOTH(test_a_connection_that_was_not_made_says_why),
 		OVER_BOTH(test_a_full_stream_takes_no_more_and_says_when_it_does),
 		OVER_BOTH(test_who_finds_no_chunk_hears_when_there_is_one),
 		OVER_BOTH(test_an_idle_connection_holds_no_chunk),

@@ -141,6 +141,7 @@ static const struct {
 	{"no life", {.kind = FRAME_END}, 0},
 	{"a life to come", {.kind = FRAME_END, .generation = 2}, 0},
 	{"an opening", {.kind = FRAME_OPEN, .generation = 2, .value = 56}, 56},
+	{"a process that makes connections stand", {.kind = FRAME_READY, .generation = 1}, 0},
 	{"no octets", {.kind = FRAME_DATA, .generation = 1}, 0},
 	{"too many octets", {.kind = FRAME_DATA, .generation = 1, .value = FRAME_DATA_MAX + 1}, 0},
 	{"taken and never sent", {.kind = FRAME_TAKEN, .generation = 1, .value = 1}, 0},

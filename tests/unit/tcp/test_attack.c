@@ -138,6 +138,7 @@ static void unreachable_ends_only_an_attempt(void **state)
 	expect_events(f, NULL, 0);
 	icmp(f, 1, 0, 44, 0);
 	expect_events(f, pcb, TCP_EVENT_UNREACHABLE);
+	assert_int_equal(tcp_pcb_unreachable(pcb), TCP_UNREACHABLE_HOST);
 	tcp_close(pcb);
 	f->remote.port++;
 	pcb = established_active(f);
@@ -147,6 +148,33 @@ static void unreachable_ends_only_an_attempt(void **state)
 	icmp(f, 3, 1, 50, 0);
 	expect_events(f, NULL, 0);
 	assert_int_equal(state_of(pcb), TCP_ESTABLISHED);
+}
+
+static void unreachable_says_what_is(void **state)
+{
+	static const struct {
+		uint8_t code;
+		enum tcp_unreachable what;
+	} cases[] = {
+		{0, TCP_UNREACHABLE_NET},
+		{1, TCP_UNREACHABLE_HOST},
+		{2, TCP_UNREACHABLE_PROTOCOL},
+		{3, TCP_UNREACHABLE_PORT},
+		{9, TCP_UNREACHABLE_NET},
+		{10, TCP_UNREACHABLE_HOST},
+		{13, TCP_UNREACHABLE_HOST},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct tcp_pcb *pcb = connecting(f, NULL);
+
+		icmp(f, cases[i].code, 0, 44, 0);
+		expect_events(f, pcb, TCP_EVENT_UNREACHABLE);
+		assert_int_equal(tcp_pcb_unreachable(pcb), cases[i].what);
+		tcp_close(pcb);
+		f->remote.port++;
+	}
 }
 
 static void fragmentation_needed_lowers_the_mss(void **state)
@@ -203,6 +231,7 @@ int test_tcp_attack(void)
 		FIXTURE_TEST(much_too_old_acks_are_challenged),
 		FIXTURE_TEST(malformed_segments_are_counted),
 		FIXTURE_TEST(unreachable_ends_only_an_attempt),
+		FIXTURE_TEST(unreachable_says_what_is),
 		FIXTURE_TEST(fragmentation_needed_lowers_the_mss),
 		FIXTURE_TEST(early_text_is_bounded),
 	};

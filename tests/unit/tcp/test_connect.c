@@ -194,6 +194,19 @@ static void the_syn_is_repeated_with_backoff(void **state)
 	expect_nothing(f);
 }
 
+static void an_attempt_may_have_fewer_syns(void **state)
+{
+	struct fixture *f = *state;
+	struct tcp_pcb *pcb = connecting(f, &(struct tcp_connect_options){.syn_retries = 1});
+
+	pass(f, SECOND);
+	expect(f, SYN, 0, 0, 0);
+	pass(f, 2 * SECOND);
+	expect_nothing(f);
+	expect_events(f, pcb, TCP_EVENT_TIMEOUT);
+	tcp_abort(pcb);
+}
+
 // SYNs at 0, 1 and 3 s; the answer to the last of them echoes the first or the last.
 static struct tcp_pcb *connected_at_last(struct fixture *f, bool first)
 {
@@ -358,6 +371,7 @@ int test_tcp_connect(void)
 		FIXTURE_TEST(after_the_retries_it_is_refused),
 		FIXTURE_TEST(a_reset_refuses_only_with_the_right_ack),
 		FIXTURE_TEST(the_syn_is_repeated_with_backoff),
+		FIXTURE_TEST(an_attempt_may_have_fewer_syns),
 		FIXTURE_TEST(the_echo_of_an_earlier_syn_is_no_sample),
 		FIXTURE_TEST(the_echo_of_the_last_syn_is_a_sample),
 		FIXTURE_TEST(a_client_is_the_first_to_repeat_its_syn),

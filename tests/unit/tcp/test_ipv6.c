@@ -111,15 +111,18 @@ static void unreachable_ends_only_an_attempt(void **state)
 	static const struct {
 		uint8_t type, code;
 		bool ends;
+		enum tcp_unreachable what;
 	} cases[] = {
-		{1, 0, true},  // no route
-		{1, 1, true},  // prohibited
-		{1, 3, true},  // address
-		{1, 4, true},  // port
-		{4, 1, true},  // TCP is not known there
-		{4, 0, false}, // a field is wrong
-		{3, 0, false}, // hop limit
-		{129, 0, false},
+		{1, 0, true, TCP_UNREACHABLE_NET},
+		{1, 1, true, TCP_UNREACHABLE_PROHIBITED},
+		{1, 3, true, TCP_UNREACHABLE_HOST},
+		{1, 4, true, TCP_UNREACHABLE_PORT},
+		{1, 5, true, TCP_UNREACHABLE_PROHIBITED},
+		{1, 6, true, TCP_UNREACHABLE_PROHIBITED},
+		{4, 1, true, TCP_UNREACHABLE_PROTOCOL}, // TCP is not known there
+		{4, 0, false, 0},			// a field is wrong
+		{3, 0, false, 0},			// hop limit
+		{129, 0, false, 0},
 	};
 	struct fixture *f = *state;
 	struct tcp_pcb *pcb;
@@ -131,6 +134,8 @@ static void unreachable_ends_only_an_attempt(void **state)
 		icmp6(f, cases[i].type, cases[i].code, 0, 64, 0);
 		expect_events(
 			f, cases[i].ends ? pcb : NULL, cases[i].ends ? TCP_EVENT_UNREACHABLE : 0);
+		if (cases[i].ends)
+			assert_int_equal(tcp_pcb_unreachable(pcb), cases[i].what);
 		if (cases[i].ends)
 			tcp_close(pcb);
 		else
