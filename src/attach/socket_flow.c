@@ -239,6 +239,7 @@ static void flow_free(struct socket_flow *flow)
 	if (socket_state_is_outgoing(flow->state))
 		socket_outgoing_forget(flow);
 	flow->sockets->freed++;
+	flow->sockets->look = true;
 	slab_give(flow->sockets->flows, flow);
 }
 
@@ -429,12 +430,13 @@ static void answer(struct socket_flow *flow)
 	tcp_accept(flow->pcb);
 }
 
-// The handshake is complete.
+// The handshake is complete. Nobody overtakes who stands there already: what has changed for them
+// is looked at later in the turn.
 static void stand(struct socket_flow *flow)
 {
 	flow->state = SOCKET_STANDING;
-	flow->sockets->standing[flow->broker]++;
-	give_to_process(flow);
+	if (++flow->sockets->standing[flow->broker] == 1)
+		give_to_process(flow);
 }
 
 void socket_flow_init(

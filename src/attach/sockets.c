@@ -242,7 +242,7 @@ void sockets_flush(struct sockets *sockets)
 
 uint64_t sockets_next_deadline(const struct sockets *sockets)
 {
-	if (!list_empty(&sockets->ready) || sockets->echoes_wait)
+	if (!list_empty(&sockets->ready) || sockets->echoes_wait || sockets->look)
 		return sockets->now_us;
 	return wheel_next_us(&sockets->timers);
 }
