@@ -23,8 +23,6 @@
 
 // A visitor that says nothing is shown out.
 #define HELLO_MS 2000
-// Lanes are looked at so often for somebody who has broken one.
-#define LOOK_MS 200
 
 struct entrance {
 	int fd;
@@ -69,13 +67,14 @@ static void *watch(void *ctx)
 
 	for (;;) {
 		unsigned count = 1;
+		int timeout_ms;
 
 		fds[0] = (struct pollfd){.fd = door->stop, .events = POLLIN};
 		for (unsigned i = 0; i < door->entrances_count; i++)
 			fds[count++] =
 				(struct pollfd){.fd = door->entrances[i].fd, .events = POLLIN};
-		count += visitors_poll(door->visitors, fds + count);
-		if (poll(fds, count, LOOK_MS) < 0 && errno != EINTR)
+		count += visitors_poll(door->visitors, fds + count, &timeout_ms);
+		if (poll(fds, count, timeout_ms) < 0 && errno != EINTR)
 			log_error("socket", "poll: %s", strerror(errno));
 		if (fds[0].revents != 0)
 			return NULL;

@@ -17,6 +17,10 @@
 
 // A process has hung up: what its lanes' connections carry still has come by then.
 #define LEAVE_MS 1000
+// Lanes are looked at so often for somebody who has broken one, and for the end of who leaves:
+// until then clients are let in that nobody will serve.
+#define LOOK_MS		200
+#define LEAVING_LOOK_MS 5
 
 int visitors_create(
 	const struct config *config, struct worker *const *workers, struct visitors **ret_visitors)
@@ -85,10 +89,11 @@ void visitors_destroy(struct visitors *visitors)
 
 // --- looking -------------------------------------------------------------------------------------
 
-unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds)
+unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds, int *ret_timeout_ms)
 {
 	unsigned count = 0;
 
+	*ret_timeout_ms = LOOK_MS;
 	for (unsigned i = 0; i < VISITORS_MAX; i++) {
 		struct visitor *visitor = &visitors->all[i];
 		bool leaves = visitor->state == VISITOR_LEAVING;
@@ -96,6 +101,8 @@ unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds)
 
 		if (visitor->fd < 0)
 			continue;
+		if (leaves)
+			*ret_timeout_ms = LEAVING_LOOK_MS;
 		visitor->place = count;
 		ret_fds[count++] = (struct pollfd){
 			.fd = leaves ? -1 : visitor->fd, .events = survived ? POLLRDHUP : POLLIN};

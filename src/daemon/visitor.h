@@ -25,7 +25,7 @@ void visitors_destroy(struct visitors *visitors);
 // wants by then. -ENOSPC.
 int visitors_add(
 	struct visitors *visitors, int fd, const struct config_door *door, uint64_t until_us);
-// What to wait for; room for two a visitor. Returns how many.
-unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds);
+// What to wait for, and how long; room for two a visitor. Returns how many.
+unsigned visitors_poll(struct visitors *visitors, struct pollfd *ret_fds, int *ret_timeout_ms);
 // What has come of it, from the same places.
 void visitors_look(struct visitors *visitors, const struct pollfd *fds, uint64_t now_us);

@@ -17,7 +17,8 @@ import mqttraw as mqtt
 from bed import eventually
 from levels import assert_back_to, settled_level
 
-pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
+pytestmark = [pytest.mark.stack_only,
+              pytest.mark.in_modes("socket", "socket-unix", "socket-tcp"), pytest.mark.core]
 
 CONNECTIONS = [2000, pytest.param(20000, marks=pytest.mark.full)]
 BLOB = 100_000  # octets: more than a stream holds
