@@ -86,7 +86,10 @@ def test_mosquitto_clients(bed, make, topic, version, qos):
         expected += [f"{topic}/lines {text}\n" for text in ("a", "b", "(null)", "c")]
         got = eventually(lambda: [line for line in lines if "ready" not in line][6:] and lines,
                          bed.seconds(20))
-        assert [line for line in got or lines if "ready" not in line] == expected
+        got = [line for line in got or lines if "ready" not in line]
+        if bed.is_impaired and qos == 0:  # a program each, and none waits until it has come
+            got.sort(key=lambda line: line if "/one" in line else f"{topic}/two")
+        assert got == expected
         watch.broker_received((7 if qos < 2 else 0, 12), behind=(0, 0))
         if bed.is_stack:
             assert (watch.captured(qos), watch.passed()) == (7, 0)
