@@ -138,7 +138,7 @@ static struct attachment *accept_gifts(struct door_gifts *gifts)
 	list_init(&attached->calls);
 	attached->over_stream = gifts->connections != NULL;
 	if (attached->over_stream) {
-		attached->wake = epoll_create1(EPOLL_CLOEXEC);
+		attached->wake = libc_get()->epoll_create1(EPOLL_CLOEXEC);
 		taken = attached->wake >= 0;
 	} else {
 		taken = take_memory(attached, gifts);
