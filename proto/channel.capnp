@@ -36,6 +36,7 @@ struct Welcome {         # and what it is given: a memory with one region a lane
   chunks @8 :UInt32;
   silenceMs @9 :UInt32;  # who says nothing for so long is gone
   connects @10 :List(Prefix);  # where connections to are made here
+  udp @11 :Bool;         # UDP sockets are served
 }
 
 struct Refused {
@@ -97,6 +98,18 @@ struct Icmp {            # with an ICMP socket of the kernel's beside it: who co
   socket @0 :UInt32;     # the process's own number
 }
 
+struct Udp {             # a UDP socket; a slot that names it begins; answered with Done, in lane 0. Again: it has
+                         # another remote end
+  socket @0 :UInt32;     # the process's own number
+  local @1 :Endpoint;    # address 0: every one of ours
+  remote @2 :Endpoint;   # port 0: it is not connected
+  cookie @3 :UInt64;     # equal ones: one socket that several processes have
+  ipv6Only @4 :Bool;     # the unspecified address does not take IPv4
+  reuses @5 :Bool;       # SO_REUSEADDR
+  shares @6 :Bool;       # SO_REUSEPORT
+  ephemeral @7 :Bool;    # another port will do: the slot says which
+}
+
 struct Route {           # answered with RouteIs
   remote @0 :Endpoint;
 }
@@ -136,5 +149,6 @@ struct Message {
     route @12 :Route;
     routeIs @13 :RouteIs;
     connect @14 :Connect;
+    udp @15 :Udp;
   }
 }

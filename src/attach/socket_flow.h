@@ -41,13 +41,13 @@ enum sockets_failure {
 	SOCKETS_FAILURES
 };
 enum { SOCKETS_OUTGOING_CONNECTING, SOCKETS_OUTGOING_CONNECTED, SOCKETS_OUTGOINGS };
-enum { SOCKET_ECHO_RECEIVED, SOCKET_ECHO_SENT, SOCKET_ECHO_WAYS };
+enum { SOCKET_DATAGRAM_RECEIVED, SOCKET_DATAGRAM_SENT, SOCKET_DATAGRAM_WAYS };
 
 struct sockets_counters {
 	uint64_t accepted;
 	uint64_t refused[SOCKETS_REFUSALS];
 	uint64_t resets[SOCKETS_RESETS];
-	uint64_t echoes_lost[SOCKET_ECHO_WAYS];
+	uint64_t datagrams_lost[SOCKET_DATAGRAM_WAYS];
 	uint64_t processes; // attached now
 	uint64_t broken;    // lanes given up
 	uint64_t wakes;
@@ -80,18 +80,47 @@ struct socket_process {
 	struct socket_flow **flows; // by slot; NULL: free
 	uint32_t *free_slots;
 	uint32_t free_count;
-	uint32_t connecting; // flows
+	uint32_t connecting;	// flows
+	struct list datagrams;	// struct socket_datagram.of_process
+	uint64_t datagrams_out; // octets that wait for it in their queues
 };
 
-// An ICMP socket of a process (socket_echo.c).
-struct socket_echo {
-	struct socket_process *process; // NULL: the place is free
-	uint32_t slot;
-	struct sockets_echo is;
-	struct bytes out; // datagrams for the process, for which its stream has no room
-	bool more;	  // it has written more than was sent in a turn
+enum socket_datagram_kind { SOCKET_DATAGRAM_ECHO, SOCKET_DATAGRAM_UDP };
+
+// A UDP socket, as the process has it.
+struct socket_udp {
+	struct net_endpoint local;  // the unspecified address: every one of ours
+	struct net_endpoint remote; // port 0: not connected
+	uint64_t cookie;	    // equal ones: one socket that several processes have
+	bool ipv6_only;
+	bool reuses, shares; // SO_REUSEADDR, SO_REUSEPORT
+	uint32_t order;
 };
-#define SOCKETS_ECHOES_MAX 256
+
+// A datagram socket of a process (socket_datagram.c).
+struct socket_datagram {
+	struct socket_process *process;
+	enum socket_datagram_kind kind;
+	uint32_t number; // the process's
+	uint32_t slot;
+	union {
+		struct sockets_echo echo;
+		struct socket_udp udp;
+	};
+	struct bytes out;	// datagrams for the process, for which its stream has no room
+	struct list of_process; // or free
+	struct list of_kind;	// ICMP: of all; UDP: of a bucket
+	struct list more;	// it has written more than was sent in a turn
+};
+#define SOCKETS_DATAGRAMS_MAX 1024
+#define SOCKETS_UDP_BUCKETS   256
+
+struct sockets_udp {
+	const struct net_endpoint *where; // what may be had; port 0: every one from 1024 on
+	unsigned where_count;
+	uint32_t opened;
+	struct list buckets[SOCKETS_UDP_BUCKETS]; // by port, in the order of their coming
+};
 
 struct sockets {
 	const struct offload_config *config;
@@ -112,10 +141,12 @@ struct sockets {
 	uint64_t freed; // flows that have ended: tells whether one ended meanwhile
 	bool draining;
 	bool look; // somebody who waits may find a place
-	struct socket_echo echoes[SOCKETS_ECHOES_MAX];
-	unsigned echoes_count;		       // places that were ever taken
-	bool echoes_wait;		       // one of them has more to send
-	uint8_t message[CHANNEL_DATAGRAM_MAX]; // of a process, out of its reach
+	struct socket_datagram datagrams[SOCKETS_DATAGRAMS_MAX];
+	struct list datagrams_free;
+	struct list datagrams_more; // have more to send
+	struct list echoes;
+	struct sockets_udp udp;
+	uint8_t message[8 + CHANNEL_DATAGRAM_MAX]; // of a process, out of its reach
 	struct sockets_counters counters;
 };
 
@@ -199,16 +230,43 @@ void socket_outgoing_orphan(struct socket_flow *flow);
 void socket_outgoing_drain(struct socket_flow *flow);
 void socket_outgoing_forget(struct socket_flow *flow);
 
-// --- ICMP sockets (socket_echo.c) ----------------------------------------------------------------
+// --- datagram sockets (socket_datagram.c) --------------------------------------------------------
 
+void socket_datagrams_init(struct sockets *sockets);
 // NULL: the slot is none.
-struct socket_echo *socket_echo_at(const struct socket_process *process, uint32_t slot);
+struct socket_datagram *socket_datagram_at(const struct socket_process *process, uint32_t slot);
+// A place for one, which is in no list of its kind yet, and of which the process has not been told.
+// NULL: there is none.
+struct socket_datagram *socket_datagram_begin(
+	struct socket_process *process, enum socket_datagram_kind kind, uint32_t number);
+void socket_datagram_tell(struct socket_datagram *datagram, const struct lane_opened *opened);
 // Something is new on the process's side. Returns how many datagrams were sent.
-unsigned socket_echo_take(struct socket_echo *echo);
+unsigned socket_datagram_take(struct socket_datagram *datagram);
 // All that have more to send, once more.
-unsigned socket_echoes_go_on(struct sockets *sockets);
+unsigned socket_datagrams_go_on(struct sockets *sockets);
+// The process is given what the delivery is, which stays the caller's; or it is lost, and counted.
+void socket_datagram_give(
+	struct socket_datagram *datagram, const struct net_delivery *delivery, uint8_t flags);
 // The process is gone, or has broken the lane.
-void socket_echoes_forget(struct socket_process *process);
+void socket_datagrams_forget(struct socket_process *process);
+
+struct net_address socket_address(const uint8_t address[16], bool ipv6);
+bool socket_address_is_any(const struct net_address *address);
+
+// --- ICMP (socket_echo.c), UDP (socket_udp.c) ----------------------------------------------------
+
+// What a process has written of a datagram is in sockets->message: of ICMP from its first octet on,
+// of UDP behind where its header goes. 0, or -EPROTO: no shim writes that; any other: it is lost.
+int socket_echo_send(struct socket_datagram *datagram, const struct channel_datagram *head);
+int socket_udp_send(struct socket_datagram *datagram, const struct channel_datagram *head);
+// Consume the delivery's m.
+void socket_icmp_input(struct sockets *sockets, const struct net_delivery *delivery);
+void socket_udp_input(struct sockets *sockets, const struct net_delivery *delivery);
+// An error about a datagram between these two; it stays the caller's.
+void socket_udp_error(struct sockets *sockets, const struct net_delivery *delivery,
+	const struct net_endpoint *local, const struct net_endpoint *remote);
+// What CHANNEL_UDP asks for: 0, or an errno.
+int socket_udp_open(struct socket_process *process, const struct channel_message *message);
 
 // --- listening (socket_listen.c) -----------------------------------------------------------------
 

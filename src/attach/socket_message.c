@@ -101,16 +101,10 @@ void socket_done(struct socket_process *process, uint32_t call, int error)
 
 struct net_endpoint socket_endpoint_from(const struct channel_endpoint *from)
 {
-	struct net_endpoint to = {.port = from->port};
-	uint32_t ipv4;
-
-	if (from->ipv6) {
-		memcpy(to.address.bytes, from->address, sizeof(to.address.bytes));
-		return to;
-	}
-	memcpy(&ipv4, from->address, sizeof(ipv4));
-	to.address = net_address_from_ipv4(ipv4);
-	return to;
+	return (struct net_endpoint){
+		.address = socket_address(from->address, from->ipv6),
+		.port = from->port,
+	};
 }
 
 static void tell_route(struct socket_process *process, const struct channel_message *message)
@@ -158,6 +152,9 @@ void socket_message_take(struct socket_process *process, const struct channel_me
 		break;
 	case CHANNEL_CONNECT:
 		socket_done(process, message->call, socket_outgoing_open(process, message));
+		break;
+	case CHANNEL_UDP:
+		socket_done(process, message->call, socket_udp_open(process, message));
 		break;
 	default: // a daemon's own
 		process->broken = true;

@@ -37,16 +37,16 @@ void socket_slot_settle(struct socket_process *process, uint32_t slot)
 static void receive_slot(struct socket_process *process, uint32_t slot)
 {
 	struct socket_flow *flow = process->flows[slot];
-	struct socket_echo *echo;
+	struct socket_datagram *datagram;
 
 	if (flow == SOCKET_SLOT_LEFT) {
 		socket_slot_settle(process, slot);
 		return;
 	}
 	if (flow == NULL) {
-		echo = socket_echo_at(process, slot);
-		if (echo != NULL) // else a notice of a life that is over
-			socket_echo_take(echo);
+		datagram = socket_datagram_at(process, slot);
+		if (datagram != NULL) // else a notice of a life that is over
+			socket_datagram_take(datagram);
 		return;
 	}
 	socket_flow_take(flow);
@@ -111,6 +111,7 @@ int sockets_attach(struct sockets *sockets, const struct sockets_process *from)
 			process->free_slots[process->free_count] = slots - 1 - process->free_count;
 			process->free_count++;
 		}
+		list_init(&process->datagrams);
 		process->lane = from->lane;
 		sockets->counters.processes++;
 		return (int)i;
@@ -128,7 +129,7 @@ static void end_connections(struct socket_process *process)
 		if (flow != NULL && flow->process == process)
 			socket_flow_orphan(flow);
 	}
-	socket_echoes_forget(process);
+	socket_datagrams_forget(process);
 }
 
 void socket_process_end(struct socket_process *process)

@@ -25,9 +25,9 @@ static const char *const reset_names[SOCKETS_RESETS] = {
 	[SOCKETS_RESET_OFFRAMP] = "offramp",
 };
 
-static const char *const echo_names[SOCKET_ECHO_WAYS] = {
-	[SOCKET_ECHO_RECEIVED] = "received",
-	[SOCKET_ECHO_SENT] = "sent",
+static const char *const datagram_names[SOCKET_DATAGRAM_WAYS] = {
+	[SOCKET_DATAGRAM_RECEIVED] = "received",
+	[SOCKET_DATAGRAM_SENT] = "sent",
 };
 
 static const char *const failure_names[SOCKETS_FAILURES] = {
@@ -49,8 +49,8 @@ static const struct counter_family families[] = {
 		SOCKETS_REFUSALS, COUNTER_MONOTONIC},
 	{"connections_reset_total", "connections that were reset, by who began", "by", reset_names,
 		SOCKETS_RESETS, COUNTER_MONOTONIC},
-	{"echoes_lost_total", "ICMP echo of programs that went no further", "direction", echo_names,
-		SOCKET_ECHO_WAYS, COUNTER_MONOTONIC},
+	{"datagrams_lost_total", "ICMP and UDP of programs that went no further", "direction",
+		datagram_names, SOCKET_DATAGRAM_WAYS, COUNTER_MONOTONIC},
 	{"processes", "processes whose sockets live here", NULL, NULL, 1, COUNTER_GAUGE},
 	{"processes_broken_total", "processes that wrote what they never may", NULL, NULL, 1,
 		COUNTER_MONOTONIC},
@@ -64,9 +64,10 @@ static const struct counter_family families[] = {
 		outgoing_names, SOCKETS_OUTGOINGS, COUNTER_GAUGE},
 };
 
-static_assert(sizeof(struct sockets_counters) ==
-		      sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + SOCKET_ECHO_WAYS +
-						 3 + 1 + SOCKETS_FAILURES + SOCKETS_OUTGOINGS),
+static_assert(
+	sizeof(struct sockets_counters) ==
+		sizeof(uint64_t) * (1 + SOCKETS_REFUSALS + SOCKETS_RESETS + SOCKET_DATAGRAM_WAYS +
+					   3 + 1 + SOCKETS_FAILURES + SOCKETS_OUTGOINGS),
 	"a family a field, in order");
 
 int sockets_create(const struct offload_config *config, struct offload *offload, struct net *net,
@@ -86,6 +87,7 @@ int sockets_create(const struct offload_config *config, struct offload *offload,
 	sockets->now_us = now_us;
 	list_init(&sockets->waiting);
 	list_init(&sockets->ready);
+	socket_datagrams_init(sockets);
 	wheel_init(&sockets->timers, now_us);
 	sockets->listeners =
 		rte_zmalloc("listeners", sizeof(struct tcp_pcb *) * config->brokers_count, 0);
@@ -155,7 +157,7 @@ unsigned sockets_receive(struct sockets *sockets)
 			socket_process_bequeath(process);
 	}
 	// What there was no room, or no time, for.
-	count += socket_echoes_go_on(sockets);
+	count += socket_datagrams_go_on(sockets);
 	list_for_each (link, &sockets->ready) {
 		count += socket_flow_take(container_of(link, struct socket_flow, link)) > 0;
 	}
@@ -242,7 +244,7 @@ void sockets_flush(struct sockets *sockets)
 
 uint64_t sockets_next_deadline(const struct sockets *sockets)
 {
-	if (!list_empty(&sockets->ready) || sockets->echoes_wait || sockets->look)
+	if (!list_empty(&sockets->ready) || !list_empty(&sockets->datagrams_more) || sockets->look)
 		return sockets->now_us;
 	return wheel_next_us(&sockets->timers);
 }

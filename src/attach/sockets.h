@@ -23,10 +23,10 @@
 struct lane;
 struct net;
 struct net_address;
+struct net_delivery;
 struct net_endpoint;
 struct offload;
 struct payload_pool;
-struct rte_mbuf;
 struct sockets;
 struct tcp_stack;
 
@@ -69,10 +69,13 @@ struct sockets_echo {
 	bool raw;	     // else a datagram socket, which sees what belongs to its identifier
 	uint16_t identifier; // of echo requests
 };
-// It begins, or not: the process is answered. Its slot is of the kind CHANNEL_RAW_SLOT.
+// It begins, or not: the process is answered. Its slot is of the kind CHANNEL_DATAGRAM_SLOT.
 void sockets_open_echo(struct sockets *sockets, unsigned process, const struct sockets_echo *echo);
-// What net_config.echo is given is for all of these. Consumes m.
-void sockets_echo_back(struct sockets *sockets, struct rte_mbuf *m);
+// UDP sockets may have these places, of which a port 0 stands for all from 1024 on. They stay the
+// caller's.
+void sockets_serve_udp(struct sockets *sockets, const struct net_endpoint *where, unsigned count);
+// What net_config.datagram is given is for all of these. Consumes its m.
+void sockets_datagram(struct sockets *sockets, const struct net_delivery *delivery);
 
 // Which connections processes make: to where, and (several workers) between which ends they are
 // this worker's; NULL: all.

@@ -12,7 +12,7 @@
 //
 // Side 0 is the daemon, side 1 the process. "Of a side" is what that side writes; the other only
 // reads it, and believes none of it before it has looked: an index may be anything, and may change
-// between two looks. A slot is a connection (or an ICMP socket): two byte streams, each a ring
+// between two looks. A slot is a connection (or a datagram socket): two byte streams, each a ring
 // of CHANNEL_CHUNKS chunks of its writer's, which are taken when there are octets and given back
 // when these have been read. A notice is a slot's number, or that messages wait; each waits at most
 // once in a ring, so rings never overflow.
@@ -80,7 +80,7 @@ struct channel_half {
 
 enum channel_slot_kind {
 	CHANNEL_STREAM_SLOT,
-	CHANNEL_RAW_SLOT, // its streams are rows of datagrams
+	CHANNEL_DATAGRAM_SLOT, // its streams are rows of datagrams
 };
 
 // As in struct channel_endpoint, with its size.
@@ -91,24 +91,27 @@ struct channel_address {
 	uint8_t reserved[5];
 };
 
-#define CHANNEL_LANE_OF_ECHOES 0 // where ICMP sockets have their slots
-// The longest ICMP message.
-#define CHANNEL_DATAGRAM_MAX 32768u
+#define CHANNEL_LANE_OF_DATAGRAMS 0 // where datagram sockets have their slots
+// The longest datagram: with what stands in front of it, it always finds room in an empty stream.
+#define CHANNEL_DATAGRAM_MAX (CHANNEL_STREAM - CHANNEL_CHUNK - 72u)
 // Of a channel_datagram.
 enum channel_datagram_flag {
 	CHANNEL_WHOLE = 1 << 0, // to be sent in one piece, or not at all
+	CHANNEL_ERROR = 1 << 1, // of a UDP socket: not a datagram, but ICMP that is about one
 };
 
-// Stands in front of each datagram in the streams of a CHANNEL_RAW_SLOT. Towards the daemon an echo
-// request of ICMP or ICMPv6, whose sum and (of a datagram socket) identifier are made there;
-// towards the process what came: a reply, or an error about such a request.
+// Stands in front of each datagram in the streams of a CHANNEL_DATAGRAM_SLOT. Of a UDP socket what
+// follows is what programs send and receive, or an ICMP error. Of an ICMP socket it is, towards the
+// daemon, an echo request of ICMP or ICMPv6, whose sum and (of a datagram socket) identifier are
+// made there; towards the process what came: a reply, or an error about such a request.
 struct channel_datagram {
 	uint32_t length; // octets that follow
 	uint16_t header; // so many of them, the first, are an IPv4 header
 	uint8_t hops;	 // TTL or hop limit; to be sent: 0 for the usual one
 	uint8_t tos;	 // or traffic class
 	uint8_t flags;
-	uint8_t reserved[7];
+	uint8_t reserved[5];
+	uint16_t mtu;	  // to be sent: of the path, as far as is known; 0: nothing is
 	uint64_t came_ns; // when, since 1970
 	struct channel_address local, remote;
 };
@@ -128,5 +131,8 @@ _Static_assert(sizeof(struct channel_header) == 320, "no holes that a compiler c
 _Static_assert(sizeof(struct channel_half) == 128, "two lines");
 _Static_assert(sizeof(struct channel_slot) == 320, "five lines");
 _Static_assert(sizeof(struct channel_address) == 24, "no holes that a compiler chooses");
-_Static_assert(sizeof(struct channel_datagram) == 72, "no holes that a compiler chooses");
+_Static_assert(sizeof(struct channel_datagram) == 72 &&
+		       CHANNEL_DATAGRAM_MAX + sizeof(struct channel_datagram) ==
+			       CHANNEL_STREAM - CHANNEL_CHUNK,
+	"no holes that a compiler chooses");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");

@@ -42,6 +42,7 @@ static const struct shape shapes[CHANNEL_KINDS] = {
 	[CHANNEL_ROUTE] = {0, 1},
 	[CHANNEL_ROUTE_IS] = {2, 1},
 	[CHANNEL_CONNECT] = {1, 2},
+	[CHANNEL_UDP] = {2, 2},
 };
 
 static const struct shape endpoint_shape = {1, 1}, prefix_shape = {1, 1};
@@ -161,7 +162,7 @@ static void put_welcome(struct writer *w, uint32_t at, const struct channel_mess
 {
 	put(w, at, 0, message->welcome.version, 2);
 	put(w, at, 2, message->welcome.lanes, 2);
-	put(w, at, 4, message->welcome.icmp, 1);
+	put(w, at, 4, message->welcome.icmp | message->welcome.udp << 1, 1);
 	put(w, at + 1, 0, message->welcome.epoch, 8);
 	put(w, at + 2, 0, message->welcome.lane_bytes, 8);
 	put(w, at + 3, 0, message->welcome.slots, 4);
@@ -200,6 +201,20 @@ static void put_connect(struct writer *w, uint32_t at, const struct channel_mess
 	put(w, at, 4, message->connect.attempts, 1);
 	put_endpoint_at(w, pointers, &message->connect.local);
 	put_endpoint_at(w, pointers + 1, &message->connect.remote);
+}
+
+static void put_udp(struct writer *w, uint32_t at, const struct channel_message *message)
+{
+	uint32_t pointers = at + shapes[CHANNEL_UDP].data;
+
+	put(w, at, 0, message->udp.socket, 4);
+	put(w, at, 4,
+		message->udp.ipv6_only | message->udp.reuses << 1 | message->udp.shares << 2 |
+			message->udp.ephemeral << 3,
+		1);
+	put(w, at + 1, 0, message->udp.cookie, 8);
+	put_endpoint_at(w, pointers, &message->udp.local);
+	put_endpoint_at(w, pointers + 1, &message->udp.remote);
 }
 
 static void put_member(struct writer *w, uint32_t at, const struct channel_message *message)
@@ -252,6 +267,9 @@ static void put_member(struct writer *w, uint32_t at, const struct channel_messa
 		break;
 	case CHANNEL_CONNECT:
 		put_connect(w, at, message);
+		break;
+	case CHANNEL_UDP:
+		put_udp(w, at, message);
 		break;
 	case CHANNEL_KINDS:
 		break;
@@ -490,6 +508,7 @@ static void read_welcome(struct reader *r, struct found found, struct channel_me
 	message->welcome.version = (uint16_t)field(r, found, 0, 0, 2);
 	message->welcome.lanes = (uint16_t)field(r, found, 0, 2, 2);
 	message->welcome.icmp = field(r, found, 0, 4, 1) & 1;
+	message->welcome.udp = field(r, found, 0, 4, 1) >> 1 & 1;
 	message->welcome.epoch = field(r, found, 1, 0, 8);
 	message->welcome.lane_bytes = field(r, found, 2, 0, 8);
 	message->welcome.slots = (uint32_t)field(r, found, 3, 0, 4);
@@ -536,6 +555,20 @@ static void read_connect(struct reader *r, struct found found, struct channel_me
 	message->connect.attempts = (uint8_t)field(r, found, 0, 4, 1);
 	read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->connect.local);
 	read_endpoint(r, find_struct(r, pointer(r, found, 1)), &message->connect.remote);
+}
+
+static void read_udp(struct reader *r, struct found found, struct channel_message *message)
+{
+	uint64_t flags = field(r, found, 0, 4, 1);
+
+	message->udp.socket = (uint32_t)field(r, found, 0, 0, 4);
+	message->udp.ipv6_only = flags & 1;
+	message->udp.reuses = flags >> 1 & 1;
+	message->udp.shares = flags >> 2 & 1;
+	message->udp.ephemeral = flags >> 3 & 1;
+	message->udp.cookie = field(r, found, 1, 0, 8);
+	read_endpoint(r, find_struct(r, pointer(r, found, 0)), &message->udp.local);
+	read_endpoint(r, find_struct(r, pointer(r, found, 1)), &message->udp.remote);
 }
 
 static void read_member(struct reader *r, struct found found, struct channel_message *message)
@@ -590,6 +623,9 @@ static void read_member(struct reader *r, struct found found, struct channel_mes
 		break;
 	case CHANNEL_CONNECT:
 		read_connect(r, found, message);
+		break;
+	case CHANNEL_UDP:
+		read_udp(r, found, message);
 		break;
 	case CHANNEL_KINDS:
 		break;

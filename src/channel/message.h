@@ -50,6 +50,7 @@ enum channel_kind { // numbered as the union's members
 	CHANNEL_ROUTE,
 	CHANNEL_ROUTE_IS,
 	CHANNEL_CONNECT,
+	CHANNEL_UDP,
 	CHANNEL_KINDS,
 };
 
@@ -77,7 +78,7 @@ struct channel_message {
 		struct {
 			uint16_t version;
 			uint16_t lanes;
-			bool icmp;
+			bool icmp, udp;
 			uint64_t epoch;
 			uint64_t lane_bytes;
 			unsigned listens_count;
@@ -140,6 +141,12 @@ struct channel_message {
 			uint8_t attempts;
 			struct channel_endpoint local, remote;
 		} connect;
+		struct {
+			uint32_t socket;
+			bool ipv6_only, reuses, shares, ephemeral;
+			uint64_t cookie;
+			struct channel_endpoint local, remote;
+		} udp;
 	};
 };
 

@@ -25,6 +25,7 @@
 #define CONFIG_ENDPOINTS_MAX 15
 #define CONFIG_DOORS_MAX     8
 #define CONFIG_CONNECTS_MAX  32
+#define CONFIG_UDP_MAX	     64
 // Octets of a secret that is shared with processes.
 #define CONFIG_SECRET_MIN 16
 #define CONFIG_SECRET_MAX 64
@@ -111,6 +112,8 @@ struct config_socket {	  // socket mode
 	uint64_t silence_us;		 // who says nothing there for so long is gone
 	struct config_network *connects; // where processes' connections to are made here
 	unsigned connects_count;	 // CONFIG_CONNECTS_MAX at most
+	struct net_endpoint *udp;	 // what UDP sockets may have; port 0: from 1024 on, all
+	unsigned udp_count;		 // CONFIG_UDP_MAX at most
 };
 
 struct config_keep_alive {

@@ -45,7 +45,7 @@ static const char *own_addresses(const struct config *config, char *text, size_t
 	return text;
 }
 
-static void check_own(struct config_document *document, const char *path, const char *text,
+void config_check_own(struct config_document *document, const char *path, const char *text,
 	const struct config *config, const struct net_address *address)
 {
 	char choices[256];
@@ -98,7 +98,7 @@ static int resolve_sources(struct config_document *document, const struct raw_br
 		config_path(path, "brokers[%u].sources[%u]", i, j);
 		if (!config_resolve_address(document, path, raw->sources[j], &sources[j]))
 			continue;
-		check_own(document, path, raw->sources[j], config, &sources[j]);
+		config_check_own(document, path, raw->sources[j], config, &sources[j]);
 		if (net_address_is_ipv4(&sources[j]) !=
 			net_address_is_ipv4(&broker->address.address))
 			config_document_error(document, path,
@@ -182,7 +182,7 @@ static void resolve_listen(struct config_document *document, const struct raw_br
 		config_document_error(document, path, "missing; it has no default with 'mode: %s'",
 			config_mode_name(config->mode));
 	else if (resolve_endpoint(document, path, raw->listen, &broker->listen))
-		check_own(document, path, raw->listen, config, &broker->listen.address);
+		config_check_own(document, path, raw->listen, config, &broker->listen.address);
 }
 
 // False after one error line.

@@ -111,6 +111,8 @@ struct raw_socket {
 	unsigned listen_count;
 	char **connect;
 	unsigned connect_count;
+	char **udp;
+	unsigned udp_count;
 };
 
 struct raw_tls {

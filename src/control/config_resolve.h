@@ -31,6 +31,9 @@ void config_resolve_numbers(struct config_document *document, enum config_sectio
 // False after one error line.
 bool config_resolve_address(struct config_document *document, const char *path, const char *text,
 	struct net_address *ret_address);
+// One error line when no port has the address.
+void config_check_own(struct config_document *document, const char *path, const char *text,
+	const struct config *config, const struct net_address *address);
 bool config_resolve_name(struct config_document *document, const char *path, const char *text);
 
 // Ports, routes, neighbours; then brokers, which need them. -ENOMEM or 0.

@@ -288,6 +288,7 @@ static const cyaml_schema_field_t socket_fields[] = {
 	OPTIONAL_TEXT(struct raw_socket, silence),
 	LIST(struct raw_socket, listen, OPTIONAL, &door_entry, 0),
 	LIST(struct raw_socket, connect, OPTIONAL, &text_entry, 0),
+	LIST(struct raw_socket, udp, OPTIONAL, &text_entry, 0),
 	CYAML_FIELD_END,
 };
 

@@ -202,10 +202,51 @@ static int resolve_connects(
 	return 0;
 }
 
+// --- UDP -----------------------------------------------------------------------------------------
+
+// An address of ours, with a port or (0) without.
+static void resolve_place(struct config_document *document, const char *text, unsigned i,
+	const struct config *config, struct net_endpoint *ret_place)
+{
+	char path[CONFIG_PATH_MAX];
+	bool usable = net_endpoint_parse(text, ret_place) == 0 && ret_place->port != 0;
+
+	config_path(path, "socket.udp[%u]", i);
+	if (!usable) {
+		ret_place->port = 0;
+		usable = net_address_parse(text, &ret_place->address) == 0;
+	}
+	if (usable)
+		config_check_own(document, path, text, config, &ret_place->address);
+	else
+		config_document_error(document, path,
+			"'%s' cannot be used; valid choices: an address of ours, and a port if "
+			"only that one is meant, such as 198.18.0.1:5683 or [2001:db8::1]:5683",
+			text);
+}
+
+static int resolve_udp(
+	struct config_document *document, const struct raw_socket *raw, struct config *config)
+{
+	struct net_endpoint *udp = calloc(raw->udp_count + 1, sizeof(*udp));
+
+	if (!udp)
+		return -ENOMEM;
+	config->socket.udp = udp;
+	config->socket.udp_count = raw->udp_count;
+	if (raw->udp_count > CONFIG_UDP_MAX) {
+		config_document_error(document, "socket.udp", "at most %u entries", CONFIG_UDP_MAX);
+		return 0;
+	}
+	for (unsigned i = 0; i < raw->udp_count; i++)
+		resolve_place(document, raw->udp[i], i, config, &udp[i]);
+	return 0;
+}
+
 int config_resolve_socket(
 	struct config_document *document, const struct raw_socket *raw, struct config *config)
 {
-	int err = 0;
+	int err;
 
 	config->socket.path = raw->path ? raw->path : CONFIG_CHANNEL_DEFAULT;
 	config_check_socket(document, "socket.path", config->socket.path);
@@ -213,7 +254,7 @@ int config_resolve_socket(
 	config_resolve_numbers(document, CONFIG_SECTION_SOCKET, "socket", raw, &config->socket);
 	if (config->mode != CONFIG_MODE_SOCKET &&
 		(raw->path || raw->group || raw->memory || raw->silence || raw->listen_count > 0 ||
-			raw->connect_count > 0))
+			raw->connect_count > 0 || raw->udp_count > 0))
 		config_document_error(document, "socket",
 			"with 'mode: %s' no process attaches; valid choices: none",
 			config_mode_name(config->mode));
@@ -223,6 +264,8 @@ int config_resolve_socket(
 		return 0;
 	}
 	err = resolve_connects(document, raw, config);
+	if (!err)
+		err = resolve_udp(document, raw, config);
 	if (err)
 		return err;
 	config->socket.doors = calloc(raw->listen_count + 1, sizeof(*config->socket.doors));
@@ -243,4 +286,5 @@ void config_unresolve_socket(struct config_socket *socket)
 	}
 	free(socket->doors);
 	free(socket->connects);
+	free(socket->udp);
 }

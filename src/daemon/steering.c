@@ -269,9 +269,10 @@ unsigned steering_take(struct steering *steering, unsigned self, unsigned other,
 		ret_deliveries, sizeof(*ret_deliveries), max, NULL);
 }
 
-void steering_echo(struct steering *steering, unsigned self, unsigned to, struct rte_mbuf *m)
+void steering_datagram(
+	struct steering *steering, unsigned self, unsigned to, const struct net_delivery *delivery)
 {
-	delivery_put(steering, self, to, &(struct net_delivery){.kind = STEERING_ECHO, .m = m});
+	delivery_put(steering, self, to, delivery);
 }
 
 void steering_share(struct steering *steering, unsigned self, struct net_if *netif,

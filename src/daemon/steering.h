@@ -52,10 +52,9 @@ unsigned steering_take(struct steering *steering, unsigned self, unsigned other,
 	struct net_delivery *ret_deliveries, unsigned max);
 #define STEERING_HEARD ((enum net_delivery_kind)0xff)
 
-// Socket mode: brings m, which is consumed, to worker `to`: a delivery of the kind STEERING_ECHO,
-// without a netif.
-void steering_echo(struct steering *steering, unsigned self, unsigned to, struct rte_mbuf *m);
-#define STEERING_ECHO ((enum net_delivery_kind)0xfe)
+// Socket mode: brings what net_config.datagram is given to worker `to`. Consumes its m.
+void steering_datagram(
+	struct steering *steering, unsigned self, unsigned to, const struct net_delivery *delivery);
 
 // Brings a copy of the frame to every other worker.
 void steering_share(struct steering *steering, unsigned self, struct net_if *netif,

@@ -62,7 +62,7 @@ bool visitor_serve(struct visitors *visitors, struct visitor *visitor)
 	ssize_t length = receive(visitor->fd, bytes, &socket);
 	struct hand_echo hand = {
 		.message.run = hand_echo,
-		.lane = &visitor->lanes[WORKER_OF_ECHOES],
+		.lane = &visitor->lanes[WORKER_OF_DATAGRAMS],
 	};
 	bool good = length > 0 && channel_message_decode(bytes, (size_t)length, &message) == 0 &&
 		    message.kind == CHANNEL_ICMP && socket >= 0;
@@ -71,7 +71,7 @@ bool visitor_serve(struct visitors *visitors, struct visitor *visitor)
 		hand.echo.call = message.call;
 		hand.echo.socket = message.icmp.socket;
 		hand.echo.error = echo_right(socket, &hand.echo);
-		while (worker_call(visitors->workers[WORKER_OF_ECHOES], &hand.message) < 0)
+		while (worker_call(visitors->workers[WORKER_OF_DATAGRAMS], &hand.message) < 0)
 			usleep(1000);
 	}
 	if (socket >= 0)

@@ -136,6 +136,7 @@ static int welcome(struct visitors *visitors, struct visitor *visitor)
 				.lanes = (uint16_t)visitors->config->workers,
 				// What shows a right to one cannot be shown over a stream.
 				.icmp = visitor->door == NULL,
+				.udp = visitors->config->socket.udp_count > 0,
 				.epoch = visitors->epoch,
 				.lane_bytes = visitors->lane_bytes,
 			},

@@ -86,15 +86,16 @@ static void share_frame(void *ctx, struct net_if *netif, const struct rte_mbuf *
 	steering_share(worker->steering, worker->index, netif, frame);
 }
 
-// ICMP sockets of processes are one worker's, as ICMP is spread by nothing that they know.
-static void echo_back(void *ctx, struct rte_mbuf *m)
+// Datagram sockets of processes are one worker's: nothing that they know spreads ICMP, or UDP in
+// fragments.
+static void take_datagram(void *ctx, const struct net_delivery *delivery)
 {
 	struct worker *worker = ctx;
 
-	if (worker->index == WORKER_OF_ECHOES)
-		sockets_echo_back(worker->sockets, m);
+	if (worker->index == WORKER_OF_DATAGRAMS)
+		sockets_datagram(worker->sockets, delivery);
 	else
-		steering_echo(worker->steering, worker->index, WORKER_OF_ECHOES, m);
+		steering_datagram(worker->steering, worker->index, WORKER_OF_DATAGRAMS, delivery);
 }
 
 static int create_net(struct worker *worker)
@@ -109,8 +110,9 @@ static int create_net(struct worker *worker)
 		net_config_init(&net);
 		config_to_net(worker->config, worker->netifs, interfaces, &net);
 		if (worker->config->mode == CONFIG_MODE_SOCKET) {
-			net.echo = echo_back;
-			net.echo_ctx = worker;
+			net.datagram = take_datagram;
+			net.datagram_ctx = worker;
+			net.udp = worker->config->socket.udp_count > 0;
 		}
 		if (worker->steering != NULL) {
 			net.quiet = worker->index > 0;
@@ -249,6 +251,9 @@ static int create_sockets(struct worker *worker)
 
 	if (rc == 0)
 		sockets_allow_outgoing(worker->sockets, &outgoing);
+	if (rc == 0 && worker->index == WORKER_OF_DATAGRAMS)
+		sockets_serve_udp(worker->sockets, worker->config->socket.udp,
+			worker->config->socket.udp_count);
 	return rc;
 }
 

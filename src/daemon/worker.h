@@ -80,7 +80,7 @@ int worker_report(struct worker *worker, struct worker_report *ret_report);
 // Runs on the worker, which is waited for. -EAGAIN, -ETIMEDOUT: it did not, and never will.
 struct mailbox_message;
 int worker_call(struct worker *worker, struct mailbox_message *message);
-#define WORKER_OF_ECHOES CHANNEL_LANE_OF_ECHOES // has the ICMP sockets of all processes
+#define WORKER_OF_DATAGRAMS CHANNEL_LANE_OF_DATAGRAMS // has the datagram sockets of all processes
 // Socket mode, else NULL; what it is told, it is told by worker_call().
 struct sockets *worker_sockets(struct worker *worker);
 // Before the worker runs, and after it has stopped.

@@ -84,13 +84,11 @@ static void take_packets(
 	for (unsigned i = 0; i < count; i++) {
 		struct net_delivery *packet = &packets[i];
 
-		if (packet->kind == STEERING_ECHO) {
-			sockets_echo_back(worker->sockets, packet->m);
-			continue;
-		}
 		packet->netif = &worker->ports[packet->netif->index].netif;
 		if (packet->kind == STEERING_HEARD)
 			net_hear(worker->net, packet->netif, packet->m, now_us);
+		else if (packet->kind == NET_DELIVERY_ICMP || packet->kind == NET_DELIVERY_UDP)
+			sockets_datagram(worker->sockets, packet);
 		else
 			packets[segments++] = *packet;
 	}

@@ -2,13 +2,13 @@
 // Copyright (c) The Offramp Authors
 //
 // Received ICMP for IPv4: echo requests are answered, errors about TCP of ours go to their owner,
-// replies and errors about echo requests of ours to who asked; the rest is dropped and counted.
+// replies and errors about datagrams of somebody above to them; the rest is dropped and counted.
 // Worker's thread.
 
 #include "net/icmp.h"
 
 #include "net/checksum.h"
-#include "net/echo.h"
+#include "net/datagram.h"
 #include "net/ipv4.h"
 #include "net/local.h"
 
@@ -32,8 +32,8 @@ static bool embedded_is_ours(const struct net *net, struct rte_mbuf *m)
 }
 
 // m starts at the ICMP header, `header` octets behind its IP header.
-static bool error_input(
-	struct net *net, struct rte_mbuf *m, uint16_t header, struct icmp_error_info *ret_info)
+static bool error_input(struct net *net, struct net_if *netif, struct rte_mbuf *m, uint16_t header,
+	struct icmp_error_info *ret_info)
 {
 	const struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(m, const struct rte_icmp_hdr *);
 	struct icmp_error_info info = {.type = icmp->icmp_type, .code = icmp->icmp_code};
@@ -42,9 +42,9 @@ static bool error_input(
 	if (info.type == ICMP_TYPE_UNREACHABLE && info.code == ICMP_CODE_FRAGMENTATION_NEEDED)
 		info.mtu = rte_be_to_cpu_16(icmp->icmp_seq_nb);
 	rte_pktmbuf_adj(m, sizeof(*icmp));
-	if (net->config.echo != NULL && echo_is_ours(net, m)) {
+	if (net->config.datagram != NULL && datagram_is_ours(net, m)) {
 		rte_pktmbuf_prepend(m, sizeof(*icmp)); // it is still there
-		echo_return(net, m, header);
+		datagram_return(net, netif, m, header);
 		return false;
 	}
 	if (!embedded_is_ours(net, m)) {
@@ -93,10 +93,10 @@ bool icmp_input(struct net *net, struct ip_packet *packet, struct icmp_error_inf
 	case ICMP_TYPE_UNREACHABLE:
 	case ICMP_TYPE_TIME_EXCEEDED:
 	case ICMP_TYPE_PARAMETER_PROBLEM:
-		return error_input(net, m, header, ret_info);
+		return error_input(net, packet->netif, m, header, ret_info);
 	case RTE_IP_ICMP_ECHO_REPLY:
-		if (net->config.echo != NULL) {
-			echo_return(net, m, header);
+		if (net->config.datagram != NULL) {
+			datagram_return(net, packet->netif, m, header);
 			return false;
 		}
 		// fall through

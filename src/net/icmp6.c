@@ -2,12 +2,12 @@
 // Copyright (c) The Offramp Authors
 //
 // Received ICMPv6: echo requests are answered, errors about TCP of ours go to their
-// owner, replies and errors about echo requests of ours to who asked; ND and MLD have their own
+// owner, replies and errors about datagrams of somebody above to them; ND and MLD have their own
 // files, the rest is dropped and counted: routers' advertisements and redirects too, for addresses
 // and routes are configured. RFC 4443. Worker's thread.
 
 #include "net/checksum.h"
-#include "net/echo.h"
+#include "net/datagram.h"
 #include "net/icmp.h"
 #include "net/ipv6.h"
 #include "net/local.h"
@@ -104,21 +104,21 @@ static enum net_drop link_input(struct net *net, const struct ip_packet *packet,
 }
 
 // An error, or a reply, that somebody above waits for? m starts at the ICMPv6 header.
-static bool returns_echo(struct net *net, const struct ip_packet *packet,
+static bool returns_datagram(struct net *net, const struct ip_packet *packet,
 	const struct ipv6_chain *chain, uint8_t type)
 {
 	struct rte_mbuf *m = packet->m;
 	bool ours = true;
 
-	if (net->config.echo == NULL)
+	if (net->config.datagram == NULL)
 		return false;
 	if (type != ICMP6_TYPE_ECHO_REPLY) {
 		rte_pktmbuf_adj(m, sizeof(struct rte_icmp_hdr));
-		ours = echo_is_ours(net, m);
+		ours = datagram_is_ours(net, m);
 		rte_pktmbuf_prepend(m, sizeof(struct rte_icmp_hdr)); // it is still there
 	}
 	if (ours)
-		echo_return(net, m, chain->offset);
+		datagram_return(net, packet->netif, m, chain->offset);
 	return ours;
 }
 
@@ -144,12 +144,13 @@ static enum net_drop message_input(struct net *net, struct ip_packet *packet,
 		echo_input(net, packet, ip);
 		return NET_DROPS;
 	case ICMP6_TYPE_ECHO_REPLY:
-		return returns_echo(net, packet, chain, type) ? NET_DROPS : NET_DROP_ICMP_IGNORED;
+		return returns_datagram(net, packet, chain, type) ? NET_DROPS
+								  : NET_DROP_ICMP_IGNORED;
 	case ICMP6_TYPE_UNREACHABLE:
 	case ICMP6_TYPE_TOO_BIG:
 	case ICMP6_TYPE_TIME_EXCEEDED:
 	case ICMP6_TYPE_PARAMETER_PROBLEM:
-		if (returns_echo(net, packet, chain, type))
+		if (returns_datagram(net, packet, chain, type))
 			return NET_DROPS;
 		wrong = error_input(net, packet->m, ret_info);
 		*ret_error = wrong == NET_DROPS;

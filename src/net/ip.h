@@ -2,7 +2,7 @@
 // Copyright (c) The Offramp Authors
 //
 // What IPv4 and IPv6 have in common inside this floor: a packet on its way in, the
-// fields of one on its way out, and the check of a TCP segment. Worker's thread.
+// fields of one on its way out, and checks of TCP and UDP. Worker's thread.
 
 #pragma once
 
@@ -30,6 +30,8 @@ struct ip_packet {
 bool ipv4_input(struct net *net, struct ip_packet *packet, struct net_delivery *ret_delivery);
 bool ipv6_input(struct net *net, struct ip_packet *packet, struct net_delivery *ret_delivery);
 
+// The sum of TCP or UDP behind the IP header (l3_len) of the filled delivery.
+bool ip_sum_good(const struct net_delivery *delivery, uint8_t protocol);
 // Is what lies behind the IP header (l3_len) of the filled delivery a whole TCP segment with a good
 // sum? Consumes its m if not.
 bool ip_tcp_deliver(struct net *net, const struct net_delivery *delivery);

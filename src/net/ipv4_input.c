@@ -7,6 +7,7 @@
 
 #include "net/ipv4.h"
 
+#include "net/datagram.h"
 #include "net/fragment.h"
 #include "net/icmp.h"
 #include "net/ip.h"
@@ -143,6 +144,11 @@ bool ipv4_input(struct net *net, struct ip_packet *packet, struct net_delivery *
 	case IPPROTO_ICMP:
 		return icmp_deliver(net, packet, ret_delivery);
 	case IPPROTO_UDP:
+		if (net->config.udp) {
+			delivery_fill(packet, NET_DELIVERY_UDP, ret_delivery);
+			datagram_udp_input(net, ret_delivery);
+			return false;
+		}
 		ipv4_refuse(net, packet, ICMP_CODE_PORT_UNREACHABLE, NET_DROP_UDP);
 		return false;
 	default:

@@ -7,6 +7,7 @@
 
 #include "net/ipv6.h"
 
+#include "net/datagram.h"
 #include "net/fragment.h"
 #include "net/icmp.h"
 #include "net/local.h"
@@ -139,6 +140,11 @@ static bool ipv6_dispatch(struct net *net, struct ip_packet *packet, const struc
 	if (likely(chain->protocol == IPPROTO_TCP)) {
 		delivery_fill(packet, NET_DELIVERY_TCP, ret_delivery);
 		return ip_tcp_deliver(net, ret_delivery);
+	}
+	if (chain->protocol == IPPROTO_UDP && net->config.udp) {
+		delivery_fill(packet, NET_DELIVERY_UDP, ret_delivery);
+		datagram_udp_input(net, ret_delivery);
+		return false;
 	}
 	ipv6_refuse(net, packet, chain);
 	return false;

@@ -7,7 +7,7 @@
 #include "net/neighbour.h"
 
 #include "net/arp.h"
-#include "net/echo.h"
+#include "net/datagram.h"
 #include "net/nd.h"
 #include "net/neighbour_cache.h"
 #include "net/state.h"
@@ -172,7 +172,7 @@ static void neighbour_fail(struct net *net, struct net_neighbour *n)
 	while (n->pending_count > 0) {
 		struct rte_mbuf *m = neighbour_pending_pop(net, n);
 
-		echo_undelivered(net, m);
+		datagram_undelivered(net, m);
 		net_drop(net, m, NET_DROP_NEIGHBOUR_FAILED);
 	}
 	neighbour_set_state(net, n, NEIGHBOUR_FAILED);

@@ -23,6 +23,7 @@
 #include "net/address.h"
 #include "net/net_if.h"
 
+struct net_delivery;
 struct random;
 struct rte_mbuf;
 
@@ -83,11 +84,12 @@ struct net_config {
 	bool quiet;
 	void (*share)(void *ctx, struct net_if *netif, const struct rte_mbuf *frame);
 	void *share_ctx;
-	// Is given what comes back of net_echo_send(): echo replies, and ICMP errors about
-	// requests. m, which is consumed, starts at its IP header; l3_len is set, the sum is good.
-	// Called from within net_input(), net_timers(), and whatever sends. NULL: nobody asks.
-	void (*echo)(void *ctx, struct rte_mbuf *m);
-	void *echo_ctx;
+	// Is given what comes for who sends with net_datagram_send(): of the kinds
+	// NET_DELIVERY_ICMP, and NET_DELIVERY_UDP where `udp` is set. The delivery's m is consumed.
+	// Called from within net_input(), net_timers(), and whatever sends. NULL: nobody does.
+	void (*datagram)(void *ctx, const struct net_delivery *delivery);
+	void *datagram_ctx;
+	bool udp; // else every port is unreachable
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -109,6 +111,12 @@ enum net_delivery_kind {
 	NET_DELIVERY_ICMP_ERROR, // an ICMP error whose embedded packet is TCP: m starts at the
 				 // EMBEDDED IP header (l3_len set, at least 8 bytes of TCP follow,
 				 // in the first segment); icmp_* tell the error
+	// For net_config.datagram; m starts at the IP header, l3_len set, sums verified:
+	NET_DELIVERY_ICMP, // a reply to an echo request, or an error about a datagram of ours; it,
+			   // or what it quotes up to 8 octets of the datagram, lies in the first
+			   // segment
+	NET_DELIVERY_UDP,  // to an address of ours, and no longer than its header says, which lies
+			   // in the first segment
 };
 
 struct net_delivery {
@@ -148,7 +156,7 @@ struct net_way {
 	uint32_t echo_max; // octets of the longest ICMP message that can come back in fragments
 };
 // -EHOSTUNREACH: nowhere; so for link-local addresses, which need more than an address.
-// -EADDRNOTAVAIL: our address is being probed for.
+// -EADDRNOTAVAIL: our address that speaks to it is being probed for.
 int net_way_find(const struct net *net, const struct net_address *remote, struct net_way *ret_way);
 
 // A path is where packets of one connection go: resolved route and neighbour, addresses, TTL, TOS.
@@ -222,17 +230,26 @@ static inline bool net_path_takes_tso(const struct net_path *path)
 	return path->ipv6 ? path->netif->caps.tso_ipv6 : path->netif->caps.tso;
 }
 
-// An echo request of somebody above (ping). What becomes of it is told to net_config.echo.
-struct net_echo {
+// A datagram of somebody above: UDP, or an echo request (ping). What becomes of it, as far as it is
+// told, comes to net_config.datagram.
+struct net_datagram {
 	struct net_address local, remote;
-	uint8_t hops; // TTL or hop limit; 0: the usual one
-	uint8_t tos;  // DSCP
-	bool whole;   // not in fragments
+	uint8_t protocol; // IPPROTO_UDP, or ICMP of the family
+	uint8_t hops;	  // TTL or hop limit; 0: the usual one
+	uint8_t tos;	  // DSCP and ECN
+	bool whole;	  // not in fragments
+	uint16_t
+		mtu; // as far as it is known to whoever sends, if that is less than the interface's
 };
-// `message` is the ICMP message (8 octets or more), whose sum is made here. One to an address of
-// ours is answered here. -EHOSTUNREACH, -EADDRNOTAVAIL, -ENOMEM as net_path_open(); -ENOBUFS.
-int net_echo_send(struct net *net, const struct net_echo *echo, const void *message,
+#define NET_DATAGRAM_MTU_MIN 68 // RFC 791; less is not believed
+// `message` is the UDP or ICMP message (8 octets or more), whose sum is made here. An echo request
+// to an address of ours is answered here; UDP comes to net_config.datagram at once. -EHOSTUNREACH,
+// -EADDRNOTAVAIL, -ENOMEM as net_path_open(); -ENOBUFS.
+int net_datagram_send(struct net *net, const struct net_datagram *datagram, const void *message,
 	uint32_t length, uint64_t now_us);
+// Nobody has the port that UDP has come to: its sender is told, as far as the limits of that allow.
+// Consumes the delivery's m.
+void net_datagram_refuse(struct net *net, const struct net_delivery *delivery, uint64_t now_us);
 
 // ICMP destination unreachable, with the code of m's family, for a packet that nobody wants; m as
 // in a delivery. Consumes m.

@@ -58,12 +58,14 @@ enum net_drop {
 	NET_DROP_FRAGMENT_TIMEOUT,
 	NET_DROP_TCP_HEADER,
 	NET_DROP_TCP_CHECKSUM,
-	NET_DROP_UDP,
+	NET_DROP_UDP_HEADER,
+	NET_DROP_UDP_CHECKSUM,
+	NET_DROP_UDP, // to a port that nobody has
 	NET_DROP_IP_PROTOCOL,
 	NET_DROP_ICMP_SHORT,
 	NET_DROP_ICMP_CHECKSUM,
 	NET_DROP_ICMP_IGNORED,	// replies, redirects, source quench (RFC 6633) …
-	NET_DROP_ICMP_EMBEDDED, // an error about something that is not TCP of ours
+	NET_DROP_ICMP_EMBEDDED, // an error about something that is not ours
 	// To be sent
 	NET_DROP_NO_MBUF,
 	NET_DROP_TOO_BIG,	   // longer than the MTU with DF, or than a packet can be
@@ -106,6 +108,7 @@ struct net_counter_slots {
 	uint64_t fragments_reassembled;
 	uint64_t icmp_echo;
 	uint64_t icmp_pings[NET_DIRECTIONS];
+	uint64_t udp_datagrams[NET_DIRECTIONS];
 	uint64_t icmp_errors[NET_DIRECTIONS];
 };
 

@@ -18,14 +18,19 @@
 
 #include "channel/shared.h"
 #include "channel/stream.h"
+#include "shim/dgrams.h"
 #include "shim/door.h"
-#include "shim/echoes.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
 #include "shim/streams.h"
 
 #define RETRY_MS 200
+// A daemon that has nothing for this process, or is not there, is not asked again for so long; or
+// for so many times as long as that has taken.
+#define ASK_AGAIN_US   60000000
+#define RETRY_LEAST_US 1000000
+#define RETRY_TIMES    10
 
 // --- what was given ------------------------------------------------------------------------------
 
@@ -132,6 +137,7 @@ static struct attachment *accept_gifts(struct door_gifts *gifts)
 	attached->lanes_count = message->welcome.lanes;
 	attached->listens_count = message->welcome.listens_count;
 	attached->icmp = message->welcome.icmp;
+	attached->udp = message->welcome.udp;
 	memcpy(attached->listens, message->welcome.listens, sizeof(attached->listens));
 	attached->connects_count = message->welcome.connects_count;
 	memcpy(attached->connects, message->welcome.connects, sizeof(attached->connects));
@@ -175,6 +181,32 @@ bool attach_try(struct shim *shim)
 	if (shim->attached != NULL)
 		wait_touch_all(shim);
 	return shim->attached != NULL;
+}
+
+static bool is_of_use(const struct shim *shim)
+{
+	return shim->attached->connects_count > 0 || shim->attached->udp ||
+	       !list_empty(&shim->listeners) || dgrams_need(shim);
+}
+
+bool attach_ask(struct shim *shim)
+{
+	int64_t begin_us = wait_now_us(), again_us;
+
+	if (shim->attached != NULL)
+		return true;
+	if (begin_us < shim->ask_again_us)
+		return false;
+	shim->useless = false;
+	attach_try(shim);
+	again_us = (wait_now_us() - begin_us) * RETRY_TIMES;
+	shim->ask_again_us = begin_us + (again_us > RETRY_LEAST_US ? again_us : RETRY_LEAST_US);
+	if (shim->attached == NULL || is_of_use(shim))
+		return shim->attached != NULL;
+	shim->useless = true;
+	shim->ask_again_us = begin_us + ASK_AGAIN_US;
+	attach_lost(shim);
+	return false;
 }
 
 void attach_flush(struct attachment *attached)
@@ -257,8 +289,8 @@ void attach_lost(struct shim *shim)
 	while (!list_empty(&attached->calls))
 		list_pop(&attached->calls);
 	shim->attached = NULL;
-	list_for_each (link, &shim->echoes) {
-		echo_lost(container_of(link, struct echo, link));
+	list_for_each (link, &shim->dgrams) {
+		dgram_lost(container_of(link, struct dgram, link));
 	}
 	list_for_each (link, &shim->listeners) {
 		listener_fall(container_of(link, struct listener, link));
@@ -287,7 +319,8 @@ static bool wants_daemon(struct shim *shim)
 	bool wants;
 
 	shim_lock();
-	wants = shim->attached == NULL && !list_empty(&shim->listeners);
+	wants = shim->attached == NULL &&
+		(!list_empty(&shim->listeners) || dgram_next_lost(shim) != NULL);
 	shim_unlock();
 	return wants;
 }
@@ -297,6 +330,7 @@ static void rise(struct shim *shim)
 {
 	struct attachment *attached = wants_daemon(shim) ? reach(shim) : NULL;
 	struct listener *listener;
+	struct dgram *dgram;
 	bool risen = attached != NULL;
 
 	shim_lock();
@@ -307,6 +341,9 @@ static void rise(struct shim *shim)
 	// The lock is let go meanwhile: the list may be another one.
 	while (shim->attached != NULL && (listener = next_unoffered(shim)) != NULL &&
 		listener_rise(shim, listener))
+		risen = true;
+	while (shim->attached != NULL && (dgram = dgram_next_lost(shim)) != NULL &&
+		dgram_revive(shim, dgram))
 		risen = true;
 	if (risen)
 		wait_touch_all(shim);
@@ -330,7 +367,10 @@ static void watch_prepare(struct shim *shim, struct watch *watch)
 	fds[0] = (struct pollfd){.fd = attached != NULL ? attached->socket : -1, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = shim->watcher_bell, .events = POLLIN};
 	watch->count = 2;
-	watch->timeout_us = attached == NULL || next_unoffered(shim) != NULL ? RETRY_MS * 1000 : -1;
+	watch->timeout_us =
+		attached == NULL || next_unoffered(shim) != NULL || dgram_next_lost(shim) != NULL
+			? RETRY_MS * 1000
+			: -1;
 	if (attached == NULL || !attached->over_stream)
 		return;
 	// What is tried again is often enough for the beat.

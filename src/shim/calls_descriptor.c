@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "shim/answer.h"
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -193,9 +193,9 @@ static int ioctl_stream(struct stream *stream, int fd, unsigned long request, vo
 	}
 }
 
-static int ioctl_echo(struct echo *echo, int fd, unsigned long request, void *argument)
+static int ioctl_dgram(struct dgram *dgram, int fd, unsigned long request, void *argument)
 {
-	if (request == FIONREAD && echo_readable(echo, argument))
+	if (request == FIONREAD && dgram_readable(dgram, argument))
 		return 0;
 	return libc_get()->ioctl(fd, request, argument);
 }
@@ -212,11 +212,11 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_end(arguments);
 	if (object == NULL)
 		return libc_get()->ioctl(fd, request, argument);
-	if (stream_of(object) != NULL || echo_of(object) != NULL)
+	if (stream_of(object) != NULL || dgram_of(object) != NULL)
 		news_drain(shim_get());
 	rc = stream_of(object) != NULL	   ? ioctl_stream(stream_of(object), fd, request, argument)
 	     : listener_of(object) != NULL ? ioctl_listener(fd, request, argument)
-	     : echo_of(object) != NULL	   ? ioctl_echo(echo_of(object), fd, request, argument)
+	     : dgram_of(object) != NULL	   ? ioctl_dgram(dgram_of(object), fd, request, argument)
 					   : libc_get()->ioctl(fd, request, argument);
 	if (rc == 0 && request == FIONBIO)
 		object->nonblocking = *(int *)argument != 0;

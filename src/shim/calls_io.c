@@ -15,7 +15,7 @@
 
 #include "shim/addresses.h"
 #include "shim/answer.h"
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/libc.h"
 #include "shim/loans.h"
 #include "shim/object.h"
@@ -39,19 +39,25 @@ static ssize_t busy(void)
 	return answer(-EAGAIN);
 }
 
-// Of an ICMP socket.
-static ssize_t receive_echo(struct object *object, struct msghdr *message, int flags)
+// Of a datagram socket.
+static ssize_t receive_dgram(struct object *object, int fd, struct msghdr *message, int flags)
 {
-	ssize_t rc = echo_receive(echo_of(object), message, flags);
+	ssize_t rc;
 
+	if (dgram_is_kernels(dgram_of(object))) {
+		object_put(object);
+		return libc_get()->recvmsg(fd, message, flags);
+	}
+	rc = dgram_receive(dgram_of(object), message, flags);
 	object_put(object);
 	return answer(rc);
 }
 
-static ssize_t transmit_echo(struct object *object, int fd, const struct msghdr *message, int flags)
+static ssize_t transmit_dgram(
+	struct object *object, int fd, const struct msghdr *message, int flags)
 {
 	ssize_t rc;
-	bool ours = echo_send(echo_of(object), message, flags, &rc);
+	bool ours = dgram_send(dgram_of(object), message, flags, &rc);
 
 	object_put(object);
 	return ours ? answer(rc) : libc_get()->sendmsg(fd, message, flags);
@@ -62,14 +68,14 @@ static struct msghdr message_of(const struct iovec *iov, int count)
 	return (struct msghdr){.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 }
 
-static ssize_t receive(struct object *object, const struct iovec *iov, int count, int flags)
+static ssize_t receive(struct object *object, int fd, const struct iovec *iov, int count, int flags)
 {
 	struct stream *stream = stream_of(object);
 	struct msghdr message = message_of(iov, count);
 	ssize_t rc;
 
-	if (echo_of(object) != NULL)
-		return receive_echo(object, &message, flags);
+	if (dgram_of(object) != NULL)
+		return receive_dgram(object, fd, &message, flags);
 	if (stream == NULL)
 		return refuse(object);
 	rc = stream_receive(stream, iov, count, flags);
@@ -84,8 +90,8 @@ static ssize_t transmit(
 	struct msghdr message = message_of(iov, count);
 	ssize_t rc;
 
-	if (echo_of(object) != NULL)
-		return transmit_echo(object, fd, &message, flags);
+	if (dgram_of(object) != NULL)
+		return transmit_dgram(object, fd, &message, flags);
 	rc = stream != NULL ? stream_send(stream, iov, count, flags) : -EPIPE;
 	object_put(object);
 	if (rc == -EPIPE && !(flags & MSG_NOSIGNAL))
@@ -96,14 +102,14 @@ static ssize_t transmit(
 // --- receiving -----------------------------------------------------------------------------------
 
 // Unlike recv(), these do not look when nothing is wanted.
-static ssize_t receive_some(struct object *object, const struct iovec *iov, int count)
+static ssize_t receive_some(struct object *object, int fd, const struct iovec *iov, int count)
 {
 	size_t wanted = 0;
 
 	for (int i = 0; i < count; i++)
 		wanted += iov[i].iov_len;
 	if (wanted > 0)
-		return receive(object, iov, count, 0);
+		return receive(object, fd, iov, count, 0);
 	object_put(object);
 	return 0;
 }
@@ -115,7 +121,7 @@ EXPORT ssize_t read(int fd, void *data, size_t length)
 
 	if (object == NULL)
 		return object_is_busy(fd) ? busy() : libc_get()->read(fd, data, length);
-	return receive_some(object, &iov, 1);
+	return receive_some(object, fd, &iov, 1);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
@@ -128,7 +134,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
 		object_put(object);
 		return answer(-EINVAL);
 	}
-	return receive_some(object, iov, count);
+	return receive_some(object, fd, iov, count);
 }
 
 EXPORT ssize_t recv(int fd, void *data, size_t length, int flags)
@@ -138,7 +144,7 @@ EXPORT ssize_t recv(int fd, void *data, size_t length, int flags)
 
 	if (object == NULL)
 		return object_is_busy(fd) ? busy() : libc_get()->recv(fd, data, length, flags);
-	return receive(object, &iov, 1, flags);
+	return receive(object, fd, &iov, 1, flags);
 }
 
 // A connected stream does not say from whom.
@@ -152,20 +158,20 @@ EXPORT ssize_t recvfrom(
 		return object_is_busy(fd)
 			       ? busy()
 			       : libc_get()->recvfrom(fd, data, length, flags, from, from_length);
-	if (echo_of(object) != NULL) {
+	if (dgram_of(object) != NULL) {
 		struct msghdr message = message_of(&iov, 1);
 		ssize_t n;
 
 		message.msg_name = from_length != NULL ? from : NULL;
 		message.msg_namelen = message.msg_name != NULL ? *from_length : 0;
-		n = receive_echo(object, &message, flags);
+		n = receive_dgram(object, fd, &message, flags);
 		if (n >= 0 && message.msg_name != NULL)
 			*from_length = message.msg_namelen;
 		return n;
 	}
 	if (from != NULL && from_length != NULL)
 		*from_length = 0;
-	return receive(object, &iov, 1, flags);
+	return receive(object, fd, &iov, 1, flags);
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
@@ -178,12 +184,12 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 		object_put(object);
 		return answer(-EMSGSIZE);
 	}
-	if (echo_of(object) != NULL)
-		return receive_echo(object, message, flags);
+	if (dgram_of(object) != NULL)
+		return receive_dgram(object, fd, message, flags);
 	message->msg_namelen = 0;
 	message->msg_controllen = 0;
 	message->msg_flags = 0;
-	return receive(object, message->msg_iov, (int)message->msg_iovlen, flags);
+	return receive(object, fd, message->msg_iov, (int)message->msg_iovlen, flags);
 }
 
 EXPORT int recvmmsg(
@@ -277,12 +283,12 @@ EXPORT ssize_t sendto(int fd, const void *data, size_t length, int flags, const 
 		return object_is_busy(fd)
 			       ? busy()
 			       : libc_get()->sendto(fd, data, length, flags, to, to_length);
-	if (echo_of(object) != NULL) {
+	if (dgram_of(object) != NULL) {
 		struct msghdr message = message_of(&iov, 1);
 
 		message.msg_name = (void *)to;
 		message.msg_namelen = to_length;
-		return transmit_echo(object, fd, &message, flags);
+		return transmit_dgram(object, fd, &message, flags);
 	}
 	return transmit(object, fd, &iov, 1, flags);
 }
@@ -301,8 +307,8 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 		object_put(object);
 		return answer(-EMSGSIZE);
 	}
-	if (echo_of(object) != NULL)
-		return transmit_echo(object, fd, message, flags);
+	if (dgram_of(object) != NULL)
+		return transmit_dgram(object, fd, message, flags);
 	return transmit(object, fd, message->msg_iov, (int)message->msg_iovlen, flags);
 }
 

@@ -12,7 +12,7 @@
 
 #include "shim/addresses.h"
 #include "shim/answer.h"
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -25,14 +25,13 @@
 
 // --- beginning -----------------------------------------------------------------------------------
 
-// ICMP sockets are known from the beginning: a program may wait for them before it uses them.
+// Datagram sockets are known from the beginning: a program may wait for them before it uses them.
 EXPORT int socket(int family, int type, int protocol)
 {
 	int fd = libc_get()->socket(family, type, protocol);
 
-	if (fd >= 0 && ((family == AF_INET && protocol == IPPROTO_ICMP) ||
-			       (family == AF_INET6 && protocol == IPPROTO_ICMPV6)))
-		echo_create(fd, family, type);
+	if (fd >= 0)
+		dgram_create(fd, family, type, protocol);
 	return fd;
 }
 
@@ -43,18 +42,18 @@ EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
 {
 	const struct libc *libc = libc_get();
 	struct object *object = object_get(fd);
-	bool echo = object != NULL && echo_of(object) != NULL;
-	int rc, one = 1;
+	int rc = -EINVAL, one = 1; // what is ours already has its address
 
-	if (object != NULL)
+	if (object != NULL) {
+		if (dgram_of(object) != NULL)
+			rc = dgram_bind(dgram_of(object), address, length);
 		object_put(object);
-	if (object != NULL && !echo)
-		return (int)answer(-EINVAL); // it has its address
+		return (int)answer(rc);
+	}
 	rc = libc->bind(fd, address, length);
 	if (rc == 0 || errno != EADDRNOTAVAIL)
 		return rc;
-	if (!(echo ? echo_binds(address, length)
-		   : bind_is_ours(address, length) || outgoing_binds(fd, address, length)) ||
+	if (!(bind_is_ours(address, length) || outgoing_binds(fd, address, length)) ||
 		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
 		return (int)answer(-EADDRNOTAVAIL);
 	return libc->bind(fd, address, length);
@@ -66,6 +65,10 @@ EXPORT int listen(int fd, int backlog)
 	int error = 0;
 	bool ours;
 
+	if (object != NULL && dgram_of(object) != NULL) {
+		object_put(object);
+		return libc_get()->listen(fd, backlog);
+	}
 	if (object != NULL) {
 		error = listener_of(object) != NULL ? listener_again(listener_of(object), backlog)
 						    : -EINVAL;
@@ -151,6 +154,10 @@ EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
 	struct listener *listener;
 	int rc;
 
+	if (object != NULL && dgram_of(object) != NULL) {
+		object_put(object);
+		object = NULL;
+	}
 	if (object == NULL)
 		return libc_get()->accept4(fd, address, length, flags);
 	listener = listener_of(object);
@@ -171,35 +178,6 @@ EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
 
 // --- names, ends ---------------------------------------------------------------------------------
 
-// Programs connect a UDP socket to hear from which address one speaks to another (ping, and name
-// resolvers). Where the kernel has no way and the daemon has one, the socket is bound to the
-// daemon's address, and that is all: nothing can be sent by it.
-static int connect_for_name(int fd, const struct sockaddr *address, socklen_t length)
-{
-	const struct libc *libc = libc_get();
-	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	struct channel_endpoint endpoint;
-	struct sockaddr_storage local;
-	socklen_t local_length = sizeof(local), size = sizeof(int);
-	int type = 0, one = 1, rc = -1;
-	struct way way;
-
-	if (libc->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_DGRAM ||
-		!address_take(address, length, &endpoint) || !shim_lock())
-		return (int)answer(-ENETUNREACH);
-	endpoint.port = 0;
-	if (way_find(shim_get(), &endpoint, &way) &&
-		address_give(&way.local, address->sa_family, (struct sockaddr *)&local,
-			&local_length) == 0) {
-		libc->setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one));
-		// The kernel has given it a port before it found no way.
-		libc->connect(fd, &none, sizeof(none));
-		rc = libc->bind(fd, (const struct sockaddr *)&local, local_length);
-	}
-	shim_unlock();
-	return rc == 0 ? 0 : (int)answer(-ENETUNREACH);
-}
-
 EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct object *object = object_get(fd);
@@ -210,11 +188,10 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
 			return (int)answer(-EALREADY);
 		if (outgoing_connect(fd, address, length, &rc))
 			return (int)answer(rc);
-		rc = libc_get()->connect(fd, address, length);
-		return rc < 0 && errno == ENETUNREACH ? connect_for_name(fd, address, length) : rc;
+		return libc_get()->connect(fd, address, length);
 	}
-	if (echo_of(object) != NULL)
-		rc = echo_connect(echo_of(object), address, length);
+	if (dgram_of(object) != NULL)
+		rc = dgram_connect(dgram_of(object), address, length);
 	else if (stream_of(object) != NULL)
 		rc = outgoing_again(stream_of(object), address, length);
 	object_put(object);
@@ -230,8 +207,8 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 	if (object == NULL)
 		return libc_get()->getpeername(fd, address, length);
 	stream = stream_of(object);
-	if (echo_of(object) != NULL)
-		rc = echo_name(echo_of(object), true, address, length);
+	if (dgram_of(object) != NULL)
+		rc = dgram_name(dgram_of(object), true, address, length);
 	else if (borrowed_of(object) != NULL)
 		rc = address_give(
 			&borrowed_of(object)->remote, borrowed_of(object)->family, address, length);
@@ -258,8 +235,8 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 	else if (borrowed_of(object) != NULL)
 		rc = address_give(
 			&borrowed_of(object)->local, borrowed_of(object)->family, address, length);
-	else if (echo_of(object) != NULL)
-		rc = echo_name(echo_of(object), false, address, length);
+	else if (dgram_of(object) != NULL)
+		rc = dgram_name(dgram_of(object), false, address, length);
 	else
 		rc = libc_get()->getsockname(fd, address, length) < 0 ? -errno : 0;
 	object_put(object);
@@ -285,8 +262,8 @@ EXPORT int shutdown(int fd, int how)
 		rc = stream_shutdown(stream_of(object), how);
 	else if (listener != NULL && !listener->offloaded)
 		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
-	else if (echo_of(object) != NULL)
-		rc = libc_get()->shutdown(fd, how) < 0 ? -errno : 0;
+	else if (dgram_of(object) != NULL)
+		rc = dgram_shutdown(dgram_of(object), how);
 	else if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		rc = -EINVAL;
 	else if (listener != NULL && how == SHUT_WR)
@@ -310,6 +287,11 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 		rc = borrowed_set(borrowed_of(object), fd, level, name, value, length);
 		object_put(object);
 		return (int)answer(rc);
+	}
+	if (object != NULL && dgram_of(object) != NULL &&
+		dgram_option_refused(dgram_of(object), level, name)) {
+		object_put(object);
+		return (int)answer(-ENOPROTOOPT);
 	}
 	rc = libc_get()->setsockopt(fd, level, name, value, length);
 	if (object == NULL)

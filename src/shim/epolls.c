@@ -16,7 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/state.h"
@@ -58,8 +58,8 @@ uint32_t object_events(struct object *object)
 		return listener_events((struct listener *)object);
 	case OBJECT_STREAM:
 		return stream_events((struct stream *)object);
-	case OBJECT_ECHO:
-		return echo_events((struct echo *)object);
+	case OBJECT_DGRAM:
+		return dgram_events((struct dgram *)object);
 	case OBJECT_EPOLL:
 		return is_ready((struct epoll *)object) ? EPOLLIN | EPOLLRDNORM : 0;
 	case OBJECT_BORROWED:
@@ -248,7 +248,7 @@ static int entry_add(
 	list_append(&epoll->entries, &entry->of_epoll);
 	entry_set(entry, event);
 	watched(object);
-	entry->in_both = echo_of(object) != NULL;
+	entry->in_both = dgram_of(object) != NULL;
 	if (entry->in_both)
 		kernel_set(entry, EPOLL_CTL_ADD);
 	if (listener != NULL && !listener->offloaded)
@@ -449,13 +449,22 @@ static int sleep_in(struct epoll *epoll, struct epoll_event *events, int max, in
 }
 
 // A child waits in what its parent has set up: it looks for what that has looked for.
-static void take_up(struct epoll *epoll)
+static void take_up(struct shim *shim, struct epoll *epoll)
 {
 	if (!epoll->inherited)
 		return;
 	epoll->inherited = false;
 	list_for_each (link, &epoll->entries) {
 		watched(container_of(link, struct entry, of_epoll)->object);
+	}
+	list_for_each (link, &epoll->entries) {
+		struct dgram *dgram = dgram_of(container_of(link, struct entry, of_epoll)->object);
+
+		if (dgram == NULL || !dgram->inherited)
+			continue;
+		dgram->inherited = false;
+		dgram_revive(shim, dgram);
+		link = &epoll->entries; // the lock was let go: from the beginning
 	}
 }
 
@@ -466,7 +475,7 @@ int epoll_await(struct epoll *epoll, struct epoll_event *events, int max, int64_
 	struct shim *shim = shim_get();
 	bool asked = false; // the kernel, a moment ago: it had nothing
 
-	take_up(epoll);
+	take_up(shim, epoll);
 	for (;;) {
 		int count, kernel = 0;
 

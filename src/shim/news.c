@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/outgoing.h"
@@ -37,8 +37,8 @@ static void moved(struct shim *shim, unsigned lane, uint32_t slot)
 {
 	struct stream *stream = shim->attached->streams[lane][slot];
 
-	if (stream == NULL && lane == CHANNEL_LANE_OF_ECHOES)
-		echo_moved(shim, slot);
+	if (stream == NULL && lane == CHANNEL_LANE_OF_DATAGRAMS)
+		dgram_moved(shim, slot);
 	// Whose descriptor is closed: the look alone has given its memory back.
 	if (stream != NULL)
 		wait_touch(shim, &stream->object);
@@ -57,7 +57,7 @@ static void opened(struct shim *shim, unsigned lane, uint32_t slot)
 	lane_slot(shim->attached->lanes[lane], slot, &state);
 	if (state.opened.kind == CHANNEL_STREAM_SLOT)
 		arrived(shim, lane, slot, &state);
-	else if (lane != CHANNEL_LANE_OF_ECHOES || !echo_opened(shim, slot, &state))
+	else if (lane != CHANNEL_LANE_OF_DATAGRAMS || !dgram_opened(shim, slot, &state))
 		lane_post(shim->attached->lanes[lane],
 			&(struct lane_item){.what = LANE_POST_CLOSE, .slot = slot});
 }

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -69,9 +69,9 @@ static void destroy(struct object *object)
 		stream_close((struct stream *)object);
 		stream_destroy((struct stream *)object);
 		break;
-	case OBJECT_ECHO:
-		echo_close((struct echo *)object);
-		echo_destroy((struct echo *)object);
+	case OBJECT_DGRAM:
+		dgram_close((struct dgram *)object);
+		dgram_destroy((struct dgram *)object);
 		break;
 	case OBJECT_EPOLL:
 		epoll_destroy((struct epoll *)object);
@@ -126,9 +126,9 @@ struct stream *stream_of(struct object *object)
 	return object->kind == OBJECT_STREAM ? (struct stream *)object : NULL;
 }
 
-struct echo *echo_of(struct object *object)
+struct dgram *dgram_of(struct object *object)
 {
-	return object->kind == OBJECT_ECHO ? (struct echo *)object : NULL;
+	return object->kind == OBJECT_DGRAM ? (struct dgram *)object : NULL;
 }
 
 struct borrowed *borrowed_of(struct object *object)

@@ -8,7 +8,7 @@
 //   listener  a bound socket that does not listen while the daemon lives; FALLEN: the kernel
 //             listens in its place
 //   stream    a connection: a slot of a lane. DEAD: the daemon is gone, or its life is over
-//   echo      an ICMP socket, the kernel's, with a slot of a lane beside it
+//   dgram     an ICMP or UDP socket, the kernel's, with a slot of a lane beside it
 //   epoll     the application's own epoll descriptor, with what of Offramp's is in it
 //   borrowed  in a child: its parent's connection (loans.h). To all calls but those that ask for
 //             names and options it is the kernel's
@@ -23,12 +23,12 @@
 #include "base/list.h"
 #include "channel/lane.h"
 
-struct echo;
+struct dgram;
 
 enum object_kind {
 	OBJECT_LISTENER,
 	OBJECT_STREAM,
-	OBJECT_ECHO,
+	OBJECT_DGRAM,
 	OBJECT_EPOLL,
 	OBJECT_BORROWED,
 };
@@ -121,7 +121,7 @@ struct entry {
 	struct epoll_event event;
 	bool spent;	// EPOLLONESHOT has fired
 	bool in_kernel; // a fallen listener
-	bool in_both;	// an ICMP socket: the kernel watches it, too
+	bool in_both;	// a datagram socket: the kernel watches it, too
 };
 
 // NULL: the kernel's. Else with a reference, and the lock held: until object_put(). What a child
@@ -145,5 +145,5 @@ void object_unbind(struct object *object, int fd);
 // Of this kind, or NULL.
 struct listener *listener_of(struct object *object);
 struct stream *stream_of(struct object *object);
-struct echo *echo_of(struct object *object);
+struct dgram *dgram_of(struct object *object);
 struct borrowed *borrowed_of(struct object *object);

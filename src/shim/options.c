@@ -10,7 +10,7 @@
 #include <sys/time.h>
 
 #include "shim/addresses.h"
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
 #include "shim/object.h"
@@ -104,8 +104,8 @@ void option_set(struct object *object, int level, int name, const void *value, s
 
 	if (listener != NULL)
 		listener->compared = false;
-	if (echo_of(object) != NULL)
-		echo_options_read(echo_of(object), object->fd);
+	if (dgram_of(object) != NULL)
+		dgram_options_changed(dgram_of(object));
 	if (listener != NULL && level == SOL_SOCKET && name == SO_RCVTIMEO)
 		listener->timeout_us = duration_us(value, length);
 	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR) {
@@ -156,6 +156,19 @@ static bool give_info(const struct stream *stream, void *value, socklen_t *lengt
 	return give(&info, sizeof(info), value, length);
 }
 
+static bool give_dgram(struct dgram *dgram, int level, int name, void *value, socklen_t *length)
+{
+	int mtu;
+
+	if (level == SOL_SOCKET && name == SO_ERROR && dgram->error != 0)
+		return give_number(dgram_take_error(dgram), value, length);
+	if (((level == IPPROTO_IP && name == IP_MTU) ||
+		    (level == IPPROTO_IPV6 && name == IPV6_MTU)) &&
+		dgram_mtu(dgram, &mtu))
+		return give_number(mtu, value, length);
+	return false;
+}
+
 bool option_get(struct object *object, int level, int name, void *value, socklen_t *length)
 {
 	struct listener *listener = listener_of(object);
@@ -170,9 +183,8 @@ bool option_get(struct object *object, int level, int name, void *value, socklen
 	}
 	if (listener != NULL && level == SOL_SOCKET && name == SO_REUSEADDR)
 		return give_number(listener->reuses, value, length);
-	if (echo_of(object) != NULL && level == SOL_SOCKET && name == SO_ERROR &&
-		echo_of(object)->error != 0)
-		return give_number(echo_take_error(echo_of(object)), value, length);
+	if (dgram_of(object) != NULL)
+		return give_dgram(dgram_of(object), level, name, value, length);
 	if (stream == NULL)
 		return false;
 	if (level == SOL_SOCKET && name == SO_ERROR)

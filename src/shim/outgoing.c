@@ -21,12 +21,6 @@
 #include "shim/table.h"
 #include "shim/ways.h"
 
-// A daemon that makes no connections, or is not there, is not asked again for so long; or for so
-// many times as long as that has taken.
-#define ASK_AGAIN_US   60000000
-#define RETRY_LEAST_US 1000000
-#define RETRY_TIMES    10
-
 // --- which ---------------------------------------------------------------------------------------
 
 static int number_of(int fd, int level, int name)
@@ -88,29 +82,9 @@ static bool is_on_wire(const struct channel_endpoint *remote)
 	return remote->address[0] != 0 && remote->address[0] != 127 && remote->address[0] < 224;
 }
 
-// Only who is attached knows what is configured. Who has no other use for it does not stay.
 static bool attach_for_connects(struct shim *shim)
 {
-	int64_t begin_us = wait_now_us(), took_us;
-
-	if (shim->attached == NULL) {
-		if (begin_us < shim->ask_again_us)
-			return false;
-		attach_try(shim);
-		took_us = wait_now_us() - begin_us;
-		shim->ask_again_us =
-			begin_us + (took_us * RETRY_TIMES > RETRY_LEAST_US ? took_us * RETRY_TIMES
-									   : RETRY_LEAST_US);
-		if (shim->attached == NULL)
-			return false;
-		if (shim->attached->connects_count == 0 && list_empty(&shim->listeners) &&
-			list_empty(&shim->echoes)) {
-			shim->ask_again_us = begin_us + ASK_AGAIN_US;
-			attach_lost(shim);
-			return false;
-		}
-	}
-	return shim->attached->connects_count > 0;
+	return attach_ask(shim) && shim->attached->connects_count > 0;
 }
 
 static bool is_ours(struct shim *shim, const struct channel_endpoint *remote)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -36,8 +36,13 @@ static struct object *ours(int fd)
 		loan_take(shim_get(), stream_of(object));
 		object = table_look(fd);
 	}
+	if (object != NULL && dgram_of(object) != NULL && dgram_of(object)->inherited) {
+		dgram_revive(shim_get(), dgram_of(object));
+		object = table_look(fd);
+	}
 	if (object == NULL || object->kind == OBJECT_BORROWED ||
-		(listener != NULL && !listener->offloaded))
+		(listener != NULL && !listener->offloaded) ||
+		(dgram_of(object) != NULL && dgram_is_kernels(dgram_of(object))))
 		return NULL;
 	return object;
 }
@@ -55,9 +60,9 @@ static int look(struct pollfd *fds, nfds_t count, struct pollfd *kernel)
 		fds[i].revents = 0;
 		if (object == NULL)
 			continue;
-		// What the kernel has in an epoll the kernel knows; so what comes to an ICMP socket
-		// of its, but not whether there is room here.
-		if (echo_of(object) != NULL)
+		// What the kernel has in an epoll the kernel knows; so what comes to a datagram
+		// socket of its, but not whether there is room here.
+		if (dgram_of(object) != NULL)
 			kernel[i].events &= (short)~(POLLOUT | POLLWRNORM);
 		else if (object->kind != OBJECT_EPOLL)
 			kernel[i].fd = -1;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "shim/echoes.h"
+#include "shim/dgrams.h"
 #include "shim/epolls.h"
 #include "shim/libc.h"
 #include "shim/listeners.h"
@@ -44,6 +44,7 @@ static void after_fork_in_child(void)
 	shim.held = false;
 	shim.pid = getpid();
 	shim.attached = NULL;
+	shim.ask_again_us = attached != NULL ? 0 : shim.ask_again_us;
 	watcher_forget(&shim);
 	list_init(&shim.waiters);
 	shim.sleepers = 0;
@@ -54,15 +55,15 @@ static void after_fork_in_child(void)
 	while (list_pop(&shim.outgoing) != NULL) // of threads that are not here
 		;
 	loans_in_child(&shim);
+	list_for_each (link, &shim.dgrams) {
+		dgram_inherit(container_of(link, struct dgram, link));
+	}
 	if (attached == NULL)
 		return;
 	// The memory stays mapped and is not looked at: unmapping it here could take long.
 	attach_inherit(&shim, attached);
 	list_for_each (link, &shim.listeners) {
 		listener_inherit(container_of(link, struct listener, link));
-	}
-	list_for_each (link, &shim.echoes) {
-		echo_lost(container_of(link, struct echo, link));
 	}
 }
 
@@ -73,7 +74,7 @@ static void prepare(void)
 	list_init(&shim.listeners);
 	list_init(&shim.waiters);
 	list_init(&shim.epolls);
-	list_init(&shim.echoes);
+	list_init(&shim.dgrams);
 	list_init(&shim.outgoing);
 	list_init(&shim.heirs);
 	list_init(&shim.relays);

@@ -31,7 +31,7 @@ struct attachment {
 	unsigned connects_count;
 	struct channel_prefix connects[CHANNEL_CONNECTS_MAX];
 	unsigned number; // of the attachments of this process
-	bool icmp;	 // the daemon serves ICMP sockets
+	bool icmp, udp;	 // the daemon serves such sockets
 	struct list calls;
 	bool over_stream; // lanes over streams; `wake` is an epoll of their connections
 	bool unsaid;	  // something is to be written: before the lock is let go
@@ -58,9 +58,10 @@ struct shim {
 	struct list listeners; // struct listener.link
 	struct list waiters;   // struct waiter.link: who sleeps in poll, select or a blocking call
 	struct list epolls;    // struct epoll.link
-	struct list echoes;    // struct echo.link
+	struct list dgrams;    // struct dgram.link
 	struct list outgoing;  // struct stream.link
-	int64_t ask_again_us;  // for connections; not earlier (outgoing.c)
+	int64_t ask_again_us;  // for what is there; not earlier (attach_ask())
+	bool useless;	       // it was, when last asked
 	unsigned turn;	       // of lanes, for them
 	unsigned sleepers;     // threads between news_arm() and news_disarm()
 	struct list heirs;     // struct heir.link (loans.h)
@@ -92,6 +93,9 @@ bool shim_is_held(void);
 
 // Is there an attachment, or can there be one now?
 bool attach_try(struct shim *shim);
+// The same for who does not know yet what there is for him: not too often, and who has no use for
+// it does not stay.
+bool attach_ask(struct shim *shim);
 // The daemon is gone: streams end, listeners fall back to the kernel.
 void attach_lost(struct shim *shim);
 // Writes what is to be written; errno stays.

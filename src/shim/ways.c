@@ -46,12 +46,14 @@ bool way_is_own(const struct channel_endpoint *remote)
 	return kernel_way(remote) == KERNEL_OWN;
 }
 
-bool way_find(struct shim *shim, const struct channel_endpoint *remote, struct way *ret_way)
+bool way_find(
+	struct shim *shim, const struct channel_endpoint *remote, bool firm, struct way *ret_way)
 {
 	struct channel_message message = {.kind = CHANNEL_ROUTE, .route.remote = *remote}, answer;
-	enum kernel_way kernel = kernel_way(remote);
+	enum kernel_way kernel = firm ? KERNEL_NONE : kernel_way(remote);
 
-	if (kernel == KERNEL_OWN || !attach_try(shim) || !shim->attached->icmp ||
+	if (kernel == KERNEL_OWN || !attach_try(shim) ||
+		!(shim->attached->icmp || shim->attached->udp) ||
 		news_call(shim, &message, 0, &answer) != 0 || answer.kind != CHANNEL_ROUTE_IS ||
 		answer.route_is.error != 0 || answer.route_is.local.ipv6 != remote->ipv6 ||
 		(answer.route_is.general && kernel == KERNEL_SOME))

@@ -23,5 +23,7 @@ struct way {
 // An address of the kernel's own.
 bool way_is_own(const struct channel_endpoint *remote);
 // False: it is the kernel's, for the daemon is away, has no way, or has but its default route where
-// the kernel has a way, too; and what is the kernel's own address.
-bool way_find(struct shim *shim, const struct channel_endpoint *remote, struct way *ret_way);
+// the kernel has a way, too; and what is the kernel's own address. `firm`: the kernel does not
+// count.
+bool way_find(
+	struct shim *shim, const struct channel_endpoint *remote, bool firm, struct way *ret_way);

@@ -29,7 +29,7 @@
 static const struct scenario *const groups[] = {listening_scenarios, accepting_scenarios,
 	closing_scenarios, reading_scenarios, writing_scenarios, option_scenarios, name_scenarios,
 	descriptor_scenarios, epoll_scenarios, poll_scenarios, signal_scenarios, thread_scenarios,
-	fork_scenarios, kernel_scenarios, connecting_scenarios};
+	fork_scenarios, datagram_scenarios, kernel_scenarios, connecting_scenarios};
 
 // --- results -------------------------------------------------------------------------------------
 

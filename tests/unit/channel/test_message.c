@@ -15,6 +15,7 @@ static const struct channel_message messages[] = {
 		.welcome = {.version = 1,
 			.lanes = 2,
 			.icmp = true,
+			.udp = true,
 			.epoch = 0x123456789abcdef0,
 			.lane_bytes = 1 << 30,
 			.listens_count = 2,
@@ -59,6 +60,14 @@ static const struct channel_message messages[] = {
 			.attempts = 3,
 			.local = {.address = {'h', 'e', 'r', 'e'}, .port = 4242},
 			.remote = {.address = "0123456789abcdef", .port = 8883, .ipv6 = true}}},
+	{.call = 9,
+		.kind = CHANNEL_UDP,
+		.udp = {.socket = 4,
+			.ipv6_only = true,
+			.shares = true,
+			.cookie = 1ull << 40,
+			.local = {.address = {'l', 'o', 'o', 'p'}, .port = 5683},
+			.remote = {.address = "0123456789abcdef", .port = 53, .ipv6 = true}}},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
 
@@ -72,7 +81,7 @@ static const char *const texts[MESSAGES] = {
 	"chunks = 8192, silenceMs = 30000, connects = [ "
 	"( address = \"EF\\000\\000\", length = 16 ), "
 	"( address = \"fedcba98\\000\\000\\000\\000\\000\\000\\000\\000\", "
-	"length = 64 ) ] ) )",
+	"length = 64 ) ], udp = true ) )",
 	"( call = 0, refused = ( reason = \"no\" ) )",
 	"( call = 4294967295, listen = ( listener = 9, endpoint = ( address = "
 	"\"loop\", port = 8883 ), backlog = 128, accepts = true, ipv6Only = true ) )",
@@ -89,6 +98,9 @@ static const char *const texts[MESSAGES] = {
 	"general = true, mtu = 1500, longest = 11840 ) )",
 	"( call = 8, connect = ( socket = 17, local = ( address = \"here\", port = 4242 ), "
 	"remote = ( address = \"0123456789abcdef\", port = 8883 ), attempts = 3 ) )",
+	"( call = 9, udp = ( socket = 4, local = ( address = \"loop\", port = 5683 ), remote = ( "
+	"address = \"0123456789abcdef\", port = 53 ), cookie = 1099511627776, ipv6Only = true, "
+	"reuses = false, shares = true, ephemeral = false ) )",
 };
 
 static void test_every_message_comes_back_as_it_went(void **state)

@@ -33,7 +33,7 @@ int main(void)
 	failed += test_net_observed();
 	failed += test_net_fragments();
 	failed += test_net_gather();
-	failed += test_net_icmp() + test_net_echo();
+	failed += test_net_icmp() + test_net_datagrams();
 	failed += test_net_input6();
 	failed += test_net_nd();
 	failed += test_net_dad();

@@ -143,7 +143,7 @@ int test_net_bridge(void);
 int test_net_bridged(void);
 int test_net_bridges(void);
 int test_net_config(void);
-int test_net_echo(void);
+int test_net_datagrams(void);
 int test_net_fragments(void);
 int test_net_gather(void);
 int test_net_icmp(void);

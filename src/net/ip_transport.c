@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// The TCP segment in a received packet of either family: header whole, sum good.
-// Worker's thread.
+// The sum of what a received packet of either family carries, and the TCP segment in one: header
+// whole, sum good. Worker's thread.
 
 #include "net/checksum.h"
 #include "net/ip.h"
@@ -10,7 +10,7 @@
 #include <rte_tcp.h>
 
 // Hardware that has looked is believed.
-static bool tcp_sum_good(const struct net_delivery *delivery)
+bool ip_sum_good(const struct net_delivery *delivery, uint8_t protocol)
 {
 	const struct rte_mbuf *m = delivery->m;
 	uint64_t seen = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -19,7 +19,7 @@ static bool tcp_sum_good(const struct net_delivery *delivery)
 
 	if (delivery->netif->caps.rx_checksum && seen != RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN)
 		return seen != RTE_MBUF_F_RX_L4_CKSUM_BAD;
-	sum = net_checksum_pseudo(&delivery->source, &delivery->destination, IPPROTO_TCP, length);
+	sum = net_checksum_pseudo(&delivery->source, &delivery->destination, protocol, length);
 	return net_checksum_chain(m, m->l3_len, length, sum) == 0xffff;
 }
 
@@ -35,7 +35,7 @@ static enum net_drop tcp_check(const struct net_delivery *delivery)
 	header_len = (uint32_t)(tcp->data_off >> 4) * 4;
 	if (header_len < sizeof(*tcp) || m->data_len < m->l3_len + header_len)
 		return NET_DROP_TCP_HEADER;
-	return tcp_sum_good(delivery) ? NET_DROPS : NET_DROP_TCP_CHECKSUM;
+	return ip_sum_good(delivery, IPPROTO_TCP) ? NET_DROPS : NET_DROP_TCP_CHECKSUM;
 }
 
 bool ip_tcp_deliver(struct net *net, const struct net_delivery *delivery)
