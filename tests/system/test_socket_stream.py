@@ -19,6 +19,7 @@ import time
 import pytest
 
 import mqttraw as mqtt
+import test_udp
 from bed import eventually
 from servers import speaks
 from testbed import configs, hosts
@@ -72,6 +73,13 @@ def test_a_slow_reader_delays_nobody_else(bed):
     slow.expect(mqtt.SUBACK)
     assert [len(payload) for payload in slow.payloads(1)] == [2_000_000]
     publisher.publish("stream/kept", b"", 1, retain=True)
+
+
+def test_a_udp_server_answers(bed):
+    with test_udp.echo(bed, "0.0.0.0"), test_udp.peer(bed, test_udp.DAEMON[4]) as sock:
+        assert test_udp.answers(sock)
+        assert test_udp.answers(sock, b"x" * 1400)
+    assert bed.counters()["udp_datagrams_total"]["sent"] >= 2
 
 
 # --- silence -------------------------------------------------------------------------------------
