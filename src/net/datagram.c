@@ -193,17 +193,19 @@ err:
 static void message_sum(struct rte_mbuf *m, const struct net_datagram *datagram)
 {
 	bool udp = datagram->protocol == IPPROTO_UDP;
-	uint16_t *field = udp ? &rte_pktmbuf_mtod(m, struct rte_udp_hdr *)->dgram_cksum
-			      : &rte_pktmbuf_mtod(m, struct rte_icmp_hdr *)->icmp_cksum;
+	uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *,
+		udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
+		    : offsetof(struct rte_icmp_hdr, icmp_cksum));
 	uint16_t sum = 0;
 
+	memcpy(field, &sum, sizeof(sum));
 	if (datagram->protocol != IPPROTO_ICMP)
 		sum = net_checksum_pseudo(
 			&datagram->local, &datagram->remote, datagram->protocol, m->pkt_len);
-	*field = 0;
-	*field = (uint16_t)~net_checksum_chain(m, 0, m->pkt_len, sum);
-	if (udp && *field == 0)
-		*field = UINT16_MAX;
+	sum = (uint16_t)~net_checksum_chain(m, 0, m->pkt_len, sum);
+	if (udp && sum == 0)
+		sum = UINT16_MAX;
+	memcpy(field, &sum, sizeof(sum));
 }
 
 static void count_sent(struct net *net, const struct net_datagram *datagram)
