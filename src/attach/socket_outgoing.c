@@ -297,9 +297,6 @@ static int endpoints_of(const struct sockets *sockets, const struct channel_mess
 		return EACCES;
 	if (net_address_is_link_local(&ret_remote->address))
 		return ENETUNREACH;
-	// What we send to ourselves comes back by no wire.
-	if (net_address_is_local(sockets->net, &ret_remote->address))
-		return ENXIO;
 	if (is_unspecified(local)) {
 		if (net_source_select(sockets->net, &ret_remote->address, &ret_local->address) < 0)
 			return ENETUNREACH;

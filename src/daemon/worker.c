@@ -109,6 +109,8 @@ static int create_net(struct worker *worker)
 	if (interfaces != NULL) {
 		net_config_init(&net);
 		config_to_net(worker->config, worker->netifs, interfaces, &net);
+		// Elsewhere a broker that is Offramp itself would be its own client for ever.
+		net.loop = worker->config->mode == CONFIG_MODE_SOCKET;
 		if (worker->config->mode == CONFIG_MODE_SOCKET) {
 			net.datagram = take_datagram;
 			net.datagram_ctx = worker;

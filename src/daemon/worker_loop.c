@@ -75,6 +75,23 @@ static unsigned poll_port(struct worker *worker, struct worker_port *wp, uint64_
 	return total;
 }
 
+// What was sent to addresses of ours before this turn.
+static unsigned poll_loop(struct worker *worker, uint64_t now_us)
+{
+	struct net_delivery deliveries[BURST];
+	unsigned total = 0, count, left;
+
+	do {
+		count = net_looped(worker->net, deliveries, BURST, now_us);
+		left = count;
+		if (worker->steering != NULL)
+			left = steering_sort(worker->steering, worker->index, deliveries, count);
+		tcp_input_burst(worker->tcp, deliveries, left);
+		total += count;
+	} while (count == BURST && total < TURN_FRAMES);
+	return total;
+}
+
 // What another worker has received for this one, or heard.
 static void take_packets(
 	struct worker *worker, struct net_delivery *packets, unsigned count, uint64_t now_us)
@@ -206,7 +223,7 @@ static unsigned turn(struct worker *worker, uint64_t now_us)
 	if (worker->steering != NULL)
 		work += poll_workers(worker, now_us);
 	if (worker->sockets != NULL)
-		work += sockets_receive(worker->sockets);
+		work += poll_loop(worker, now_us) + sockets_receive(worker->sockets);
 	// After receiving and before acting on it: what has caused something received comes first.
 	work += offload_hear(worker->offload);
 	attach_run(worker, now_us);

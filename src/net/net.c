@@ -11,6 +11,7 @@
 #include "net/arp.h"
 #include "net/fragment.h"
 #include "net/ip.h"
+#include "net/loop.h"
 #include "net/nd.h"
 #include "net/neighbour.h"
 #include "net/route.h"
@@ -143,6 +144,8 @@ int net_create(const struct net_config *config, struct random *rng, uint64_t now
 	}
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		config->interfaces[i].netif->net = net;
+	if (config->loop)
+		loop_init(net, config);
 	*ret_net = net;
 	return 0;
 }
@@ -151,6 +154,7 @@ void net_destroy(struct net *net)
 {
 	if (net == NULL)
 		return;
+	loop_fini(net);
 	fragment_table_fini(net);
 	neighbour_cache_fini(net);
 	route_tables_fini(net);
@@ -322,7 +326,7 @@ void net_timers(struct net *net, uint64_t now_us)
 
 uint64_t net_next_deadline(const struct net *net)
 {
-	uint64_t next_us = wheel_next_us(&net->wheel);
+	uint64_t next_us = net->looped_count > 0 ? net->now_us : wheel_next_us(&net->wheel);
 
 	next_us = RTE_MIN(next_us, net->announce_us);
 	next_us = RTE_MIN(next_us, net->nd_due_us);

@@ -90,6 +90,9 @@ struct net_config {
 	void (*datagram)(void *ctx, const struct net_delivery *delivery);
 	void *datagram_ctx;
 	bool udp; // else every port is unreachable
+	// What TCP sends to addresses of ours comes back by net_looped(); else there is no way to
+	// them.
+	bool loop;
 };
 
 // Default values for every number above; pointers and counts zero.
@@ -135,6 +138,11 @@ struct net_delivery {
 // filled.
 unsigned net_input(struct net *net, struct net_if *netif, struct rte_mbuf **frames, unsigned count,
 	uint64_t now_us, struct net_delivery *ret_deliveries);
+
+// TCP that was sent to addresses of ours, at most `max` packets; their netif is the one that has
+// the address. To be called in each turn while net_config.loop is set. Returns how many.
+unsigned net_looped(
+	struct net *net, struct net_delivery *ret_deliveries, unsigned max, uint64_t now_us);
 
 // A frame that another net of ours has received and shared: what it says of neighbours is learned,
 // it is not answered. Consumes m.

@@ -10,6 +10,7 @@
 #include "net/ip.h"
 #include "net/ipv6.h"
 #include "net/local.h"
+#include "net/loop.h"
 #include "net/neighbour.h"
 #include "net/route.h"
 
@@ -35,6 +36,8 @@ int net_path_open(struct net *net, const struct net_address *local,
 		return -EADDRNOTAVAIL;
 	if (ipv6 == net_address_is_ipv4(local))
 		return -EHOSTUNREACH;
+	if (unlikely(loop_leads_to(net, remote)))
+		return loop_path_open(net, local, remote, ret_path);
 	route = route_find(net, remote, local);
 	if (route == NULL)
 		return -EHOSTUNREACH;

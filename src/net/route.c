@@ -9,6 +9,7 @@
 
 #include "net/ipv6.h"
 #include "net/local.h"
+#include "net/loop.h"
 #include "net/nd.h"
 
 #include <errno.h>
@@ -283,8 +284,13 @@ int net_source_select(
 	const struct net *net, const struct net_address *remote, struct net_address *ret_local)
 {
 	const struct net_address none = {0};
-	const struct net_route *route = route_find(net, remote, &none);
+	const struct net_route *route;
 
+	if (loop_leads_to(net, remote)) {
+		*ret_local = *remote;
+		return 0;
+	}
+	route = route_find(net, remote, &none);
 	if (route == NULL)
 		return -EHOSTUNREACH;
 	*ret_local = route->source;

@@ -161,6 +161,8 @@ struct net_route {
 	bool gateway; // via is set; else the destination is on the link
 };
 
+#define NET_LOOP_MAX 1024 // packets to ourselves that wait
+
 struct net {
 	// Read only after net_create().
 	struct net_config config; // numbers only; its arrays are not kept
@@ -200,6 +202,11 @@ struct net {
 	uint64_t nd_due_us; // the earliest of locals6 and links6
 	bool conflict_noted;
 	struct net_conflict conflict;
+
+	// To ourselves, loop.c.
+	struct net_if loop;
+	struct rte_mbuf *looped[NET_LOOP_MAX];
+	unsigned looped_count;
 
 	struct net_counter_slots counters;
 };

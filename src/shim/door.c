@@ -88,15 +88,21 @@ static bool place_of(const char *where, struct place *ret_place)
 
 // --- sockets that do not block -------------------------------------------------------------------
 
+// The application's signals are no reason to give up.
 static bool ready(int fd, short events, int64_t until_us)
 {
 	struct pollfd polled = {.fd = fd, .events = events};
-	int64_t left_us = until_us - wait_now_us();
-	struct timespec timeout;
+	int n;
 
-	left_us = left_us > 0 ? left_us : 0;
-	timeout = (struct timespec){left_us / 1000000, left_us % 1000000 * 1000};
-	return libc_get()->ppoll(&polled, 1, &timeout, NULL) > 0;
+	do {
+		int64_t left_us = until_us - wait_now_us();
+		struct timespec timeout;
+
+		left_us = left_us > 0 ? left_us : 0;
+		timeout = (struct timespec){left_us / 1000000, left_us % 1000000 * 1000};
+		n = libc_get()->ppoll(&polled, 1, &timeout, NULL);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
 }
 
 static bool has_connected(int fd, int64_t until_us)

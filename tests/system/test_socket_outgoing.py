@@ -136,6 +136,21 @@ def test_a_bridge_goes_by_the_daemon(bed):
     assert made(bed) > before
 
 
+def test_a_bridge_to_the_same_daemon(bed):
+    """Packets to an address of the daemon's own come back to it."""
+    with mosquitto(bed, *plain(NEAR, "user root"), *bridge(bed.host, bed.port)):
+        assert servers.serves(bed, NEAR)
+        with servers.client(bed, NEAR, "a") as near, bed.client("b") as far:
+            crosses(far, near, "over/1", bytes(200_000))
+            crosses(near, far, "over/2", bytes(200_000))
+
+
+@pytest.mark.parametrize("host", [hosts.LISTEN, hosts.LISTEN6])
+def test_nobody_listens_at_the_daemons_own_address(bed, host):
+    done = run(bed, PYTHON, "-c", CLIENT, host, PORT)
+    assert "ConnectionRefusedError" in done.stderr
+
+
 @pytest.mark.full
 def test_mosquittos_clients_go_by_the_daemon(bed, tmp_path):
     before, content = made(bed), os.urandom(100_000)

@@ -38,7 +38,7 @@ int main(void)
 	failed += test_net_nd();
 	failed += test_net_dad();
 	failed += test_net_mld();
-	failed += test_net_output6() + test_net_share() + test_net_transit();
+	failed += test_net_output6() + test_net_loop() + test_net_share() + test_net_transit();
 	failed += test_net_fragments6();
 	failed += test_net_icmp6();
 	rte_eal_cleanup();

@@ -158,5 +158,6 @@ int test_net_input6(void);
 int test_net_mld(void);
 int test_net_nd(void);
 int test_net_output6(void);
+int test_net_loop(void);
 int test_net_share(void);
 int test_net_transit(void);
