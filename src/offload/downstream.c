@@ -194,9 +194,10 @@ static bool spill(struct client *client)
 	if ((identified && client->down.framer.have < SPILL_HEAD) || client->waiting_count > 0 ||
 		client->windowed_count > 0 || !mqtt_framer_spill(&client->down.framer, &part))
 		return false;
-	if (identified && (mqtt_publish_decode(client->version, header, mqtt_frame_body(&part),
-				   &publish) != MQTT_OK ||
-				  !output_broker_stream_begin(client, &publish)))
+	if (identified &&
+		(mqtt_publish_decode(client->version, header, mqtt_frame_body(&part), &publish) !=
+				MQTT_OK ||
+			output_broker_stream_begin(client, &publish, UINT32_MAX) != OUTPUT_STREAMS))
 		client->failed = true;
 	for (unsigned i = 0; i < part.parts_count && !client->failed; i++) {
 		const struct mqtt_stream stream = {
@@ -246,11 +247,19 @@ static bool packet(struct client *client, const struct mqtt_frame *frame)
 static bool begin(
 	struct client *client, const struct mqtt_header *header, const struct mqtt_publish *publish)
 {
-	(void)header;
-	if (!output_broker_stream_begin(client, publish))
-		return false;
-	evidence_delivered(client, publish);
-	return true;
+	uint32_t length = header->size + header->remaining;
+
+	switch (output_broker_stream_begin(client, publish, length)) {
+	case OUTPUT_STREAMS:
+		evidence_delivered(client, publish);
+		return true;
+	case OUTPUT_GATHERS:
+		client->down.framer.gather_max = length;
+		return true;
+	case OUTPUT_WAITS:
+		break;
+	}
+	return false;
 }
 
 static void stream(struct client *client, const struct mqtt_stream *stream)

@@ -12,6 +12,8 @@
 
 // PUBLISHes of the broker that may wait behind the window; more wait in the broker.
 #define WINDOWED_BROKER_MAX 64
+// The longest of them.
+#define GATHER_MAX (MQTT_FRAME_PARTS_MAX * PAYLOAD_LARGEST)
 // So much every client may hold, however little is free.
 #define CLIENT_FLOOR_BYTES  4096u
 #define CLIENT_FLOOR_PIECES 64u
@@ -486,13 +488,22 @@ static bool stream_may_begin(struct client *client, const struct mqtt_publish *p
 	return publish->qos == 0 || window_broker_take(client, publish->packet_id);
 }
 
-bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish)
+static bool stream_may_gather(const struct client *client, uint32_t length)
+{
+	return client->windowed_broker < WINDOWED_BROKER_MAX && length <= GATHER_MAX &&
+	       bytes_have_room(client, bytes_under_way(client) + client->windowed_bytes + length);
+}
+
+enum output_stream output_broker_stream_begin(
+	struct client *client, const struct mqtt_publish *publish, uint32_t length)
 {
 	client->broker_waits = false;
 	if (stream_may_begin(client, publish))
-		return true;
+		return OUTPUT_STREAMS;
+	if (stream_may_gather(client, length))
+		return OUTPUT_GATHERS;
 	hold_up(client, publish);
-	return false;
+	return OUTPUT_WAITS;
 }
 
 int output_broker_stream(struct client *client, const struct mqtt_stream *stream)

@@ -11,7 +11,9 @@
 // `windowed` waits for the client's acknowledgements: one budget (Receive Maximum,
 // 4.9) for the broker's and Offramp's unacknowledged messages. A PUBLISH of the broker never
 // overtakes one of the broker (topic aliases, 3.3.2.3.4) nor a QoS 1 delivery that was made
-// before it (4.6). While a long packet of the broker streams through, everything waits.
+// before it (4.6). While a long packet of the broker streams through, everything waits. One that
+// would have to wait itself is gathered when there is room: what is no PUBLISH waits for no window
+// ([MQTT-3.3.4-10]).
 
 #pragma once
 
@@ -71,8 +73,15 @@ void output_control(struct client *client, const uint8_t *bytes, unsigned length
 // wait, nothing has happened.
 int output_broker_packet(
 	struct client *client, const struct mqtt_frame *frame, const struct mqtt_publish *publish);
-// May a PUBLISH of the broker that is too long to gather begin now? Takes its identifier.
-bool output_broker_stream_begin(struct client *client, const struct mqtt_publish *publish);
+// A PUBLISH of the broker that is too long to gather.
+enum output_stream {
+	OUTPUT_STREAMS, // it begins now; its identifier is taken
+	OUTPUT_GATHERS, // it must wait, and there is room to gather it, so that nothing waits
+			// behind it
+	OUTPUT_WAITS,	// and so must what comes behind it
+};
+enum output_stream output_broker_stream_begin(
+	struct client *client, const struct mqtt_publish *publish, uint32_t length);
 // Bytes of a packet that streams through. -ENOMEM: the client has failed.
 int output_broker_stream(struct client *client, const struct mqtt_stream *stream);
 

@@ -36,7 +36,8 @@ struct reader_ops {
 	bool (*may_read)(struct client *client);
 	// A whole packet. False: not now, nothing has happened.
 	bool (*packet)(struct client *client, const struct mqtt_frame *frame);
-	// A PUBLISH too long to gather: may its first byte go on? False: not now.
+	// A PUBLISH too long to gather: may its first byte go on? False: not now. It may be
+	// gathered all the same, when the framer's gather_max is raised for it.
 	bool (*begin)(struct client *client, const struct mqtt_header *header,
 		const struct mqtt_publish *publish);
 	void (*stream)(struct client *client, const struct mqtt_stream *stream);

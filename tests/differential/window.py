@@ -24,9 +24,9 @@ the next does not; it is never compared. But it is known to the message, so:
 
 OURS = 0x4000  # identifiers from here on are Offramp's
 # Where the broker is beyond Receive Maximum by itself, a message of ours may be, too, one at a time,
-# when one of the broker's waits behind it that is too long to gather: neither would ever go
+# when one of the broker's waits behind it that there is no room for: neither would ever go
 # (offload/window.c).
-LONG = 16000
+LONG = 1 << 20
 
 
 class Window:

@@ -152,6 +152,7 @@ static void a_long_packet_does_not_wait_for_what_is_behind_it(void **state)
 	size_t length;
 
 	bed->broker.capture.max_size = 1000;
+	bed->broker.client.queue_bytes = 50000; // no room to gather it
 	bed_start(bed);
 	connect_receive_maximum(bed, 0, 2);
 	connect_v4(bed, 1);
@@ -194,6 +195,7 @@ static void a_long_packet_makes_no_room_it_does_not_need(void **state)
 	size_t length;
 
 	bed->broker.capture.max_size = 1000;
+	bed->broker.client.queue_bytes = 50000; // no room to gather it
 	bed_start(bed);
 	connect_receive_maximum(bed, 0, 1);
 	connect_v4(bed, 1);
@@ -232,6 +234,7 @@ static void qos_0_before_a_long_packet_waits_for_none_of_ours(void **state)
 	size_t length;
 
 	bed->broker.capture.max_size = 1000;
+	bed->broker.client.queue_bytes = 50000; // no room to gather it
 	bed_start(bed);
 	connect_receive_maximum(bed, 0, 1);
 	connect_v4(bed, 1);
@@ -255,6 +258,32 @@ static void qos_0_before_a_long_packet_waits_for_none_of_ours(void **state)
 	client_gets(bed, 0,
 		BYTES("\x32\x08\x00\x01"
 		      "a\x80\x01\x00hi"));
+}
+
+// Who acknowledges nothing before its own message is acknowledged gets that acknowledgement, though
+// a long packet that must wait is before it ([MQTT-3.3.4-10]).
+static void what_is_no_publish_does_not_wait_behind_a_long_packet(void **state)
+{
+	static uint8_t text[100000], packet[sizeof(text) + 32];
+	struct bed *bed = bed_new(state);
+	const uint8_t *got;
+	size_t length;
+
+	bed->broker.capture.max_size = 1000;
+	bed_start(bed);
+	connect_receive_maximum(bed, 0, 1);
+	connect_v4(bed, 1);
+	subscribe_v5(bed, 0, "a", 1, 0);
+	client_sends(bed, 1, BYTES(CAPTURED));
+	assert_int_equal(got_take(&bed->down[0], &got), 10);
+	length = publish_v4(packet, "b", 2, text, sizeof(text)); // text: no properties
+	broker_sends(bed, 0, packet, 40000);
+	broker_sends(bed, 0, packet + 40000, length - 40000);
+	broker_sends(bed, 0, BYTES("\x40\x02\x00\x07"));
+	client_gets(bed, 0, BYTES("\x40\x02\x00\x07"));
+	client_sends(bed, 0, BYTES("\x40\x02\x80\x00"));
+	assert_int_equal(got_take(&bed->down[0], &got), length);
+	assert_memory_equal(got, packet, length);
 }
 
 // mosquitto says more than the window holds, and PUBREL behind more of it than may wait.
@@ -516,6 +545,8 @@ int test_output(void)
 		cmocka_unit_test_teardown(a_long_packet_makes_no_room_it_does_not_need, bed_end),
 		cmocka_unit_test_teardown(
 			qos_0_before_a_long_packet_waits_for_none_of_ours, bed_end),
+		cmocka_unit_test_teardown(
+			what_is_no_publish_does_not_wait_behind_a_long_packet, bed_end),
 		cmocka_unit_test_teardown(a_broker_far_beyond_the_window_is_heard_on, bed_end),
 		cmocka_unit_test_teardown(long_packets_are_never_interrupted, bed_end),
 		cmocka_unit_test_teardown(a_packet_that_breaks_off_stays_broken, bed_end),
