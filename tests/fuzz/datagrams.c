@@ -194,37 +194,39 @@ static void ask(struct bed *bed, const uint8_t *data, size_t length)
 
 static void receive(struct bed *bed, const uint8_t *data, size_t length)
 {
-	struct __rte_packed {
-		struct rte_ether_hdr ether;
-		struct rte_ipv4_hdr ip;
-		struct rte_udp_hdr udp;
-		uint8_t octets[64];
-	} frame = {
-		.ether = {.dst_addr = {{2, 0, 0, 0, 0, 1}},
-			.src_addr = {{2, 0, 0, 0, 0, 2}},
-			.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)},
-		.ip = {.version_ihl = RTE_IPV4_VHL_DEF,
-			.total_length = rte_cpu_to_be_16(20 + 8 + 64),
-			.time_to_live = 64,
-			.next_proto_id = 17,
-			.src_addr = rte_cpu_to_be_32(RTE_IPV4(198u, 18u, 0u, 2)),
-			.dst_addr = rte_cpu_to_be_32(RTE_IPV4(198u, 18u, 0u, 1))},
-		.udp = {.src_port = rte_cpu_to_be_16(7),
-			.dst_port = rte_cpu_to_be_16(PORT),
-			.dgram_len = rte_cpu_to_be_16(8 + 64)},
+	const struct rte_ether_hdr ether = {
+		.dst_addr = {{2, 0, 0, 0, 0, 1}},
+		.src_addr = {{2, 0, 0, 0, 0, 2}},
+		.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4),
 	};
+	struct rte_ipv4_hdr ip = {
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = rte_cpu_to_be_16(20 + 8 + 64),
+		.time_to_live = 64,
+		.next_proto_id = 17,
+		.src_addr = rte_cpu_to_be_32(RTE_IPV4(198u, 18u, 0u, 2)),
+		.dst_addr = rte_cpu_to_be_32(RTE_IPV4(198u, 18u, 0u, 1)),
+	};
+	const struct rte_udp_hdr udp = {
+		.src_port = rte_cpu_to_be_16(7),
+		.dst_port = rte_cpu_to_be_16(PORT),
+		.dgram_len = rte_cpu_to_be_16(8 + 64),
+	};
+	uint8_t packet[sizeof(ip) + sizeof(udp) + 64] = {0};
 	struct rte_mbuf *m = rte_pktmbuf_alloc(bed->eth.tx_pool);
-	struct rte_ipv4_hdr ip;
 	struct net_delivery delivery;
 
 	if (m == NULL)
 		return;
-	lay_over((uint8_t *)&frame + sizeof(frame.ether), sizeof(frame) - sizeof(frame.ether), data,
-		length);
-	ip = frame.ip;
+	memcpy(packet, &ip, sizeof(ip));
+	memcpy(packet + sizeof(ip), &udp, sizeof(udp));
+	lay_over(packet, sizeof(packet), data, length);
+	memcpy(&ip, packet, sizeof(ip));
 	ip.hdr_checksum = 0;
-	frame.ip.hdr_checksum = (uint16_t)~rte_raw_cksum(&ip, sizeof(ip));
-	memcpy(rte_pktmbuf_append(m, sizeof(frame)), &frame, sizeof(frame));
+	ip.hdr_checksum = (uint16_t)~rte_raw_cksum(&ip, sizeof(ip));
+	memcpy(packet, &ip, sizeof(ip));
+	memcpy(rte_pktmbuf_append(m, sizeof(ether)), &ether, sizeof(ether));
+	memcpy(rte_pktmbuf_append(m, sizeof(packet)), packet, sizeof(packet));
 	net_input(bed->net, &bed->eth, &m, 1, 1, &delivery);
 }
 
