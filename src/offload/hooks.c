@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) The Offramp Authors
 //
-// Joining connections to the broker's clients; the two maps compared, subscription by
-// subscription; the right to write, asked for by letting a message pass.
+// Joining connections to the broker's clients; the right to write, asked for by letting a message
+// pass.
 
 #include "offload/hooks.h"
 
@@ -16,10 +16,9 @@
 #define REFRESH_PART 8
 // Without success again after this, twice as much …
 #define AGAIN_US     (50 * US_IN_MS)
-#define LOOK_US	     (2 * US_IN_MS)
 #define FAILURES_MAX 7
 
-static uint64_t later_us(const struct client *client, uint64_t wait_us, uint8_t *failures)
+uint64_t hooks_later_us(const struct client *client, uint64_t wait_us, uint8_t *failures)
 {
 	uint64_t until_us = client->offload->now_us + (wait_us << *failures);
 
@@ -68,9 +67,13 @@ static void misnamed_set(struct client *client, bool misnamed)
 		return;
 	client->misnamed = misnamed;
 	broker->misnamed += misnamed ? 1u : -1u;
+	if (broker->misnamed > 1)
+		return;
 	// What was joined by identifiers is not any more, or is again.
-	if (broker->misnamed <= 1)
-		session_changes_add_all(&broker->map->changes);
+	session_changes_add_all(&broker->map->changes);
+	session_changes_add_all(&broker->map->doubts);
+	if (broker->map->replica != NULL)
+		replica_misnamed_set(broker->map->replica, broker->misnamed > 0);
 }
 
 // The broker has told of one session that can only be this connection's: it came from there
@@ -107,16 +110,24 @@ static void join(struct client *client)
 	client->entry = entry;
 }
 
-static bool joined(const struct client *client)
+// Other workers' clients, too, may have each other's names.
+bool hooks_names_hold(const struct broker *broker)
 {
-	return client->entry != NULL &&
-	       (client->entry->peer.port != 0 || client->broker->misnamed == 0);
+	const struct replica *replica = broker->map->replica;
+
+	return broker->misnamed == 0 && (replica == NULL || !replica_misnamed(replica));
 }
 
-static bool join_look(struct client *client)
+bool hooks_joined(const struct client *client)
+{
+	return client->entry != NULL &&
+	       (client->entry->peer.port != 0 || hooks_names_hold(client->broker));
+}
+
+bool hooks_join(struct client *client)
 {
 	join(client);
-	return joined(client);
+	return hooks_joined(client);
 }
 
 // The entry stands for another connection from now on, or for none.
@@ -223,90 +234,6 @@ void hooks_unsubscribed(
 		roster_unsubscribed(broker->roster, entry, filter);
 }
 
-// --- the same readers ----------------------------------------------------------------------------
-
-struct comparison {
-	uint64_t sum; // of what both have: 0 when it is the same
-	bool stranger, unjoined, unsettled;
-};
-
-// Subscriptions are compared as a multiset, by the sum of their hashes, which are keyed.
-static uint64_t weight(
-	const struct roster_client *entry, uint64_t filter_hash, uint8_t qos, bool no_local)
-{
-	uint64_t hash = filter_hash ^ entry->arrival * 0x9e3779b97f4a7c15ull;
-
-	hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull + qos + 4u * no_local;
-	hash = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ull;
-	return hash ^ hash >> 32;
-}
-
-static void add_ours(void *ctx, struct mqtt_trie_entry *trie_entry)
-{
-	const struct subscription *sub = container_of(trie_entry, struct subscription, entry);
-	struct comparison *comparison = ctx;
-	struct client *owner = sub->session->owner;
-
-	if (owner == NULL)
-		return; // the broker's, if it has it, is a stranger's
-	if (sub->state != SUBSCRIPTION_ACTIVE || sub->unsubscribe_id != 0)
-		comparison->unsettled = true;
-	else if (!join_look(owner))
-		comparison->unjoined = true;
-	else
-		comparison->sum += weight(owner->entry, sub->filter_hash, sub->qos, sub->no_local);
-}
-
-static void take_theirs(void *ctx, struct mqtt_trie_entry *trie_entry)
-{
-	const struct roster_subscription *sub =
-		container_of(trie_entry, struct roster_subscription, entry);
-	struct comparison *comparison = ctx;
-	const struct client *owner = sub->client->owner;
-
-	if (owner == NULL || owner->session == NULL || !joined(owner))
-		comparison->stranger = true;
-	else
-		comparison->sum -= weight(sub->client, sub->filter_hash, sub->qos, sub->no_local);
-}
-
-static enum proof_reason compare(const struct broker *broker, const struct proof_route *route)
-{
-	struct mqtt_bytes topic = mqtt_bytes(route->topic->data, route->topic->length);
-	struct comparison comparison = {.sum = 0};
-
-	if (mqtt_trie_match(broker->map->trie, topic, add_ours, &comparison) < 0 ||
-		mqtt_trie_match(broker->roster->trie, topic, take_theirs, &comparison) < 0)
-		return PROOF_LEVELS;
-	if (comparison.unjoined)
-		return PROOF_UNJOINED;
-	if (comparison.stranger && broker->config->knowledge == OFFLOAD_KNOWLEDGE_BROKER)
-		return PROOF_UNKNOWN_READER;
-	return comparison.unsettled || comparison.sum != 0 ? PROOF_UNREAD : PROOF_CAPTURE;
-}
-
-// Looked at once for each route as made; what is not as it should be, now and then.
-static enum proof_reason look_readers(const struct client *client, struct proof_route *route)
-{
-	struct proof_standing *standing = &route->standing;
-	const struct broker *broker = client->broker;
-	enum proof_reason reason;
-
-	if (standing->epoch != broker->stream.epoch)
-		*standing = (struct proof_standing){.epoch = broker->stream.epoch};
-	if (standing->shown)
-		return PROOF_CAPTURE;
-	if (client->offload->now_us < standing->ask_us)
-		return standing->reason;
-	reason = compare(broker, route);
-	standing->shown = standing->known = standing->here = reason == PROOF_CAPTURE;
-	standing->reason = (uint8_t)reason;
-	standing->until_us = standing->ask_us = UINT64_MAX;
-	if (reason != PROOF_CAPTURE)
-		standing->ask_us = later_us(client, LOOK_US, &standing->failures);
-	return reason;
-}
-
 // --- the right to write --------------------------------------------------------------------------
 
 static uint64_t write_key(const struct client *client, uint64_t hash)
@@ -342,8 +269,8 @@ void hooks_published(struct broker *broker, const struct offload_published *publ
 	uint64_t hash, since_us;
 	struct grant *grant;
 
-	if (client == NULL || broker->writes == NULL || !joined(client) || !published->written ||
-		published->qos > 2)
+	if (client == NULL || broker->writes == NULL || !hooks_joined(client) ||
+		!published->written || published->qos > 2)
 		return;
 	hash = fence_key(proof_topic_hash(broker->routes, published->topic), published->qos);
 	grant = grants_find(broker->writes, write_key(client, hash));
@@ -380,7 +307,7 @@ static void unanswered(const struct client *client, struct grant *grant)
 		return; // it may have, and could not be believed
 	if (!grant_holds(grant, client->offload->now_us))
 		grant->state = GRANT_DENIED;
-	grant->mark_us = later_us(client, AGAIN_US, &grant->failures);
+	grant->mark_us = hooks_later_us(client, AGAIN_US, &grant->failures);
 }
 
 static enum proof_reason look_writer(
@@ -390,7 +317,7 @@ static enum proof_reason look_writer(
 	struct grant *grant;
 	bool holds;
 
-	if (!join_look(client))
+	if (!hooks_join(client))
 		return PROOF_UNJOINED;
 	grant = grants_get(client->broker->writes, write_key(client, hash), now_us);
 	holds = grant_holds(grant, now_us);
@@ -411,7 +338,7 @@ static enum proof_reason look_writer(
 enum proof_reason hooks_look(struct client *client, struct proof_route *route,
 	const struct mqtt_publish *publish, bool may_ask)
 {
-	enum proof_reason reason = look_readers(client, route);
+	enum proof_reason reason = hooks_look_readers(client, route, may_ask);
 
 	if (reason != PROOF_CAPTURE ||
 		client->broker->config->authorization != OFFLOAD_AUTHORIZATION_BROKER)

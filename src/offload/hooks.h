@@ -18,6 +18,9 @@
 // broker sees it come; where the broker does not say ports, by the identifier that both have,
 // while there is no client that only one of them has under its identifier. Whoever cannot be
 // joined is a stranger, and its subscriptions are uncovered.
+//
+// Where there are several workers each is told everything, and joins its own clients; whose the
+// rest of a topic's readers are they ask each other (offload/survey.h).
 
 #pragma once
 
@@ -44,6 +47,33 @@ void hooks_leave(struct client *client);
 // A message of the client has passed, or an authentication begun, so that what the broker tells
 // next says nothing of messages like those that may be captured.
 void hooks_unlike(struct client *client);
+
+// It is known which of the broker's clients this is; likewise, once that has been looked up.
+bool hooks_joined(const struct client *client);
+bool hooks_join(struct client *client);
+// Where the broker does not say ports: no client has another name there than here, as far as is
+// known.
+bool hooks_names_hold(const struct broker *broker);
+
+// --- the same readers (offload/hooks_readers.c) --------------------------------------------------
+
+// Of one worker: the subscriptions of its clients that match a topic.
+struct hooks_tally {
+	uint64_t sum;	// of their hashes, as the broker has them
+	bool same;	// the broker has just these of them
+	bool unjoined;	// of one it is not known whose it is
+	bool unsettled; // one comes or goes
+};
+
+// False: the topic has too many levels. *ret_all: the sum of all that the broker has.
+bool hooks_tally(const struct broker *broker, struct mqtt_bytes topic,
+	struct hooks_tally *ret_tally, uint64_t *ret_all);
+// Do the broker's map and those of all workers match the same? `may_wait`: client->preparing is
+// set when that will have been said in a moment.
+enum proof_reason hooks_look_readers(
+	struct client *client, struct proof_route *route, bool may_wait);
+// Without success again after this, twice as much …
+uint64_t hooks_later_us(const struct client *client, uint64_t wait_us, uint8_t *failures);
 
 // --- verdicts ------------------------------------------------------------------------------------
 

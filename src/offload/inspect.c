@@ -263,9 +263,6 @@ static const char *map_reason(const struct offload *offload, const struct broker
 		return "the broker serves clients whose subscriptions Offramp has not followed";
 	if (!stream_wanted(broker))
 		return NULL;
-	if (offload->peers != NULL && broker->stream.up && !broker->stream.told.markers)
-		return "what this broker tells serves one worker: set knowledge: wire and "
-		       "authorization: open, or workers.cores to one";
 	if (offload->peers != NULL && !replica_whole(broker->map->replica))
 		return "memory.subscriptions is too small for the filters of all workers";
 	return stream_reason(broker);

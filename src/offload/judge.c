@@ -17,8 +17,6 @@ static enum proof_reason judge_stream(const struct offload *offload, const struc
 {
 	if (!stream_wanted(broker))
 		return PROOF_CAPTURE;
-	if (offload->peers != NULL && broker->stream.up && !broker->stream.told.markers)
-		return PROOF_WORKERS;
 	// Whom another worker could not tell of its clients.
 	if (offload->peers != NULL && !replica_whole(broker->map->replica))
 		return PROOF_MAP_INCOMPLETE;

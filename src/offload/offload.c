@@ -67,9 +67,12 @@ static int grants_of_broker(struct offload *offload, struct broker *broker)
 // All that the broker has, when it tells.
 static int roster_of_broker(struct offload *offload, struct broker *broker)
 {
+	const struct offload_config *limits = &offload->config;
+	// Those of all workers are told to each.
+	uint32_t workers = limits->peers.count > 1 ? limits->peers.count : 1;
 	struct roster_config config = {
-		.clients_max = offload->config.clients_max + offload->config.sessions_max,
-		.subscriptions_max = offload->config.subscriptions_max,
+		.clients_max = (limits->clients_max + limits->sessions_max) * workers,
+		.subscriptions_max = limits->subscriptions_max * workers,
 	};
 
 	memcpy(config.hash_key, broker->map->config.hash_key, sizeof(config.hash_key));

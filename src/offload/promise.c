@@ -55,7 +55,9 @@ static bool may_get(const struct broker *broker, const struct client *subscriber
 void promise_arrived(
 	struct broker *broker, struct proof_route *route, uint8_t qos, uint64_t since_us)
 {
-	if (broker->reads == NULL || route->marks == PROOF_MARKS_ALL)
+	// A broker that tells everything has been asked for the right when the client subscribed.
+	if (broker->reads == NULL || broker->stream.told.complete ||
+		route->marks == PROOF_MARKS_ALL)
 		return;
 	for (uint32_t i = 0; i < route->targets; i++) {
 		struct proof_target *target = proof_route_target(route, i);
@@ -77,7 +79,7 @@ bool promise_may_keep(const struct broker *broker, const struct session *session
 {
 	enum grant_state state;
 
-	if (broker->reads == NULL)
+	if (broker->reads == NULL || broker->stream.told.complete)
 		return true;
 	state = last_seen(broker, topic_hash, session->identity);
 	return state == GRANT_UNKNOWN ? was_promised(broker, session, since_us)

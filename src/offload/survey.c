@@ -25,6 +25,7 @@ struct survey_copy {
 	struct survey *survey;
 	// The answers.
 	bool ready;		    // to WATCH
+	struct hooks_tally own;	    // likewise, of who tells everything
 	struct readers_tally tally; // to SHOW
 	uint64_t until_us, since_us;
 	bool silent;
@@ -102,8 +103,17 @@ static struct proof_route *route_of(struct offload *offload, const struct survey
 // True: there is nothing to wait for.
 static bool watch(struct offload *offload, struct survey_copy *copy)
 {
-	struct proof_route *route = route_of(offload, copy->survey);
+	const struct payload *topic = copy->survey->topic;
+	const struct broker *broker = broker_of(offload, copy->survey);
+	struct proof_route *route;
+	uint64_t all;
 
+	if (broker->stream.told.complete) {
+		copy->ready = hooks_tally(
+			broker, mqtt_bytes(topic->data, topic->length), &copy->own, &all);
+		return true;
+	}
+	route = route_of(offload, copy->survey);
 	if (route == NULL)
 		return true;
 	if (proving_subscribers_ready(broker_of(offload, copy->survey), route) != PROOF_CAPTURE)
@@ -384,6 +394,23 @@ void survey_result(const struct survey *survey, const struct proof_route *route,
 		if (copy->since_us < ret_result->since_us)
 			ret_result->since_us = copy->since_us;
 	}
+}
+
+struct hooks_tally survey_tally(const struct survey *survey)
+{
+	struct hooks_tally all = {.same = true};
+
+	for (unsigned i = 0; i < CROSSING_WORKERS_MAX; i++) {
+		const struct survey_copy *copy = &survey->copies[i];
+
+		if (copy->survey == NULL)
+			continue;
+		all.sum += copy->own.sum;
+		all.same &= copy->own.same;
+		all.unjoined |= copy->own.unjoined;
+		all.unsettled |= copy->own.unsettled;
+	}
+	return all;
 }
 
 // --- a turn --------------------------------------------------------------------------------------

@@ -12,6 +12,9 @@
 //        all of them are whose? ◀───────────── get: so many are mine, they are the ones I match,
 //                                              and until then all of them are known
 //
+// Of a broker that understands no markers and tells everything (offload/hooks.h) WATCH alone asks:
+// what each worker's own clients have of the topic.
+//
 // What was answered holds as long as the route for which it was asked, and within its epoch: every
 // change of the map of any worker makes that anew before the client knows of it
 // (session_map_config.tells_all). An answer is given only by who has heard the same of the broker's
@@ -19,6 +22,7 @@
 
 #pragma once
 
+#include "offload/hooks.h"
 #include "offload/readers.h"
 #include "offload/sighting.h"
 #include "offload/state.h"
@@ -51,6 +55,8 @@ struct survey *survey_show(struct offload *offload, const struct broker *broker,
 	struct survey *survey, const struct proof_route *route,
 	const struct offload_published *published, const struct sighting *sighting,
 	uint64_t deadline_us);
+// Of brokers that tell everything: what all others together have, when they are ready.
+struct hooks_tally survey_tally(const struct survey *survey);
 bool survey_answered(const struct survey *survey);
 
 struct survey_result {

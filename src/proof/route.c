@@ -367,6 +367,7 @@ static void route_look_elsewhere(struct collection *collection, struct mqtt_byte
 	if (match.standings & (STANDING_OFFLINE | STANDING_PERSISTENT))
 		collection->whole = true;
 	route->workers = match.workers;
+	route->stamp = match.stamp;
 	route->kept_elsewhere = match.kept;
 	// What is said of its subscribers' rights is said of those that were there.
 	if (match.joined_at > route->standing.others_learned)
@@ -412,6 +413,8 @@ static void standing_remake(const struct session_map *map, struct proof_route *r
 		remade.others_until_us = standing->others_until_us;
 		remade.others_since_us = standing->others_since_us;
 		remade.others_learned = standing->others_learned;
+		remade.others_sum = standing->others_sum;
+		remade.others_stamp = standing->others_stamp;
 		remade.agreed = map->doubts.version;
 		remade.reason = PROOF_UNPROVEN;
 	}

@@ -45,8 +45,11 @@ struct proof_standing {
 	// Of the subscribers of other workers: shown until then; by those workers' clocks, when.
 	uint64_t others_until_us, others_since_us;
 	uint64_t others_learned; // replica_learned() then
-	struct survey *survey;	 // asks them, or has; NULL: not
-	uint64_t ask_us;	 // no message asks before that
+	// Likewise of brokers that tell everything: what those had that is not this worker's, and
+	// what the others had (replica_match.stamp).
+	uint64_t others_sum, others_stamp;
+	struct survey *survey; // asks them, or has; NULL: not
+	uint64_t ask_us;       // no message asks before that
 	uint64_t agreed;  // the version of the map's doubts up to which `known` and `here` hold
 	uint64_t gone_us; // not known: by then strangers may have gone, and a message asks
 	uint64_t only;	  // the publisher that it is shown for; 0: for all
@@ -79,6 +82,7 @@ struct proof_route {
 	uint32_t targets;
 	uint32_t pending; // how many of them are pending
 	uint32_t workers; // bit i: worker i has targets too
+	uint64_t stamp;	  // of what other workers have (replica_match.stamp)
 	enum proof_marks marks;
 	enum proof_reason reason;      // why no message of this topic may be captured
 	enum proof_reason reason_qos1; // why none above QoS 0 may

@@ -22,7 +22,7 @@ struct replica {
 	uint64_t now;
 	uint64_t learned; // see replica_learned()
 	bool incomplete[REPLICA_WORKERS_MAX];
-	uint32_t full;			    // bit i: worker i
+	uint32_t full, misnamed;	    // bit i: worker i
 	uint32_t gaps[REPLICA_WORKERS_MAX]; // filters of theirs for which there was no room
 	uint32_t lacking;		    // how many of both are not 0
 	// About the whole map: told as a filter without text. What others have told is above.
@@ -199,6 +199,12 @@ void replica_full_set(struct replica *replica, bool full)
 	record_due(replica, &replica->map);
 }
 
+void replica_misnamed_set(struct replica *replica, bool misnamed)
+{
+	replica->map.own[2] = misnamed;
+	replica_touch(replica, &replica->map, false, false);
+}
+
 // --- telling -------------------------------------------------------------------------------------
 
 uint64_t replica_now(const struct replica *replica)
@@ -286,6 +292,8 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 		replica->incomplete[worker] = incomplete;
 		replica->full =
 			news->after & REPLICA_FULL ? replica->full | bit : replica->full & ~bit;
+		replica->misnamed = news->after & REPLICA_MISNAMED ? replica->misnamed | bit
+								   : replica->misnamed & ~bit;
 		return;
 	}
 	record = filter_find(replica, filter);
@@ -299,9 +307,10 @@ void replica_learn(struct replica *replica, unsigned worker, const struct replic
 			gaps_add(replica, worker, 1);
 		return;
 	}
+	record->changed_at = ++replica->learned;
 	// Of who was there before there was room for the filter nothing was known either.
 	if (news->more || record->others[worker] == 0)
-		record->joined_at = ++replica->learned;
+		record->joined_at = record->changed_at;
 	record->others[worker] = news->after;
 	if (!news->unsure)
 		session_changes_add(replica->changes, &record->entry);
@@ -331,6 +340,11 @@ uint32_t replica_full(const struct replica *replica)
 	return replica->full;
 }
 
+bool replica_misnamed(const struct replica *replica)
+{
+	return replica->misnamed != 0;
+}
+
 void replica_usage(const struct replica *replica, struct replica_usage *ret_usage)
 {
 	ret_usage->filters = slab_usage(replica->filters);
@@ -344,10 +358,21 @@ struct matching {
 	struct replica_match *match;
 };
 
+// No two changes have it in common.
+static uint64_t change_stamp(const struct replica *replica, uint64_t changed_at)
+{
+	uint64_t hash = (changed_at + replica->config.seed) * 0x9e3779b97f4a7c15ull;
+
+	hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9ull;
+	hash = (hash ^ hash >> 27) * 0x94d049bb133111ebull;
+	return hash ^ hash >> 31;
+}
+
 static void matching_visit(void *ctx, struct mqtt_trie_entry *entry)
 {
 	struct matching *matching = ctx;
 	const struct replica_filter *record = container_of(entry, struct replica_filter, entry);
+	uint16_t any = 0;
 
 	for (unsigned i = 0; i < matching->replica->config.workers; i++) {
 		uint16_t standings = record->others[i];
@@ -358,8 +383,11 @@ static void matching_visit(void *ctx, struct mqtt_trie_entry *entry)
 			matching->match->joined |= 1u << i;
 		if (standings & STANDING_KEPT)
 			matching->match->kept |= 1u << i;
-		matching->match->standings |= standings;
+		any |= standings;
 	}
+	matching->match->standings |= any;
+	if (any != 0)
+		matching->match->stamp += change_stamp(matching->replica, record->changed_at);
 	if (record->joined_at > matching->match->joined_at)
 		matching->match->joined_at = record->joined_at;
 }

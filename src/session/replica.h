@@ -59,8 +59,9 @@ struct replica_filter {
 	// What is told though it is the same; what has come about since it was told: somebody may
 	// have come, and the broker may have something else.
 	bool touched, more, unsure;
-	uint64_t joined_at; // when others told of somebody who may have come; replica_learned()
-	uint32_t holders;   // this worker's subscriptions with this filter
+	// When others told of somebody who may have come, and of anything; replica_learned().
+	uint64_t joined_at, changed_at;
+	uint32_t holders; // this worker's subscriptions with this filter
 	uint32_t own[STANDING_KINDS];
 	uint16_t told;	   // what the others were told last
 	uint16_t others[]; // what they have told; of each worker
@@ -94,6 +95,9 @@ void replica_complete_set(struct replica *replica, bool complete);
 // This worker keeps no more messages for persistent sessions, or does again.
 void replica_full_set(struct replica *replica, bool full);
 
+// The broker may know clients of this worker by other names than their own.
+void replica_misnamed_set(struct replica *replica, bool misnamed);
+
 // The time of the latest change: what became due then or before is told when replica_due() says
 // nothing older is.
 uint64_t replica_now(const struct replica *replica);
@@ -103,6 +107,7 @@ uint64_t replica_due(const struct replica *replica);
 enum {
 	REPLICA_INCOMPLETE = 1 << 0,
 	REPLICA_FULL = 1 << 1,
+	REPLICA_MISNAMED = 1 << 2,
 };
 struct replica_news {
 	uint64_t due;
@@ -122,7 +127,7 @@ void replica_told(struct replica *replica);
 
 void replica_learn(struct replica *replica, unsigned worker, const struct replica_news *news,
 	struct mqtt_bytes filter);
-// How often others have told of somebody who may have come.
+// How often others have told of a filter.
 uint64_t replica_learned(const struct replica *replica);
 // All others' maps are complete, and there was room for all they told.
 bool replica_complete(const struct replica *replica);
@@ -130,6 +135,8 @@ bool replica_complete(const struct replica *replica);
 bool replica_whole(const struct replica *replica);
 // Bit i: worker i keeps no more messages for persistent sessions.
 uint32_t replica_full(const struct replica *replica);
+// The broker may know somebody's clients by other names than their own.
+bool replica_misnamed(const struct replica *replica);
 
 struct replica_usage {
 	struct pool_usage filters;
@@ -143,6 +150,7 @@ struct replica_match {
 	uint32_t kept;	    // bit i: worker i has somebody whose share outlives the connection
 	uint16_t standings; // of all workers together
 	uint64_t joined_at; // somebody may have come then, and not later; replica_learned()
+	uint64_t stamp;	    // another one: something that matches has changed, or is gone
 };
 void replica_match(
 	const struct replica *replica, struct mqtt_bytes topic, struct replica_match *ret_match);

@@ -189,6 +189,7 @@ struct roster_client *roster_arrived(struct roster *roster, const struct roster_
 	struct roster_client *client = roster_find(roster, name);
 	const struct roster_client *neighbour = roster_find_peer(roster, peer);
 
+	roster->arrivals++; // also of one that finds no room: all workers count alike
 	if (client == NULL)
 		client = client_make(roster, name);
 	if (client == NULL)
@@ -201,7 +202,7 @@ struct roster_client *roster_arrived(struct roster *roster, const struct roster_
 	client->before = peer->port == 0     ? client->arrival
 			 : neighbour != NULL ? neighbour->arrival
 					     : 0;
-	client->arrival = ++roster->arrivals;
+	client->arrival = roster->arrivals;
 	client->peer = *peer;
 	roster->portless |= peer->port == 0 && name->space == 0;
 	list_remove(&client->peer_link);

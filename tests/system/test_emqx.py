@@ -18,12 +18,14 @@ from entitled import Listener, numbered
 PAUSE_S = 0.002  # between messages
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=(
+    pytest.param(1, marks=pytest.mark.full, id="worker"), pytest.param(2, id="workers")))
 def emqx(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("emqx")
     overlay = folder / "overlay.yaml"
     overlay.write_text(json.dumps(emqxlike.OVERLAY))
-    bed = Bed("stack", "--io", request.config.getoption("--io"), "--config", overlay)
+    bed = Bed("stack", "--io", request.config.getoption("--io"), "--config", overlay,
+              "--workers", request.param)
     side = emqxlike.EmqxLike(bed.name, folder, 1883)
     try:
         bed.up()

@@ -25,8 +25,8 @@ void pair_wait(struct pair *pair, uint64_t us)
 	pair_turn(pair);
 }
 
-static int setup(
-	void **state, enum offload_knowledge knowledge, enum offload_authorization authorization)
+static int setup(void **state, enum offload_knowledge knowledge,
+	enum offload_authorization authorization, bool hooks)
 {
 	static const char *const names[2] = {"worker0", "worker1"};
 	struct pair *pair = malloc(sizeof(*pair));
@@ -41,6 +41,9 @@ static int setup(
 		bed->broker.name = names[i];
 		bed->broker.knowledge = knowledge;
 		bed->broker.authorization = authorization;
+		bed->broker.hooks = hooks;
+		if (hooks)
+			bed->broker.overlap = PROOF_OVERLAP_EACH;
 		bed->config.filters_max = 4096;
 		bed->config.peers = (struct offload_peers_config){
 			.changes = pair->changes,
@@ -58,12 +61,17 @@ static int setup(
 
 int pair_setup(void **state)
 {
-	return setup(state, OFFLOAD_KNOWLEDGE_WIRE, OFFLOAD_AUTHORIZATION_OPEN);
+	return setup(state, OFFLOAD_KNOWLEDGE_WIRE, OFFLOAD_AUTHORIZATION_OPEN, false);
 }
 
 int pair_setup_told(void **state)
 {
-	return setup(state, OFFLOAD_KNOWLEDGE_BROKER, OFFLOAD_AUTHORIZATION_BROKER);
+	return setup(state, OFFLOAD_KNOWLEDGE_BROKER, OFFLOAD_AUTHORIZATION_BROKER, false);
+}
+
+int pair_setup_hooks(void **state, enum offload_authorization authorization)
+{
+	return setup(state, OFFLOAD_KNOWLEDGE_BROKER, authorization, true);
 }
 
 int pair_teardown(void **state)

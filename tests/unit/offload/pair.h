@@ -17,6 +17,8 @@ struct pair {
 int pair_setup(void **state);
 // The broker is to tell (twin.h).
 int pair_setup_told(void **state);
+// The broker tells everything, of its own accord (test_hooks.c).
+int pair_setup_hooks(void **state, enum offload_authorization authorization);
 int pair_teardown(void **state);
 #define pair_test(name)	     cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
 #define pair_test_told(name) cmocka_unit_test_setup_teardown(name, pair_setup_told, pair_teardown)

@@ -3,7 +3,8 @@
 //
 // A broker that tells all that it has of its own accord and understands no markers (EMQX): what
 // is captured, and what is not. The broker here is a small one, which asks for rights and tells
-// of clients as EMQX does. Packets are at most 127 bytes long, clients speak 3.1.1.
+// of clients as EMQX does. Packets are at most 127 bytes long, clients speak 3.1.1. Everything is
+// tested with one worker, and with two: then clients of odd numbers are the second one's.
 
 #include "offload_tests.h"
 
@@ -13,6 +14,7 @@
 #include "mqtt/topic.h"
 #include "offload/inspect.h"
 #include "offload/notice.h"
+#include "pair.h"
 
 #define LEGS	   8
 #define FIRST_PORT 40000
@@ -27,7 +29,8 @@ struct leg {
 };
 
 struct emqx {
-	struct bed *bed;
+	struct bed *beds[2];
+	unsigned workers;
 	struct leg legs[LEGS];
 	uint64_t lease_us;
 	bool portless;	     // it does not say ports
@@ -37,6 +40,12 @@ struct emqx {
 static struct net_endpoint end_of(unsigned i)
 {
 	return (struct net_endpoint){net_address_from_ipv4(0x010013c6), (uint16_t)(FIRST_PORT + i)};
+}
+
+// The worker that has the client.
+static struct bed *bed_of(const struct emqx *e, unsigned i)
+{
+	return e->beds[i % e->workers];
 }
 
 // --- what it tells -------------------------------------------------------------------------------
@@ -50,20 +59,24 @@ static void tell_session(
 		.state = state,
 	};
 
-	offload_notice_session(e->bed->offload, 0, &session);
+	for (unsigned w = 0; w < e->workers; w++)
+		offload_notice_session(e->beds[w]->offload, 0, &session);
 }
 
 static void tell_subscribed(struct emqx *e, const char *id, const char *text)
 {
 	const struct offload_filter filter = {.text = mqtt_bytes(text, strlen(text))};
 
-	offload_notice_subscribed(e->bed->offload, 0, 0, mqtt_bytes(id, strlen(id)), &filter);
+	for (unsigned w = 0; w < e->workers; w++)
+		offload_notice_subscribed(
+			e->beds[w]->offload, 0, 0, mqtt_bytes(id, strlen(id)), &filter);
 }
 
 static void tell_unsubscribed(struct emqx *e, const char *id, const char *filter)
 {
-	offload_notice_unsubscribed(e->bed->offload, 0, 0, mqtt_bytes(id, strlen(id)),
-		mqtt_bytes(filter, strlen(filter)));
+	for (unsigned w = 0; w < e->workers; w++)
+		offload_notice_unsubscribed(e->beds[w]->offload, 0, 0, mqtt_bytes(id, strlen(id)),
+			mqtt_bytes(filter, strlen(filter)));
 }
 
 // --- the broker ----------------------------------------------------------------------------------
@@ -83,8 +96,9 @@ static void route(struct emqx *e, const uint8_t *packet, size_t length, struct m
 	copy[1] = (uint8_t)(head + length - skip - 2);
 	for (unsigned i = 0; i < LEGS; i++)
 		for (unsigned n = 0; n < 4; n++)
-			if (e->bed->clients[i] != NULL && matches(e->legs[i].filters[n], topic))
-				broker_sends(e->bed, i, copy, 2u + copy[1]);
+			if (bed_of(e, i)->clients[i] != NULL &&
+				matches(e->legs[i].filters[n], topic))
+				broker_sends(bed_of(e, i), i, copy, 2u + copy[1]);
 }
 
 static void published(struct emqx *e, unsigned i, const uint8_t *packet, size_t length)
@@ -95,17 +109,18 @@ static void published(struct emqx *e, unsigned i, const uint8_t *packet, size_t 
 		.client_id = mqtt_bytes(e->legs[i].id, strlen(e->legs[i].id)),
 		.topic = topic,
 		.qos = qos,
-		.told_us = e->bed->tcp.now_us,
+		.told_us = bed_of(e, i)->tcp.now_us,
 		.written = true,
 	};
 
 	e->legs[i].published++;
 	if (e->legs[i].may_write[qos][packet[0] & 1]) {
-		offload_notice_published(e->bed->offload, 0, &told);
+		for (unsigned w = 0; w < e->workers; w++)
+			offload_notice_published(e->beds[w]->offload, 0, &told);
 		route(e, packet, length, topic);
 	}
 	if (qos == 1)
-		broker_sends(e->bed, i,
+		broker_sends(bed_of(e, i), i,
 			(uint8_t[]){
 				0x40, 2, topic.data[topic.length], topic.data[topic.length + 1]},
 			4);
@@ -123,7 +138,7 @@ static void subscribed(struct emqx *e, unsigned i, const uint8_t *packet)
 			tell_subscribed(e, leg->id, leg->filters[n]);
 			break;
 		}
-	broker_sends(e->bed, i, (uint8_t[]){0x90, 3, packet[2], packet[3], 0}, 5);
+	broker_sends(bed_of(e, i), i, (uint8_t[]){0x90, 3, packet[2], packet[3], 0}, 5);
 }
 
 static void unsubscribed(struct emqx *e, unsigned i, const uint8_t *packet)
@@ -136,7 +151,7 @@ static void unsubscribed(struct emqx *e, unsigned i, const uint8_t *packet)
 		if (strcmp(leg->filters[n], filter) == 0)
 			*leg->filters[n] = '\0';
 	tell_unsubscribed(e, leg->id, filter);
-	broker_sends(e->bed, i, (uint8_t[]){0xb0, 2, packet[2], packet[3]}, 4);
+	broker_sends(bed_of(e, i), i, (uint8_t[]){0xb0, 2, packet[2], packet[3]}, 4);
 }
 
 static void handle(struct emqx *e, unsigned i, const uint8_t *packet, size_t length)
@@ -144,7 +159,7 @@ static void handle(struct emqx *e, unsigned i, const uint8_t *packet, size_t len
 	switch (packet[0] >> 4) {
 	case MQTT_CONNECT:
 		tell_session(e, e->legs[i].id, end_of(i), OFFLOAD_SESSION_CREATED);
-		broker_sends(e->bed, i, BYTES("\x20\x02\x00\x00"));
+		broker_sends(bed_of(e, i), i, BYTES("\x20\x02\x00\x00"));
 		break;
 	case MQTT_PUBLISH:
 		published(e, i, packet, length);
@@ -156,7 +171,7 @@ static void handle(struct emqx *e, unsigned i, const uint8_t *packet, size_t len
 		unsubscribed(e, i, packet);
 		break;
 	case MQTT_PINGREQ:
-		broker_sends(e->bed, i, BYTES("\xd0\x00"));
+		broker_sends(bed_of(e, i), i, BYTES("\xd0\x00"));
 		break;
 	default:
 		break;
@@ -169,9 +184,9 @@ static bool leg_run(struct emqx *e, unsigned i)
 	uint8_t bytes[4096];
 	size_t length, at = 0;
 
-	if (e->bed->clients[i] == NULL || e->legs[i].held)
+	if (bed_of(e, i)->clients[i] == NULL || e->legs[i].held)
 		return false;
-	length = got_take(&e->bed->up[i], &data);
+	length = got_take(&bed_of(e, i)->up[i], &data);
 	assert_true(length <= sizeof(bytes));
 	if (length == 0)
 		return false;
@@ -186,11 +201,18 @@ static void client_run(struct emqx *e, unsigned i)
 	const uint8_t *data;
 	size_t length;
 
-	if (e->bed->clients[i] == NULL)
+	if (bed_of(e, i)->clients[i] == NULL)
 		return;
-	length = got_take(&e->bed->down[i], &data);
+	length = got_take(&bed_of(e, i)->down[i], &data);
 	for (size_t at = 0; at < length; at += 2u + data[at + 1])
 		e->legs[i].got += data[at] >> 4 == MQTT_PUBLISH;
+}
+
+// What crosses from one to the other is answered.
+static void turn(struct emqx *e)
+{
+	for (unsigned n = 0; n < (e->workers == 1 ? 1 : 6); n++)
+		bed_turn(bed_of(e, n));
 }
 
 static void run(struct emqx *e)
@@ -201,7 +223,7 @@ static void run(struct emqx *e)
 		busy = false;
 		for (unsigned i = 0; i < LEGS; i++)
 			busy |= leg_run(e, i);
-		bed_turn(e->bed);
+		turn(e);
 	}
 	for (unsigned i = 0; i < LEGS; i++)
 		client_run(e, i);
@@ -210,8 +232,9 @@ static void run(struct emqx *e)
 static void wait_ms(struct emqx *e, unsigned ms)
 {
 	for (unsigned i = 0; i < ms; i++) {
-		e->lease_us = e->bed->tcp.now_us + US_IN_S;
-		bed_wait(e->bed, US_IN_MS);
+		e->lease_us = e->beds[0]->tcp.now_us + US_IN_S;
+		for (unsigned w = 0; w < e->workers; w++)
+			bed_wait(e->beds[w], US_IN_MS);
 		run(e);
 	}
 }
@@ -228,9 +251,9 @@ static void connect_as(struct emqx *e, unsigned i, const char *id, const char *a
 	packet[13] = (uint8_t)strlen(id);
 	memcpy(packet + 14, id, strlen(id));
 	packet[1] = (uint8_t)(12 + strlen(id));
-	bed_open(e->bed, i);
-	e->bed->up[i].remote = end_of(i);
-	client_sends(e->bed, i, packet, 2u + packet[1]);
+	bed_open(bed_of(e, i), i);
+	bed_of(e, i)->up[i].remote = end_of(i);
+	client_sends(bed_of(e, i), i, packet, 2u + packet[1]);
 	run(e);
 }
 
@@ -247,7 +270,7 @@ static void filter_sends(struct emqx *e, unsigned i, uint8_t type, const char *f
 	packet[5] = (uint8_t)length;
 	memcpy(packet + 6, filter, length);
 	packet[1] = (uint8_t)(4 + length + (type == 0x82));
-	client_sends(e->bed, i, packet, 2u + packet[1]);
+	client_sends(bed_of(e, i), i, packet, 2u + packet[1]);
 	run(e);
 }
 
@@ -260,7 +283,7 @@ static void publish(struct emqx *e, unsigned i, const char *topic, uint8_t flags
 {
 	uint8_t packet[64];
 
-	client_sends(e->bed, i, packet, publish_v4(packet, topic, flags, "x", 1));
+	client_sends(bed_of(e, i), i, packet, publish_v4(packet, topic, flags, "x", 1));
 	run(e);
 }
 
@@ -281,7 +304,11 @@ static unsigned flow(struct emqx *e, unsigned from, unsigned to, const char *top
 
 static uint64_t passed(const struct emqx *e, enum proof_reason reason)
 {
-	return bed_counters(e->bed)->passed[reason];
+	uint64_t count = 0;
+
+	for (unsigned w = 0; w < e->workers; w++)
+		count += bed_counters(e->beds[w])->passed[reason];
+	return count;
 }
 
 static void up(struct emqx *e)
@@ -289,25 +316,47 @@ static void up(struct emqx *e)
 	const struct offload_stream stream = {
 		.lease_until_us = &e->lease_us, .instance = 7, .complete = true};
 
-	e->lease_us = e->bed->tcp.now_us + US_IN_S;
-	offload_stream_up(e->bed->offload, 0, &stream);
-	offload_notice_snapshot_end(e->bed->offload, 0);
+	e->lease_us = e->beds[0]->tcp.now_us + US_IN_S;
+	for (unsigned w = 0; w < e->workers; w++) {
+		offload_stream_up(e->beds[w]->offload, 0, &stream);
+		offload_notice_snapshot_end(e->beds[w]->offload, 0);
+	}
 }
 
 static struct emqx emqx;
 
 static struct emqx *start_with(void **state, enum offload_authorization authorization)
 {
-	struct bed *bed = bed_new(state);
+	if (*state != NULL) {
+		struct pair *pair;
 
-	emqx = (struct emqx){.bed = bed};
-	bed->broker.knowledge = OFFLOAD_KNOWLEDGE_BROKER;
-	bed->broker.authorization = authorization;
-	bed->broker.hooks = true;
-	bed->broker.overlap = PROOF_OVERLAP_EACH;
-	bed_start(bed);
+		pair_setup_hooks(state, authorization);
+		pair = *state;
+		emqx = (struct emqx){{&pair->beds[0], &pair->beds[1]}, .workers = 2};
+	} else {
+		struct bed *bed = bed_new(state);
+
+		emqx = (struct emqx){{bed}, .workers = 1};
+		bed->broker.knowledge = OFFLOAD_KNOWLEDGE_BROKER;
+		bed->broker.authorization = authorization;
+		bed->broker.hooks = true;
+		bed->broker.overlap = PROOF_OVERLAP_EACH;
+		bed_start(bed);
+	}
 	up(&emqx);
 	return &emqx;
+}
+
+// For another start().
+static void over(void **state)
+{
+	if (emqx.workers == 1) {
+		bed_end(state);
+		*state = NULL;
+	} else {
+		pair_teardown(state);
+		*state = &emqx;
+	}
 }
 
 static struct emqx *start(void **state)
@@ -400,7 +449,8 @@ static void a_session_that_waits_for_its_client_is_a_stranger(void **state)
 	connect(e, 2, "r");
 	subscribe(e, 2, "t/1");
 	assert_true(flow(e, 1, 0, "t/1", 100) < 90);
-	bed_close(e->bed, 2); // and the broker keeps its session
+	bed_close(bed_of(e, 2), 2); // and the broker keeps its session
+	turn(e);
 	never_captured(e, 1, 0, "t/1");
 }
 
@@ -419,6 +469,28 @@ static void what_a_client_unsubscribes_from_it_does_not_get(void **state)
 }
 
 // The broker makes another subscription of the one that it was asked for.
+// More changes than anybody remembers, and then one who comes and goes.
+static void who_comes_and_goes_elsewhere(void **state)
+{
+	struct emqx *e = start_captured(state);
+
+	connect(e, 2, "r");
+	connect(e, 3, "q");
+	for (unsigned i = 0; i < 2 * SESSION_CHANGES; i++) {
+		subscribe(e, 2, "u/1");
+		filter_sends(e, 2, 0xa2, "u/1");
+	}
+	assert_int_equal(flow(e, 1, 0, "t/1", 20), 0);
+	for (unsigned i = 2; i < 4; i++) {
+		subscribe(e, i, "t/1");
+		assert_in_range(flow(e, 1, i, "t/1", 20), 0, 2);
+		filter_sends(e, i, 0xa2, "t/1");
+		assert_in_range(flow(e, 1, 0, "t/1", 20), 0, 2);
+		assert_int_equal(e->legs[i].got, 20);
+	}
+	assert_int_equal(e->legs[0].got, 10 + 20 + 4 * 20);
+}
+
 static void a_rewritten_filter_is_not_the_clients(void **state)
 {
 	struct emqx *e = start_captured(state);
@@ -537,7 +609,7 @@ static void without_ports_identifiers_have_to_do(void **state)
 	connect_as(e, 3, "a", "b");
 	never_captured(e, 1, 0, "t/1");
 	assert_true(passed(e, PROOF_UNJOINED) > 0);
-	bed_close(e->bed, 3);
+	bed_close(bed_of(e, 3), 3);
 	assert_true(flow(e, 1, 0, "t/1", 300) < 290);
 }
 
@@ -552,26 +624,26 @@ static void two_at_once_without_ports(void **state)
 		subscribe(e, 0, "t/#");
 		e->legs[1].held = e->legs[2].held = true;
 		for (unsigned i = 1; i < 3; i++) {
-			bed_open(e->bed, i);
-			e->bed->up[i].remote = end_of(i);
-			client_sends(
-				e->bed, i, BYTES("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p"));
+			bed_open(bed_of(e, i), i);
+			bed_of(e, i)->up[i].remote = end_of(i);
+			client_sends(bed_of(e, i), i,
+				BYTES("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p"));
 			strcpy(e->legs[i].id, "p");
 		}
 		for (unsigned i = 1; i < 3; i++) {
 			tell_session(e, "p", end_of(i), OFFLOAD_SESSION_CREATED);
-			got_take(&e->bed->up[i], &(const uint8_t *){NULL});
+			got_take(&bed_of(e, i)->up[i], &(const uint8_t *){NULL});
 			e->legs[i].may_write[0][0] = true;
 		}
-		broker_sends(e->bed, 2, BYTES("\x20\x02\x00\x00"));
+		broker_sends(bed_of(e, 2), 2, BYTES("\x20\x02\x00\x00"));
 		e->legs[2].held = false;
 		if (portless)
 			never_captured(e, 2, 0, "t/1");
 		else
 			assert_in_range(flow(e, 2, 0, "t/1", 20), 1, 2);
-		bed_end(state);
+		over(state);
 	}
-	bed_start(bed_new(state));
+	start(state);
 }
 
 // Its session goes to a client that comes another way; its own connection has not ended yet.
@@ -587,7 +659,7 @@ static void taken_over_from_elsewhere(void **state)
 		flow(e, 1, 0, "t/1", 10);
 		tell_session(e, "s", end_of(1000), OFFLOAD_SESSION_RESUMED);
 		never_captured(e, 1, 0, "t/1");
-		bed_close(e->bed, 0);
+		bed_close(bed_of(e, 0), 0);
 		connect(e, 2, "r");
 		subscribe(e, 2, "t/1");
 		never_captured(e, 1, 2, "t/1");
@@ -599,9 +671,9 @@ static void taken_over_from_elsewhere(void **state)
 		e->legs[3].may_write[0][0] = false;
 		strcpy(e->legs[3].id, "p");
 		not_written(e, 3, 0, 20);
-		bed_end(state);
+		over(state);
 	}
-	bed_start(bed_new(state));
+	start(state);
 }
 
 // The address is used again while the broker still deals with who had it before.
@@ -612,13 +684,13 @@ static void a_port_that_is_used_again(void **state)
 	connect(e, 0, "s");
 	subscribe(e, 0, "t/#");
 	e->legs[1].held = true;
-	bed_open(e->bed, 1);
-	e->bed->up[1].remote = end_of(1);
-	client_sends(e->bed, 1, BYTES("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p"));
+	bed_open(bed_of(e, 1), 1);
+	bed_of(e, 1)->up[1].remote = end_of(1);
+	client_sends(bed_of(e, 1), 1, BYTES("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p"));
 	tell_session(e, "old", end_of(1), OFFLOAD_SESSION_CREATED);
 	tell_session(e, "p", end_of(1), OFFLOAD_SESSION_CREATED);
-	got_take(&e->bed->up[1], &(const uint8_t *){NULL});
-	broker_sends(e->bed, 1, BYTES("\x20\x02\x00\x00"));
+	got_take(&bed_of(e, 1)->up[1], &(const uint8_t *){NULL});
+	broker_sends(bed_of(e, 1), 1, BYTES("\x20\x02\x00\x00"));
 	e->legs[1] = (struct leg){.id = "p", .may_write = {{true}}};
 	never_captured(e, 1, 0, "t/1");
 	assert_int_equal(passed(e, PROOF_UNJOINED), 20);
@@ -631,18 +703,19 @@ static void without_a_lease_nothing_is_captured(void **state)
 	struct emqx *e = start_captured(state);
 
 	e->lease_us = 0;
-	bed_turn(e->bed);
+	turn(e);
 	publish(e, 1, "t/1", 0);
 	assert_int_equal(passed(e, PROOF_STREAM), 1);
 	wait_ms(e, 10);
 	assert_true(flow(e, 1, 0, "t/1", 300) < 290);
-	offload_stream_down(e->bed->offload, 0, "a connection of its hooks has ended");
+	for (unsigned w = 0; w < e->workers; w++)
+		offload_stream_down(e->beds[w]->offload, 0, "a connection of its hooks has ended");
 	never_captured(e, 1, 0, "t/1");
 	// The broker has started again; whoever is still there is not its client.
 	up(e);
 	never_captured(e, 1, 0, "t/1");
-	bed_close(e->bed, 0);
-	bed_close(e->bed, 1);
+	bed_close(bed_of(e, 0), 0);
+	bed_close(bed_of(e, 1), 1);
 	connect(e, 0, "s");
 	connect(e, 1, "p");
 	subscribe(e, 0, "t/#");
@@ -653,7 +726,7 @@ static const char *reason(const struct emqx *e)
 {
 	struct offload_broker_status status;
 
-	assert_int_equal(offload_brokers_list(e->bed->offload, &status, 1), 1);
+	assert_int_equal(offload_brokers_list(e->beds[0]->offload, &status, 1), 1);
 	return status.map_reason;
 }
 
@@ -664,39 +737,51 @@ static void what_does_not_fit_is_not_forgotten(void **state)
 
 	assert_null(reason(e));
 	tell_session(e, "x", end_of(1000), OFFLOAD_SESSION_CREATED);
-	for (unsigned i = 0; i < 4096; i++) {
+	for (unsigned i = 0; i < 4096 * e->workers; i++) {
 		snprintf(filter, sizeof(filter), "f/%u", i);
 		tell_subscribed(e, "x", filter);
 	}
 	never_captured(e, 1, 0, "t/1");
 	assert_non_null(strstr(reason(e), "memory.subscriptions"));
 	up(e);
-	bed_turn(e->bed);
+	turn(e);
 	assert_null(reason(e));
 }
+
+static int two_workers(void **state)
+{
+	*state = &emqx; // start() makes two
+	return 0;
+}
+
+// What is about one client only, and long, is tested with one.
+#define hooks_test(name)                                                        \
+	cmocka_unit_test_teardown(name, bed_end),                               \
+	{                                                                       \
+#name "_at_two_workers", name, two_workers, pair_teardown, NULL \
+	}
 
 int test_hooks(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(one_message_asks, bed_end),
-		cmocka_unit_test_teardown(where_all_may_write_none_asks, bed_end),
+		hooks_test(one_message_asks),
+		hooks_test(where_all_may_write_none_asks),
 		cmocka_unit_test_teardown(what_is_shown_is_shown_again, bed_end),
-		cmocka_unit_test_teardown(
-			a_client_that_comes_another_way_makes_its_topics_pass, bed_end),
-		cmocka_unit_test_teardown(
-			a_session_that_waits_for_its_client_is_a_stranger, bed_end),
-		cmocka_unit_test_teardown(what_a_client_unsubscribes_from_it_does_not_get, bed_end),
-		cmocka_unit_test_teardown(a_rewritten_filter_is_not_the_clients, bed_end),
+		hooks_test(a_client_that_comes_another_way_makes_its_topics_pass),
+		hooks_test(a_session_that_waits_for_its_client_is_a_stranger),
+		hooks_test(what_a_client_unsubscribes_from_it_does_not_get),
+		hooks_test(who_comes_and_goes_elsewhere),
+		hooks_test(a_rewritten_filter_is_not_the_clients),
 		cmocka_unit_test_teardown(who_may_not_write_is_never_captured, bed_end),
 		cmocka_unit_test_teardown(a_right_is_one_of_a_kind_of_message, bed_end),
-		cmocka_unit_test_teardown(an_older_message_does_not_answer, bed_end),
-		cmocka_unit_test_teardown(connections_are_known_by_their_ports, bed_end),
-		cmocka_unit_test_teardown(without_ports_identifiers_have_to_do, bed_end),
-		cmocka_unit_test_teardown(two_at_once_without_ports, bed_end),
-		cmocka_unit_test_teardown(taken_over_from_elsewhere, bed_end),
-		cmocka_unit_test_teardown(a_port_that_is_used_again, bed_end),
-		cmocka_unit_test_teardown(without_a_lease_nothing_is_captured, bed_end),
-		cmocka_unit_test_teardown(what_does_not_fit_is_not_forgotten, bed_end),
+		hooks_test(an_older_message_does_not_answer),
+		hooks_test(connections_are_known_by_their_ports),
+		hooks_test(without_ports_identifiers_have_to_do),
+		hooks_test(two_at_once_without_ports),
+		hooks_test(taken_over_from_elsewhere),
+		hooks_test(a_port_that_is_used_again),
+		hooks_test(without_a_lease_nothing_is_captured),
+		hooks_test(what_does_not_fit_is_not_forgotten),
 	};
 
 	return cmocka_run_group_tests_name("hooks", tests, NULL, NULL);
