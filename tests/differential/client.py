@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self.maximum_packet = options.get("maximum_packet") or NO_LIMIT
         self.keep_alive = options.get("keep_alive", 0)
         self.hold = self.silent = self.leaving = self.may_end = False
+        self.has_left = False  # it has said goodbye
         # Of the session; what is sent behind the CONNECT without waiting is not among it.
         self.older = list(session.unfinished)
         self.held = []  # acknowledgements that wait, in order
@@ -173,6 +174,8 @@ class Connection(asyncio.Protocol):
         self.write(b"".join(answers))
 
     def _take(self, packet):
+        if packet.kind not in (mqtt.PUBLISH, mqtt.DISCONNECT):
+            self._check_window(self.window.goes_on())
         handler = {
             mqtt.CONNACK: self._connack, mqtt.PUBLISH: self._publish, mqtt.PUBREL: self._pubrel,
             mqtt.PUBACK: self._ack, mqtt.PUBREC: self._ack, mqtt.PUBCOMP: self._ack,
@@ -213,12 +216,16 @@ class Connection(asyncio.Protocol):
                 packet.dup, number, self._judge(packet.payload, number), props, self.run.step])
         if not packet.qos:
             return None
-        wrong = self.window.came(packet.pid, packet.dup)
-        if wrong:
-            self.anomaly(wrong)
+        self._check_window(self.window.came(packet.pid, packet.dup))
+        if self.has_left:
+            self._check_window(self.window.goes_on())
         if packet.qos == 2:
             self.session.taken.add(packet.pid)
         return self._answer(mqtt.PUBACK if packet.qos == 1 else mqtt.PUBREC, packet.pid)
+
+    def _check_window(self, wrong):
+        if wrong:
+            self.anomaly(wrong)
 
     def _resolve(self, packet):
         alias = next((value for name, value in packet.props if name == "topic_alias"), None)

@@ -22,7 +22,7 @@ LIMIT_S = 20  # for a script, a round of pings
 IMPAIRED_LIMIT_S = 90
 SETTLE_S = 0.03  # a RST is on its way to the broker; a copy too many comes late
 WINDOW = 15  # unacknowledged messages; mosquitto takes 20
-ROUNDS_MAX = 60
+ROUNDS_MAX = 300  # a queue goes out one message a round where Receive Maximum is 1
 PULSE_S = 0.5
 SPLITS = 6
 
@@ -325,6 +325,7 @@ class Part:
             await self._answered()
         self.waits = []  # from now on answers are a matter of luck
         connection.may_end = True
+        connection.has_left = how != "silence" and not how.startswith("illegal:")
         if how.startswith("illegal:"):
             self._send(ILLEGAL[how.partition(":")[2]])
         elif how == "disconnect_expire":

@@ -19,7 +19,10 @@ the next does not; it is never compared. But it is known to the message, so:
   what the client has not taken makes it send more than that;
 - with none of Offramp's in flight all the excess is the broker's, which Offramp passes on;
 - with one of Offramp's in flight, or sent now, every message beyond Receive Maximum is Offramp's
-  doing, and never allowed. But see LONG.
+  doing, and never allowed. But see LONG, and:
+- when the broker ends a connection whose client has not said goodbye, what it has sent still goes
+  out, whatever the window says (offload/output.c). So it is `beyond` until something else than the
+  broker's PUBLISHes and its DISCONNECT shows that the connection has not ended.
 """
 
 OURS = 0x4000  # identifiers from here on are Offramp's
@@ -35,6 +38,7 @@ class Window:
     def __init__(self, maximum, longest):
         self.maximum, self.longest = maximum, longest
         self.inflight = []  # identifiers, in the order they came
+        self.beyond = None  # what is wrong unless the connection ends now
         self.credit = maximum  # what mosquitto may still send, beside what it sends again
 
     def _of_offramp(self):
@@ -58,8 +62,14 @@ class Window:
             self.credit -= 1
         if self.credit < 0:
             return f"the broker was told of room that there was not ({self._state()})"
-        return f"more than Receive Maximum was let pass ({self._state()})" \
-            if is_full and ours else None
+        if is_full and ours:
+            self.beyond = self.beyond or f"more than Receive Maximum was let pass ({self._state()})"
+        return None
+
+    def goes_on(self):
+        """The connection has not ended. Returns what is wrong with that, or None."""
+        wrong, self.beyond = self.beyond, None
+        return wrong
 
     def _state(self):
         return f"{self.maximum}; in flight {self.inflight}"
