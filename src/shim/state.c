@@ -92,7 +92,8 @@ struct shim *shim_get(void)
 bool shim_is_held(void)
 {
 	return atomic_load_explicit(&shim.held, memory_order_relaxed) &&
-	       pthread_equal(shim.owner, pthread_self());
+	       pthread_equal(
+		       atomic_load_explicit(&shim.owner, memory_order_relaxed), pthread_self());
 }
 
 bool shim_lock(void)
@@ -101,7 +102,7 @@ bool shim_lock(void)
 	if (shim_is_held())
 		return false;
 	pthread_mutex_lock(&shim.lock);
-	shim.owner = pthread_self();
+	atomic_store_explicit(&shim.owner, pthread_self(), memory_order_relaxed);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &shim.cancel_state);
 	atomic_store_explicit(&shim.held, true, memory_order_relaxed);
 	return true;

@@ -49,8 +49,8 @@ struct call {
 
 struct shim {
 	pthread_mutex_t lock;
-	pthread_t owner;  // meant while held
-	int cancel_state; // of the owner; while held it is not cancelled
+	_Atomic pthread_t owner; // meant while held
+	int cancel_state;	 // of the owner; while held it is not cancelled
 	_Atomic bool held;
 	struct attachment *attached; // NULL: there is none
 	unsigned attachments;

@@ -49,7 +49,7 @@ class Mosquitto:
 
     def run(self):
         """Starts it and does not wait."""
-        environment = {**os.environ, **sanitizer.environment(PLUGIN, os.environ)}
+        environment = {**os.environ, **sanitizer.environment(PLUGIN)}
         self.process = subprocess.Popen([MOSQUITTO, "-c", self.config], env=environment,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return self

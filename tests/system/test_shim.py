@@ -15,7 +15,7 @@ import pytest
 from bed import BUILD, REPOSITORY, eventually
 from others import exchange
 from servers import channel
-from testbed import hosts
+from testbed import hosts, sanitizer
 
 pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
 
@@ -46,7 +46,7 @@ def play(bed, command, host, addresses, names=()):
         for part in range(parts)]
     found = {}
     for program in programs:
-        out, err = program.communicate(timeout=240)
+        out, err = program.communicate(timeout=400)
         assert program.returncode == 0, out + err
         found.update(line.split(":", 1) for line in out.splitlines())
     return found
@@ -73,6 +73,22 @@ def test_every_scenario_comes_to_the_same_or_is_listed(bed):
     what = "\n".join(f"{name}:\n  kernel{native.get(name)}\n  here  {offloaded.get(name)}"
                      for name in sorted(differing ^ listed()))
     assert differing == listed(), f"differs and is not listed, or the other way round:\n{what}"
+
+
+@pytest.mark.full
+def test_a_sanitized_shim_does_what_no_sanitizer_complains_of(bed, tmp_path):
+    """Of a build with -Dshim_sanitize=address,undefined. What scenarios come to is not compared:
+    its runtime handles signals, too, and does not let every child of a thread's process allocate.
+    """
+    if not sanitizer.environment(os.path.join(BUILD, "libofframp-shim.so")):
+        pytest.skip("the shim is built without a sanitizer")
+    names = natively(bed).keys() - {"read-bad-address"}
+    reports = ["env", *(f"{name}=detect_leaks=0:log_path={tmp_path}/report"
+                        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"))]
+    command = [word for word in bed.starter() if not word.startswith("ASAN_OPTIONS=")]
+    assert len(play(bed, [*reports, *command], "broker", (hosts.LISTEN, hosts.LISTEN6),
+                    sorted(names))) > 150
+    assert not [report.read_text() for report in tmp_path.glob("report*")]
 
 
 def test_the_library_is_linked_instead(bed):

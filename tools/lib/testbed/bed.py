@@ -15,7 +15,7 @@ import shutil
 import signal
 import time
 
-from . import brokers, configs, hosts, processes, ready
+from . import brokers, configs, hosts, processes, ready, sanitizer
 
 ROOT = "/run/offramp-testbed"
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
@@ -147,11 +147,12 @@ class Bed:
 
     def starter(self):
         """What starts a program on the daemon's sockets."""
-        cli = os.path.join(self.state["build"], "offramp")
+        build = self.state["build"]
         channel = self.state["channel"]
         secret = ["--secret-file", configs.secret(self.directory)] if channel == "tcp" else []
-        return [cli, "run", "--channel", configs.attach_address(self.directory, channel), *secret,
-                "--"]
+        command = [os.path.join(build, "offramp"), "run", "--channel",
+                   configs.attach_address(self.directory, channel), *secret, "--"]
+        return sanitizer.wrap(os.path.join(build, "libofframp-shim.so"), command)
 
     @staticmethod
     def _raise_file_limit():
@@ -188,6 +189,10 @@ class Bed:
         if who == "broker" and self.state["mode"] != "socket":
             address, port = self.state["broker_address"], self.state["port"]
             self._wait(who, lambda: ready.accepts(self.name, role, address, port), deadline)
+        elif who == "daemon" and self.state["mode"] == "socket":
+            # A broker that binds its address finds it there only with a daemon to ask.
+            door = configs.channel_socket(self.directory)
+            self._wait(who, lambda: ready.lets_in(door), deadline)
 
     def _wait_for_clients(self, deadline):
         last = list(self.state["commands"])[-1]  # the one that must answer them

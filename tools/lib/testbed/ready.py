@@ -23,6 +23,16 @@ def accepts(name, role, address, port):
         return False
 
 
+def lets_in(path):
+    """Who knocks at that unix socket is heard."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(path)
+            return True
+    except OSError:
+        return False
+
+
 def answers_mqtt(name, role, address, port):
     """A CONNECT from that host gets its CONNACK, and the DISCONNECT is followed by a close."""
     try:

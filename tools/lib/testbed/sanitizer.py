@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) The Offramp Authors
-"""A sanitized plugin in a program that is not: the sanitizer's runtime has to be loaded first."""
+"""A sanitized shared object (the plugin, the shim) in a program that is not: the sanitizer's runtime
+has to be loaded first."""
 
+import functools
 import os
 import subprocess
 
@@ -9,35 +11,29 @@ import subprocess
 OPTIONS = "detect_leaks=0:abort_on_error=0"
 
 
-def runtime(plugin):
-    """What to preload for that shared object; None when it is not sanitized."""
-    names = subprocess.run(["nm", "-D", "--undefined-only", plugin], check=True, text=True,
-                           capture_output=True).stdout
-    if "__asan_init" not in names:
-        return None
-    needed = subprocess.run(["readelf", "-d", plugin], check=True, text=True,
-                            capture_output=True).stdout
-    if "libasan.so" in needed:  # gcc's is linked to it, and only comes too late
-        compiler, name = "gcc", "libasan.so"
-    else:
-        compiler, name = "clang", "libclang_rt.asan-x86_64.so"
-    return subprocess.run([compiler, f"-print-file-name={name}"], check=True, text=True,
-                          capture_output=True).stdout.strip()
+def output(*command):
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
 
 
-def environment(plugin, inherited):
-    """What the program that loads the plugin needs in its environment, beside what it inherits."""
-    library = runtime(plugin)
-    if not library:
+@functools.cache
+def environment(shared_object):
+    """What the program that loads it needs in its environment, beside what it inherits."""
+    if "__asan_init" not in output("nm", "-D", "--undefined-only", shared_object):
         return {}
-    options = [inherited.get("ASAN_OPTIONS"), OPTIONS]
-    return {"LD_PRELOAD": library, "ASAN_OPTIONS": ":".join(filter(None, options))}
+    if "libasan.so" in output("readelf", "-d", shared_object):
+        # gcc's is linked to it, and only comes too late
+        library = output("gcc", "-print-file-name=libasan.so")
+    else:
+        library = output("clang", "-print-file-name=libclang_rt.asan-x86_64.so")
+    options = [os.environ.get("ASAN_OPTIONS"), OPTIONS]
+    return {"LD_PRELOAD": library.strip(), "ASAN_OPTIONS": ":".join(filter(None, options))}
 
 
-def wrap(plugin, argv):
+def wrap(shared_object, argv):
     """The command with that environment; what else is to be loaded before it comes behind."""
-    found = environment(plugin, os.environ)
-    if not found:
+    found = dict(environment(shared_object))
+    library = found.pop("LD_PRELOAD", None)
+    if not library:
         return argv
-    return ["env", f"ASAN_OPTIONS={found['ASAN_OPTIONS']}", "/bin/sh", "-c",
-            'LD_PRELOAD="$0${LD_PRELOAD:+ $LD_PRELOAD}" exec "$@"', found["LD_PRELOAD"], *argv]
+    return ["env", *[f"{name}={value}" for name, value in found.items()], "/bin/sh", "-c",
+            'LD_PRELOAD="$0${LD_PRELOAD:+ $LD_PRELOAD}" exec "$@"', library, *argv]
