@@ -5,10 +5,12 @@
 // every call of the channel once, in the order of `steps`, and dies by its own hand (kill -9)
 // behind one of them. Or it stops there and tells how it finds out that the daemon has died.
 //
-// Usage: channel-peer SOCKET ADDRESS PORT STEP die|stay
+// Usage: channel-peer SOCKET ADDRESS CLIENT PORT STEP die|stay
+//   It listens at ADDRESS and PORT, and connects to CLIENT's same port.
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -29,7 +31,7 @@
 struct peer {
 	const char *last; // step
 	bool stays;
-	struct channel_endpoint endpoint;
+	struct channel_endpoint endpoint, client;
 	int door, wake;
 	uint8_t *memory;
 	struct channel_message welcome;
@@ -97,6 +99,32 @@ static void say_hello(struct peer *peer)
 		fail("hello");
 }
 
+// A call by the door: an ICMP socket of the kernel's shows the right to one.
+static void show_icmp(struct peer *peer)
+{
+	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+	const struct channel_message message = {
+		.call = ++peer->call, .kind = CHANNEL_ICMP, .icmp.socket = 3};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(fd))];
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(fd)),
+			     .cmsg_level = SOL_SOCKET,
+			     .cmsg_type = SCM_RIGHTS}};
+	uint8_t bytes[CHANNEL_MESSAGE_MAX];
+	struct iovec iov = {bytes, channel_message_encode(&message, bytes)};
+	const struct msghdr header = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes)};
+
+	if (fd < 0)
+		fail("an ICMP socket");
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	if (sendmsg(peer->door, &header, MSG_NOSIGNAL) < 0)
+		fail("the door");
+}
+
 static void hear_welcome(struct peer *peer)
 {
 	union {
@@ -144,22 +172,29 @@ static void send_message(struct peer *peer, struct channel_message *message)
 	post(peer, &(struct lane_item){.what = LANE_POST_MESSAGE, .message = message});
 }
 
-static void await(struct peer *peer, enum lane_what what, struct lane_news *ret_news)
+static void await_any(struct peer *peer, struct lane_news *ret_news)
 {
 	struct epoll_event event;
 
 	for (;;) {
 		lane_poll(peer->lane, ret_news);
-		if (ret_news->what == what)
-			return;
 		if (ret_news->what == LANE_BROKEN)
 			fail("the lane");
-		if (ret_news->what != LANE_NOTHING || !lane_arm(peer->lane))
+		if (ret_news->what != LANE_NOTHING)
+			return;
+		if (!lane_arm(peer->lane))
 			continue;
 		if (epoll_wait(peer->wake, &event, 1, WAIT_MS) <= 0)
 			fail("nothing comes");
 		lane_disarm(peer->lane);
 	}
+}
+
+static void await(struct peer *peer, enum lane_what what, struct lane_news *ret_news)
+{
+	do
+		await_any(peer, ret_news);
+	while (ret_news->what != what);
 }
 
 static void await_octets(struct peer *peer)
@@ -187,15 +222,52 @@ static void listen_here(struct peer *peer, bool accepts)
 	send_message(peer, &message);
 }
 
+// Is it the answer to the latest call? Then it is a good one.
+static bool is_answer(const struct peer *peer, const struct lane_news *news, enum channel_kind kind)
+{
+	if (news->what != LANE_MESSAGE || news->message.call != peer->call)
+		return false;
+	if (news->message.kind != kind || (kind == CHANNEL_DONE && news->message.done.error != 0))
+		fail("the answer");
+	return true;
+}
+
 static void await_answer(struct peer *peer, enum channel_kind kind)
 {
 	struct lane_news news;
 
 	do
-		await(peer, LANE_MESSAGE, &news);
-	while (news.message.call != peer->call);
-	if (news.message.kind != kind || (kind == CHANNEL_DONE && news.message.done.error != 0))
-		fail("the answer");
+		await_any(peer, &news);
+	while (!is_answer(peer, &news, kind));
+}
+
+// The answer, and the slot that the call has asked for, in any order.
+static uint32_t await_slot(struct peer *peer)
+{
+	bool answered = false, opened = false;
+	struct lane_news news;
+	uint32_t slot = 0;
+
+	while (!answered || !opened) {
+		await_any(peer, &news);
+		if (is_answer(peer, &news, CHANNEL_DONE))
+			answered = true;
+		if (news.what != LANE_OPENED)
+			continue;
+		opened = true;
+		slot = news.slot;
+	}
+	return slot;
+}
+
+static void await_ready(struct peer *peer, uint32_t number)
+{
+	struct lane_slot slot;
+	struct lane_news news;
+
+	for (lane_slot(peer->lane, number, &slot); !slot.ready;
+		lane_slot(peer->lane, number, &slot))
+		await(peer, LANE_MOVED, &news);
 }
 
 // --- all of it -----------------------------------------------------------------------------------
@@ -210,6 +282,40 @@ static void attach(struct peer *peer, const char *path)
 	step(peer, "welcome");
 	take_lane(peer);
 	step(peer, "attached");
+}
+
+// What it may have beside what comes to it; it keeps all of that.
+static void venture(struct peer *peer)
+{
+	struct channel_message connection = {
+		.kind = CHANNEL_CONNECT,
+		.connect = {.socket = 1, .remote = peer->client},
+	};
+	struct channel_message route = {.kind = CHANNEL_ROUTE, .route.remote = peer->client};
+	struct channel_message udp = {
+		.kind = CHANNEL_UDP,
+		.udp = {.socket = 2, .shares = true, .local = peer->endpoint},
+	};
+	uint32_t slot;
+
+	send_message(peer, &connection);
+	step(peer, "connect");
+	slot = await_slot(peer);
+	step(peer, "connecting");
+	await_ready(peer, slot);
+	step(peer, "stands");
+	send_message(peer, &route);
+	step(peer, "route");
+	await_answer(peer, CHANNEL_ROUTE_IS);
+	step(peer, "routed");
+	send_message(peer, &udp);
+	step(peer, "udp");
+	await_slot(peer);
+	step(peer, "bound");
+	show_icmp(peer);
+	step(peer, "icmp");
+	await_slot(peer);
+	step(peer, "echoes");
 }
 
 static void serve(struct peer *peer)
@@ -268,20 +374,29 @@ static void part(struct peer *peer)
 	step(peer, "unlisten");
 }
 
+static struct channel_endpoint endpoint_of(const char *address, const char *port)
+{
+	struct channel_endpoint endpoint = {.port = (uint16_t)atoi(port)};
+
+	if (inet_pton(AF_INET, address, endpoint.address) != 1)
+		fail(address);
+	return endpoint;
+}
+
 int main(int argc, char *argv[])
 {
 	struct peer peer = {0};
 
-	if (argc != 6) {
-		fprintf(stderr, "usage: channel-peer SOCKET ADDRESS PORT STEP die|stay\n");
+	if (argc != 7) {
+		fprintf(stderr, "usage: channel-peer SOCKET ADDRESS CLIENT PORT STEP die|stay\n");
 		return 2;
 	}
-	peer.last = argv[4];
-	peer.stays = strcmp(argv[5], "stay") == 0;
-	peer.endpoint.port = (uint16_t)atoi(argv[3]);
-	if (inet_pton(AF_INET, argv[2], peer.endpoint.address) != 1)
-		fail(argv[2]);
+	peer.endpoint = endpoint_of(argv[2], argv[4]);
+	peer.client = endpoint_of(argv[3], argv[4]);
+	peer.last = argv[5];
+	peer.stays = strcmp(argv[6], "stay") == 0;
 	attach(&peer, argv[1]);
+	venture(&peer);
 	serve(&peer);
 	converse(&peer);
 	part(&peer);

@@ -154,7 +154,7 @@ def test_connections_that_were_not_adopted_live_on_and_adopted_ones_are_reset(ow
             assert watch.captured() == 1
 
 
-@pytest.mark.parametrize("seconds", [0.3, 2])
+@pytest.mark.parametrize("seconds", [pytest.param(0.3, marks=pytest.mark.full), 2])
 def test_a_stalled_daemon_loses_nothing(own, seconds):
     result = {}
     load = threading.Thread(target=lambda: result.update(bench=own.bench(

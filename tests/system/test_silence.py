@@ -10,7 +10,7 @@ import pytest
 
 from bed import eventually
 
-pytestmark = [pytest.mark.stack_only, pytest.mark.monitor_only, pytest.mark.core]
+pytestmark = [pytest.mark.stack_only, pytest.mark.monitor_only]
 
 LAST_ACK_RECV_MS = 4 * 14  # of struct tcp_info: tcpi_last_ack_recv
 

@@ -26,17 +26,20 @@ from victim import CALLS
 pytestmark = [pytest.mark.stack_only, pytest.mark.in_modes("socket"), pytest.mark.core]
 
 PEER_PORT, SECOND = 7000, 1884
+FURTHER = "198.18.1.1"  # an address of the clients'
+CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "deaths.yaml")
 PEER = os.path.join(BUILD, "tests", "peer", "channel-peer")
 VICTIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "victim.py")
 PYTHON = "/usr/bin/python3"
 # Before there is a client, and with one.
-EARLY = ("knocked", "hello", "welcome", "attached", "listen", "listening", "accepts")
+EARLY = ("knocked", "hello", "welcome", "attached", "connect", "connecting", "stands", "route",
+         "routed", "udp", "bound", "icmp", "echoes", "listen", "listening", "accepts")
 LATE = ("opened", "option", "info", "informed", "data", "hungry", "taken", "end", "close",
         "unlisten")
 
 
 def up_options(_mode):
-    return ["--config", servers.CONFIG]
+    return ["--config", CONFIG, "--clients", 1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,7 +98,8 @@ def held(bed):
     """What the daemon holds for others."""
     counters, pid = bed.counters(), bed.pid("daemon")
     return (counters["processes"], counters["pool_in_use"]["flows"],
-            counters["pool_in_use"]["clients"], servers.descriptors(pid))
+            counters["pool_in_use"]["clients"], *counters["outgoing_connections"].values(),
+            servers.descriptors(pid))
 
 
 def held_at_rest(bed):
@@ -104,13 +108,22 @@ def held_at_rest(bed):
     return held(bed)
 
 
+@pytest.fixture
+def kernels_end(restored):
+    """Somebody on the clients' host takes connections."""
+    with hosts.open_socket(restored.name, "clients", socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind((FURTHER, PEER_PORT))
+        sock.listen(100)
+        yield
+
+
 # --- a process dies ------------------------------------------------------------------------------
 
 
 def peer(bed, step, then):
     return subprocess.Popen(
         ["ip", "netns", "exec", hosts.netns(bed.name, "broker"), PEER, servers.channel(bed),
-         bed.host, str(PEER_PORT), step, then], text=True, stdout=subprocess.PIPE,
+         bed.host, FURTHER, str(PEER_PORT), step, then], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
 
 
@@ -125,6 +138,7 @@ def play(bed, process, step):
     raise AssertionError(f"{step}: {process.communicate()}")
 
 
+@pytest.mark.usefixtures("kernels_end")
 def test_a_process_dies_at_every_call(bed):
     with bed.client("witness") as witness:
         witness.subscribe("witness")
@@ -151,6 +165,7 @@ def test_a_process_dies_at_every_call(bed):
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("kernels_end")
 def test_many_processes_die_with_many_connections(bed):
     """Attached at once, each with listeners and clients; and no memory is kept."""
     before, kept = held_at_rest(bed), []
@@ -185,6 +200,7 @@ def daemon_dies(bed):
     bed.tool("stop", "daemon", "--signal", "KILL")
 
 
+@pytest.mark.usefixtures("kernels_end")
 @pytest.mark.parametrize("step", some(("info",), EARLY + LATE))
 def test_the_daemon_dies_at_every_call(restored, step):
     """What is attached hears of it at once, and the broker is attached anew."""
@@ -207,7 +223,7 @@ def test_the_daemon_dies_at_every_call(restored, step):
 def victim(bed, call):
     process = subprocess.Popen(
         ["ip", "netns", "exec", hosts.netns(bed.name, "broker"),
-         *servers.attached(bed, PYTHON, VICTIM, call, bed.host, str(PEER_PORT))], text=True,
+         *servers.attached(bed, PYTHON, VICTIM, call, bed.host, FURTHER, str(PEER_PORT))], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         yield process
@@ -225,6 +241,7 @@ def is_echoed(bed):
         return False
 
 
+@pytest.mark.usefixtures("kernels_end")
 @pytest.mark.parametrize("call", some(("recv",), CALLS))
 def test_the_daemon_dies_during_every_call(restored, call):
     """It has stopped, so that it answers nothing; then it dies. The call ends, the program goes on,

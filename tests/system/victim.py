@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) The Offramp Authors
-"""A server that makes one call when it is told to, while its daemon dies: victim.py CALL HOST PORT
+"""A server that makes one call when it is told to, while its daemon dies: victim.py CALL HOST CLIENT PORT
 
 Says "listening" and "ready" when it is, then what became of the call and how long it took. Afterwards
 it says back what it hears, for as long as it is let.
@@ -18,8 +18,8 @@ def say(what):
 
 
 class Server:
-    def __init__(self, host, port):
-        self.address = host, int(port)
+    def __init__(self, host, client, port):
+        self.address, self.elsewhere = (host, int(port)), (client, int(port))
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.client = None
@@ -54,6 +54,10 @@ def poll(sock):
     return poller.poll(30000)
 
 
+def datagram():
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
 # What comes before the call, and the call.
 CALLS = {
     "bind": ((), lambda s: s.listener.bind(s.address)),
@@ -73,6 +77,8 @@ CALLS = {
                    lambda s: s.client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)),
     "shutdown": (("listen", "meet"), lambda s: s.client.shutdown(socket.SHUT_WR)),
     "close": (("listen", "meet"), lambda s: s.client.close()),
+    "connect": (("listen",), lambda s: socket.create_connection(s.elsewhere)),
+    "sendto": (("listen",), lambda s: datagram().sendto(b"octets", s.elsewhere)),
 }
 
 
@@ -106,9 +112,9 @@ def serve(server, name):
 
 
 def main():
-    name, host, port = sys.argv[1:4]
+    name, host, client, port = sys.argv[1:5]
     before, call = CALLS[name]
-    server = Server(host, port)
+    server = Server(host, client, port)
     for what in before:
         prepare(server, what)
     say("ready")

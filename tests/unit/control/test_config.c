@@ -652,6 +652,49 @@ static void a_door_is_open_to_those_who_are_named(void **state)
 	unlink(name);
 }
 
+static const struct {
+	const char *socket, *says;
+} places[] = {
+	{"{connect: [192.0.2.0/24, '2001:db8::/32', 203.0.113.7], udp: [198.18.0.1, "
+	 "'198.18.0.1:53']}",
+		""},
+	{"{connect: [0.0.0.0/0]}", ""},
+	{"{connect: [192.0.2.1/24]}", "socket.connect[0]: '192.0.2.1/24' cannot be used; valid "},
+	{"{connect: [192.0.2.1, 127.0.0.0/8]}", "socket.connect[1]: '127.0.0.0/8' cannot be used"},
+	{"{connect: [224.0.0.1]}", "socket.connect[0]: '224.0.0.1' cannot be used; valid choices"},
+	{"{connect: ['fe80::/10']}", "socket.connect[0]: 'fe80::/10' cannot be used; valid choic"},
+	{"{connect: [broker]}", "socket.connect[0]: 'broker' cannot be used; valid choices: an "},
+	{"{udp: ['198.18.0.1:0']}", "socket.udp[0]: '198.18.0.1:0' cannot be used; valid choices"},
+	{"{udp: [198.18.0.1, 198.18.0.2]}", "socket.udp[1]: "},
+	{"{udp: [5683]}", "socket.udp[0]: '5683' cannot be used; valid choices: an address of "},
+};
+
+static void where_programs_may_go_is_named(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		struct config *config;
+		char *text, *errors;
+		int rc;
+
+		assert_true(asprintf(&text, SOCKET_MODE "socket: %s\n", places[i].socket) > 0);
+		rc = load(text, &config, &errors);
+		if (rc != (*places[i].says ? -EINVAL : 0) || !strstr(errors, places[i].says))
+			fail_msg("%s: %s", places[i].socket, errors);
+		if (i == 0) {
+			assert_int_equal(config->socket.connects_count, 3);
+			assert_int_equal(config->socket.connects[0].prefix, 24);
+			assert_int_equal(config->socket.udp_count, 2);
+			assert_int_equal(config->socket.udp[0].port, 0);
+			assert_int_equal(config->socket.udp[1].port, 53);
+		}
+		if (rc == 0)
+			config_free(config);
+		free(errors);
+		free(text);
+	}
+}
+
 static void a_mistake_is_told_with_its_place(void **state)
 {
 	struct config *config;
@@ -814,6 +857,7 @@ int test_config(const char *root)
 		cmocka_unit_test(the_example_loads),
 		cmocka_unit_test(a_mistake_is_told_with_its_place),
 		cmocka_unit_test(a_door_is_open_to_those_who_are_named),
+		cmocka_unit_test(where_programs_may_go_is_named),
 		cmocka_unit_test(all_mistakes_are_told_at_once_within_bounds),
 		cmocka_unit_test(impairment_is_for_test_builds),
 		cmocka_unit_test(what_cannot_be_read_is_told),
