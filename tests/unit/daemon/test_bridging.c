@@ -141,7 +141,8 @@ static int town_setup(void **state)
 
 	town->config.mode = CONFIG_MODE_MONITOR;
 	town->config.workers = WORKERS;
-	town->pool = rte_pktmbuf_pool_create("town", POOL, 0, 0, 512, SOCKET_ID_ANY);
+	town->pool = rte_pktmbuf_pool_create_by_ops(
+		"town", POOL, 0, 0, 512, SOCKET_ID_ANY, "ring_mt_rts");
 	assert_non_null(town->pool);
 	for (unsigned i = 0; i < PORTS; i++) {
 		town->netifs[i] = (struct net_if){.index = i, .mtu = 1500};
