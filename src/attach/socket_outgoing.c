@@ -7,7 +7,6 @@
 // Ports are drawn at random (RFC 6056 3.3.1) among those whose packets come to this worker.
 
 #include <errno.h>
-#include <string.h>
 
 #include "attach/socket_flow.h"
 
@@ -258,18 +257,6 @@ void socket_outgoing_event(struct socket_flow *flow, uint32_t events)
 
 // --- opening -------------------------------------------------------------------------------------
 
-static bool is_unspecified(const struct channel_endpoint *endpoint)
-{
-	static const uint8_t any[16];
-
-	return memcmp(endpoint->address, any, endpoint->ipv6 ? 16 : 4) == 0;
-}
-
-static bool same_end(const struct net_endpoint *a, const struct net_endpoint *b)
-{
-	return a->port == b->port && net_address_equal(&a->address, &b->address);
-}
-
 static bool is_ours(const struct sockets *sockets, const struct net_endpoint *local,
 	const struct net_endpoint *remote)
 {
@@ -282,7 +269,7 @@ static bool is_ours(const struct sockets *sockets, const struct net_endpoint *lo
 static bool port_suits(
 	void *ctx, const struct net_endpoint *local, const struct net_endpoint *remote)
 {
-	return !same_end(local, remote) && is_ours(ctx, local, remote);
+	return !net_endpoint_equal(local, remote) && is_ours(ctx, local, remote);
 }
 
 static int endpoints_of(const struct sockets *sockets, const struct channel_message *message,
@@ -297,7 +284,7 @@ static int endpoints_of(const struct sockets *sockets, const struct channel_mess
 		return EACCES;
 	if (net_address_is_link_local(&ret_remote->address))
 		return ENETUNREACH;
-	if (is_unspecified(local)) {
+	if (socket_address_is_any(&ret_local->address)) {
 		if (net_source_select(sockets->net, &ret_remote->address, &ret_local->address) < 0)
 			return ENETUNREACH;
 	} else if (local->ipv6 != message->connect.remote.ipv6 ||
@@ -306,7 +293,7 @@ static int endpoints_of(const struct sockets *sockets, const struct channel_mess
 	}
 	if (ret_local->port == 0)
 		return 0;
-	if (same_end(ret_local, ret_remote))
+	if (net_endpoint_equal(ret_local, ret_remote))
 		return EADDRNOTAVAIL;
 	return is_ours(sockets, ret_local, ret_remote) ? 0 : EXDEV;
 }

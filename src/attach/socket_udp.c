@@ -15,9 +15,7 @@
 
 #include "attach/socket_flow.h"
 
-// RFC 6056; as Linux has them (net.ipv4.ip_local_port_range).
-#define EPHEMERAL_FIRST 32768u
-#define EPHEMERAL_COUNT 28232u
+// Among the ephemeral ports.
 #define EPHEMERAL_TRIES 64
 // Lower ones have to be named one by one.
 #define PORT_USER 1024
@@ -106,7 +104,7 @@ static int find_port(struct sockets *sockets, struct socket_udp *udp, bool ephem
 		if (!ephemeral || i == EPHEMERAL_TRIES)
 			return EADDRINUSE;
 		udp->local.port =
-			(uint16_t)(EPHEMERAL_FIRST + (first + i * 7919) % EPHEMERAL_COUNT);
+			(uint16_t)(NET_EPHEMERAL_FIRST + (first + i * 7919) % NET_EPHEMERAL_COUNT);
 		if (!has_place(sockets, udp))
 			return EADDRNOTAVAIL;
 	}
@@ -215,11 +213,6 @@ int socket_udp_send(struct socket_datagram *datagram, const struct channel_datag
 
 // --- back ----------------------------------------------------------------------------------------
 
-static bool same_endpoint(const struct net_endpoint *a, const struct net_endpoint *b)
-{
-	return a->port == b->port && net_address_equal(&a->address, &b->address);
-}
-
 // How well it suits; -1: it is not this socket's. As compute_score() of Linux.
 static int score(const struct socket_datagram *datagram, const struct net_endpoint *local,
 	const struct net_endpoint *remote)
@@ -229,7 +222,7 @@ static int score(const struct socket_datagram *datagram, const struct net_endpoi
 
 	if (datagram->process->broken || udp->local.port != local->port ||
 		!takes_address(udp, &local->address) ||
-		(connected && !same_endpoint(&udp->remote, remote)))
+		(connected && !net_endpoint_equal(&udp->remote, remote)))
 		return -1;
 	return (connected ? 2 : 0) + !socket_address_is_any(&udp->local.address);
 }

@@ -24,6 +24,11 @@ struct net_endpoint {
 	uint16_t port;
 };
 
+// Ports that a program is given when it does not ask for one (RFC 6056 3.2: the dynamic range or
+// more of it), as Linux.
+#define NET_EPHEMERAL_FIRST 32768u
+#define NET_EPHEMERAL_COUNT 28232u
+
 // "198.18.0.1" or "2001:db8::1".
 #define NET_ADDRESS_STRLEN 46
 // "198.18.0.1:1883" or "[2001:db8::1]:1883".
@@ -32,6 +37,11 @@ struct net_endpoint {
 static inline bool net_address_equal(const struct net_address *a, const struct net_address *b)
 {
 	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
+
+static inline bool net_endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b)
+{
+	return a->port == b->port && net_address_equal(&a->address, &b->address);
 }
 
 bool net_address_is_ipv4(const struct net_address *a);

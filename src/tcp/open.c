@@ -16,9 +16,6 @@
 #include <errno.h>
 #include <string.h>
 
-// Ephemeral ports (RFC 6056 3.2: the dynamic range or more of it), as Linux.
-#define EPHEMERAL_FIRST 32768u
-#define EPHEMERAL_COUNT 28232u
 // How far behind the old connection's last octet a new ISN lies at least.
 #define ISN_GAP 65536u
 
@@ -183,9 +180,9 @@ static int tuple_claim(struct tcp_stack *stack, struct net_endpoint *local,
 		*ret_reused = own_time_wait_reuse(old, ret_beyond);
 		return *ret_reused ? 0 : -EADDRINUSE;
 	}
-	start = random_below(stack->rng, EPHEMERAL_COUNT);
-	for (uint32_t i = 0; i < EPHEMERAL_COUNT; i++) {
-		local->port = (uint16_t)(EPHEMERAL_FIRST + (start + i) % EPHEMERAL_COUNT);
+	start = random_below(stack->rng, NET_EPHEMERAL_COUNT);
+	for (uint32_t i = 0; i < NET_EPHEMERAL_COUNT; i++) {
+		local->port = (uint16_t)(NET_EPHEMERAL_FIRST + (start + i) % NET_EPHEMERAL_COUNT);
 		if (choosy && !options->port_suits(options->port_ctx, local, remote))
 			continue;
 		if (!tcp_table_find(stack, local, remote))
